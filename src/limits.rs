@@ -1,0 +1,83 @@
+//! Every bound of the program, each with its reason and its relation to others.
+
+/// Largest stored row. A sled leaf holds up to 16 rows and is written whole; above a quarter of a
+/// 512 KiB segment it would become a blob file that is written without any sync. 16 x 6 KiB is
+/// safely below that.
+pub const ROW_BYTES: usize = 6 * 1024;
+/// Larger bodies are stored in chunks of this size. Below [`ROW_BYTES`] with room for the framing.
+pub const CHUNK_BYTES: usize = 4 * 1024;
+/// A task's body up to this size stays in its row; a larger one goes to chunks, written once.
+pub const INLINE_BODY_BYTES: usize = 1024;
+
+/// Largest body of an ordinary call.
+pub const BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Longest line of an NDJSON stream.
+pub const LINE_BYTES: usize = 96 * 1024;
+/// Most recipients in an inline audience: they are stored in one commit. More are streamed.
+pub const INLINE_RECIPIENTS: usize = 20_000;
+/// Recipients of one streamed commit: small enough to keep other work flowing.
+pub const STREAM_CHUNK: usize = 500;
+/// Most recipients of one notice: the delivery's number has 32 bits, half of them are plenty.
+pub const NOTICE_RECIPIENTS: u32 = 50_000_000;
+/// Largest template data of a notice, as JSON.
+pub const NOTICE_DATA_BYTES: usize = 16 * 1024;
+/// Largest template data of one recipient, as JSON: it must fit a row.
+pub const OVERRIDE_BYTES: usize = 4 * 1024;
+/// Longest openid. Real ones have 28 characters.
+pub const OPENID_BYTES: usize = 64;
+/// Longest idempotency key.
+pub const KEY_BYTES: usize = 200;
+/// Longest name of a tenant, template, schedule or task type.
+pub const NAME_BYTES: usize = 64;
+/// Longest title of a notice.
+pub const TITLE_BYTES: usize = 400;
+/// Longest URL.
+pub const URL_BYTES: usize = 2048;
+/// Longest reason, error text or worker's name that is kept; the rest is cut.
+pub const TEXT_BYTES: usize = 300;
+/// Longest answer of a provider that is kept in the send log; the rest is cut.
+pub const ANSWER_BYTES: usize = 2 * 1024;
+
+/// Largest payload of a task, as JSON.
+pub const PAYLOAD_BYTES: usize = 64 * 1024;
+/// Most tasks in one submission or settlement.
+pub const BATCH_ITEMS: usize = 5_000;
+/// Most tasks of one claim.
+pub const CLAIM_ITEMS: usize = 1_000;
+/// Largest sum of payloads of one claim's answer; the claim stops when it is reached.
+pub const CLAIM_BYTES: usize = 8 * 1024 * 1024;
+/// Shortest claim.
+pub const CLAIM_TTL_MIN_MS: u64 = 1_000;
+/// Longest claim: a day.
+pub const CLAIM_TTL_MAX_MS: u64 = 24 * 3_600_000;
+/// Longest wait of a claim for work.
+pub const WAIT_MAX_MS: u64 = 60_000;
+/// Claims that may wait at once; one more is answered at once, with nothing.
+pub const WAITERS: usize = 4_096;
+/// Attempts kept in a task's history; older ones are dropped from the middle.
+pub const HISTORY_ATTEMPTS: usize = 16;
+/// Task types that may exist. Each costs two small rows.
+pub const TASK_TYPES: usize = 100_000;
+
+/// Rows of one page of a list.
+pub const PAGE_ITEMS: usize = 1_000;
+/// Rows of one page when the caller does not say.
+pub const PAGE_DEFAULT: usize = 100;
+
+/// Commands in the mailbox; a sender waits when it is full.
+pub const MAILBOX: usize = 4_096;
+/// Commands of one group commit.
+pub const GROUP_COMMANDS: usize = 1_024;
+/// Bytes of one group commit after which no further command joins it.
+pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// Largest frame of the journal. A group is larger than [`GROUP_BYTES`] by at most one command.
+pub const FRAME_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of changes kept in memory above the base before they are handed to it.
+pub const MEMTABLE_BYTES: usize = 24 * 1024 * 1024;
+
+/// The provider forgets a `client_msg_id` after this (WeChat: 10 minutes, not promised beyond).
+pub const DEDUPE_WINDOW_MS: u64 = 600_000;
+/// Nothing is sent again in the last part of the window: clocks differ and a send takes time.
+pub const DEDUPE_MARGIN_MS: u64 = 120_000;
+/// Rows that one background step (cancel, resend, prune) touches before others get their turn.
+pub const STEP_ROWS: usize = 500;

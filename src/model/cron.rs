@@ -1,0 +1,5 @@
+//! Cron rules.
+
+/// A checked cron rule.
+#[derive(Clone, Debug)]
+pub struct CronRule;

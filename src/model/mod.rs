@@ -1,0 +1,27 @@
+//! The records and rules of the domain: what is stored, in which states, by which limits.
+//!
+//! Nothing here reads a clock, a disk or the network.
+
+pub mod attempt;
+pub mod cron;
+pub mod delivery;
+pub mod errcode;
+pub mod keyword;
+pub mod notice;
+pub mod retry;
+pub mod rules;
+pub mod run;
+pub mod task;
+
+/// Cuts a text to at most `bytes` bytes without splitting a character.
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
+    }
+    let mut end = bytes;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
