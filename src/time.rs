@@ -23,8 +23,8 @@ pub const DAY_MS: u64 = 24 * HOUR_MS;
 )]
 pub struct Timestamp(pub u64);
 
-/// The last instant that is accepted as input: 9999-12-31T23:59:59.999Z.
-pub const LATEST: Timestamp = Timestamp(253_402_300_799_999);
+/// The last instant that is accepted as input: 9999-01-01T00:00:00Z.
+pub const LATEST: Timestamp = Timestamp(253_370_764_800_000);
 
 /// Why a text or number is not a time.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Timestamp {
         Self::from_millis(at.as_millisecond())
     }
 
-    /// Takes epoch milliseconds; negative ones and those past the year 9999 are refused.
+    /// Takes epoch milliseconds; negative ones and those past [`LATEST`] are refused.
     pub fn from_millis(ms: i64) -> Result<Self, NotATime> {
         match u64::try_from(ms) {
             Ok(ms) if ms <= LATEST.0 => Ok(Self(ms)),
@@ -155,7 +155,7 @@ mod tests {
     fn display_is_rfc3339_utc_with_milliseconds() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(1_795_000_000_007).to_string(), "2026-11-18T11:06:40.007Z");
-        assert_eq!(LATEST.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(LATEST.to_string(), "9999-01-01T00:00:00.000Z");
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
             serde_json::json!(-1),
             serde_json::json!(1.5),
             serde_json::json!(true),
-            serde_json::json!(253_402_300_800_000u64),
+            serde_json::json!(253_370_764_800_001u64),
         ] {
             assert_eq!(Timestamp::from_json(&bad), Err(NotATime), "{bad}");
         }

@@ -1,1 +1,303 @@
-//! engine
+//! The engine: every decision of the daemon, pure.
+//!
+//! [`Engine::handle`] decides one command against the store and the changes of the group so far;
+//! [`Engine::tick`] does whatever is due and says when it wants to be called again. Neither reads a
+//! clock, a random number, a file or the network, so a run under a seed is a run of the real logic.
+//!
+//! A handler checks everything before it changes anything: a refusal leaves no trace. Faults are
+//! returned outside of refusals and end the process.
+
+pub mod act;
+pub mod audit;
+pub mod claim;
+pub mod command;
+pub mod dead;
+mod names;
+pub mod prune;
+mod push;
+pub mod query;
+pub mod recover;
+pub mod schedule;
+pub mod send;
+pub mod settle;
+pub mod submit;
+pub mod task;
+mod timer;
+
+use std::collections::{BTreeMap, HashMap};
+
+use self::claim::Waiters;
+use self::command::{Code, Command, Effect, Refusal, Reply};
+use self::names::Names;
+use crate::id::Id;
+use crate::kv::{Fault, Key, Kv, Tree};
+use crate::model::notice::NoticeBody;
+use crate::model::rules::Rules;
+use crate::store::keys::{self, Lane, TenantNo};
+use crate::store::{Order, Store};
+use crate::time::Timestamp;
+
+/// An answer or a no.
+pub type Decision = Result<Reply, Refusal>;
+
+/// What [`Engine::handle`] makes of a command.
+#[derive(Debug)]
+pub enum Handled {
+    /// Decided.
+    Now(Decision),
+    /// A claim that waits for work; [`Effect::Answer`] names it.
+    Waits(u64),
+}
+
+/// Whether the engine hands out work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    Working,
+    /// It does not: this is a copy that nobody has released.
+    Held,
+    /// It does not: the daemon is stopping.
+    Draining,
+}
+
+/// What one tick came to.
+#[derive(Debug, Default)]
+pub struct Ticked {
+    /// What the world shall do.
+    pub effects: Vec<Effect>,
+    /// When to call again at the latest; at once when it has passed already.
+    pub wake: Option<Timestamp>,
+}
+
+/// Who this process is in the log.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The term of its leadership.
+    pub term: u64,
+    /// Its name: host and process.
+    pub worker: String,
+}
+
+/// The engine over a store.
+pub struct Engine<K: Kv> {
+    store: Store<K>,
+    rules: Rules,
+    identity: Identity,
+    mode: Mode,
+    names: Names,
+    last_id: Id,
+    /// Deliveries claimed and not settled, by tenant.
+    in_flight: BTreeMap<TenantNo, u32>,
+    /// Tasks pushed and not answered, by type.
+    pushing: BTreeMap<u32, u32>,
+    waiters: Waiters,
+    /// Where the first live key of a lane may be found; saves walking over deleted ones.
+    floors: HashMap<Key, Key>,
+    /// Bodies of notices being sent.
+    bodies: HashMap<Id, std::sync::Arc<NoticeBody>>,
+}
+
+/// Notice bodies kept at hand.
+const BODIES: usize = 256;
+/// Lanes whose floor is remembered.
+const FLOORS: usize = 100_000;
+
+impl<K: Kv> Engine<K> {
+    /// An engine over a store whose journal has been replayed. Interns the configured names, takes
+    /// up what an earlier process left, and plans the schedules.
+    pub fn open(
+        store: Store<K>,
+        rules: Rules,
+        identity: Identity,
+        mode: Mode,
+        now: Timestamp,
+    ) -> Result<Self, Fault> {
+        let last_id = match store.get(Tree::Meta, keys::LAST_ID)? {
+            Some(bytes) => keys::read_id(&bytes).unwrap_or_default(),
+            None => Id(0),
+        };
+        let names = Names::load(&store)?;
+        let mut engine = Self {
+            store,
+            rules,
+            identity,
+            mode,
+            names,
+            last_id,
+            in_flight: BTreeMap::new(),
+            pushing: BTreeMap::new(),
+            waiters: Waiters::default(),
+            floors: HashMap::new(),
+            bodies: HashMap::new(),
+        };
+        engine.start(now)?;
+        Ok(engine)
+    }
+
+    fn start(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let format = std::sync::Arc::from(&keys::FORMAT.to_be_bytes()[..]);
+        self.store.put(Tree::Meta, keys::FORMAT_KEY.to_vec(), format);
+        let term = std::sync::Arc::from(&self.identity.term.to_be_bytes()[..]);
+        self.store.put(Tree::Meta, keys::TERM.to_vec(), term);
+        let tenants: Vec<String> = self.rules.tenants.keys().cloned().collect();
+        for tenant in tenants {
+            self.names.tenant(&mut self.store, &tenant);
+        }
+        let kinds: Vec<String> = self.rules.queues.keys().cloned().collect();
+        for kind in kinds {
+            self.names.kind(&mut self.store, &kind);
+        }
+        self.recover_deliveries(now)?;
+        self.start_pruning(now)?;
+        self.start_schedules(now)
+    }
+
+    /// The store, for the mailbox, which commits it.
+    pub fn store(&mut self) -> &mut Store<K> {
+        &mut self.store
+    }
+
+    /// Whether work is handed out.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Deliveries claimed and not yet settled.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.values().sum()
+    }
+
+    /// Tasks pushed and not yet answered.
+    #[must_use]
+    pub fn pushing(&self) -> u32 {
+        self.pushing.values().sum()
+    }
+
+    /// Decides one command.
+    pub fn handle(&mut self, now: Timestamp, command: Command) -> Result<Handled, Fault> {
+        let decision = match command {
+            Command::SubmitNotice(draft) => self.submit_notice(now, *draft)?,
+            Command::AddRecipients { notice, recipients, done } => {
+                self.add_recipients(now, notice, recipients, done)?
+            }
+            Command::Act { notice, act } => self.act(now, notice, act)?,
+            Command::Resolve { delivery, resolution } => self.resolve(now, delivery, resolution)?,
+            Command::SettleSend { delivery, claim, tries } => {
+                self.settle_send(now, delivery, claim, tries)?
+            }
+            Command::ReturnSend { delivery, claim } => self.return_send(now, delivery, claim)?,
+            Command::SaveToken { tenant, token } => self.save_token(&tenant, token)?,
+            Command::AddTasks { items, atomic } => self.add_tasks(now, items, atomic)?,
+            Command::Claim(request) => return self.claim(now, request),
+            Command::Forget(waiter) => {
+                self.waiters.forget(waiter);
+                Ok(Reply::Done)
+            }
+            Command::Unclaim(claims) => self.unclaim(now, claims)?,
+            Command::Settle(items) => self.settle_tasks(now, items)?,
+            Command::SettleUnfenced { task, verdict } => {
+                self.settle_unfenced(now, task, &verdict)?
+            }
+            Command::CancelTask(task) => self.cancel_task(now, task)?,
+            Command::MoveTask { task, due, priority } => {
+                self.move_task(now, task, due, priority)?
+            }
+            Command::PauseQueue { kind, paused } => self.pause_queue(&kind, paused)?,
+            Command::Redrive(redrive) => self.redrive(now, redrive)?,
+            Command::SettlePush { task, claim, outcome } => {
+                self.settle_push(now, task, claim, outcome)?
+            }
+            Command::RunSchedule(name) => self.run_schedule(now, &name)?,
+            Command::RunDone { run, counts, error } => self.run_done(now, run, counts, error)?,
+            Command::Query(query) => {
+                self.query(now, query)?.map(|view| Reply::View(Box::new(view)))
+            }
+            Command::Drain => {
+                self.mode = Mode::Draining;
+                Ok(Reply::Done)
+            }
+            Command::Release => {
+                if self.mode == Mode::Held {
+                    self.mode = Mode::Working;
+                }
+                Ok(Reply::Done)
+            }
+        };
+        Ok(Handled::Now(decision))
+    }
+
+    /// Does what is due. Bounded: what does not fit waits for the next call, which `wake` asks for
+    /// at once.
+    pub fn tick(&mut self, now: Timestamp) -> Result<Ticked, Fault> {
+        let mut ticked = Ticked::default();
+        self.fire_timers(now, &mut ticked)?;
+        if self.mode == Mode::Working {
+            self.claim_sends(now, &mut ticked)?;
+            self.claim_pushes(now, &mut ticked)?;
+        }
+        self.serve_waiters(now, &mut ticked)?;
+        self.write_last_id();
+        Ok(ticked)
+    }
+
+    fn new_id(&mut self, now: Timestamp) -> Id {
+        self.last_id = self.last_id.next(now);
+        self.last_id
+    }
+
+    fn write_last_id(&mut self) {
+        let bytes = std::sync::Arc::from(&self.last_id.0.to_be_bytes()[..]);
+        if self.store.group_bytes() > 0 {
+            self.store.put(Tree::Meta, keys::LAST_ID.to_vec(), bytes);
+        }
+    }
+
+    // The delay tree: the one index of time.
+
+    fn delay_put(&mut self, lane: Lane, due: Timestamp, item: &[u8]) {
+        let key = lane.key(due, item);
+        if let Some(floor) = self.floors.get_mut(&lane.prefix())
+            && key < *floor
+        {
+            floor.clone_from(&key);
+        }
+        self.store.create(Tree::Delay, key, std::sync::Arc::from(&[][..]));
+    }
+
+    fn delay_delete(&mut self, lane: Lane, due: Timestamp, item: &[u8]) {
+        self.store.delete(Tree::Delay, &lane.key(due, item));
+    }
+
+    /// Up to `limit` items of a lane in order of due time, due or not.
+    fn delay_first(
+        &mut self,
+        lane: Lane,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, Vec<u8>)>, Fault> {
+        let prefix = lane.prefix();
+        let end = keys::after_prefix(&prefix);
+        let from = self.floors.get(&prefix).unwrap_or(&prefix).clone();
+        let found = self.store.scan(Tree::Delay, &from, &end, Order::Ascending, limit)?;
+        if self.floors.len() >= FLOORS {
+            self.floors.clear();
+        }
+        let floor = found.first().map_or(end, |(key, _)| key.clone());
+        self.floors.insert(prefix.clone(), floor);
+        let items = found.iter().filter_map(|(key, _)| keys::split_delay(key, prefix.len()));
+        Ok(items.map(|(due, item)| (due, item.to_vec())).collect())
+    }
+}
+
+impl Ticked {
+    /// Asks to be called at `at` or earlier.
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// A refusal of a thing that is not there.
+fn not_found(what: &str, id: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Code::NotFound, format!("there is no {what} {id}"))
+}

@@ -12,6 +12,7 @@ pub mod retry;
 pub mod rules;
 pub mod run;
 pub mod task;
+pub mod tenant;
 
 /// Cuts a text to at most `bytes` bytes without splitting a character.
 #[must_use]

@@ -1,1 +1,220 @@
-//! notice
+//! A notice: one thing to tell an audience.
+//!
+//! ```text
+//!             ┌───────────── pause ─────────────┐
+//!  submit ─► scheduled ─ send_at / send ─► sending ─ nothing left ─► done
+//!     └────► expanding ─ audience closed ──┘  ▲ resend │
+//!            any of them ─ cancel ─► cancelled └───────┘
+//! ```
+//!
+//! The state is not stored; it follows from facts that are.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::delivery::DeliveryState;
+use crate::id::Id;
+use crate::kv::Tree;
+use crate::store::Record;
+use crate::time::Timestamp;
+
+/// The row of a notice: what changes while it is worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Its id.
+    pub id: Id,
+    /// The tenant's interned number.
+    pub tenant: u32,
+    /// Not before.
+    pub send_at: Timestamp,
+    /// Not after; what is still pending then is skipped.
+    pub expires_at: Option<Timestamp>,
+    /// What happens to attempts whose outcome stays unknown past the provider's dedupe window.
+    pub in_doubt: InDoubt,
+    /// Whether recipients may still be added.
+    pub open: bool,
+    /// Whether `send_at` has come or an operator said "now".
+    pub started: bool,
+    /// Why it is paused, if it is.
+    pub paused: Option<String>,
+    /// Whether it was withdrawn.
+    pub cancelled: bool,
+    /// Whether `expires_at` has come.
+    pub expired: bool,
+    /// Deliveries by state.
+    pub counts: Counts,
+    /// Where the notice stands in its tenant's lane, if it does.
+    pub lane_due: Option<Timestamp>,
+    /// Consecutive answers "no such template": the provider sends them by mistake, too.
+    pub template_misses: u32,
+    /// The sweep under way over its deliveries.
+    pub sweep: Option<Sweep>,
+    /// When the first delivery was claimed.
+    pub first_send: Option<Timestamp>,
+    /// When the last delivery was settled.
+    pub last_settled: Option<Timestamp>,
+    /// When nothing was left to do; unset again by a resend.
+    pub finished: Option<Timestamp>,
+}
+
+impl Record for Notice {
+    const TREE: Tree = Tree::Notices;
+}
+
+/// A bounded walk over all deliveries of a notice, one step at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// What it does.
+    pub kind: SweepKind,
+    /// The number of the next delivery to look at.
+    pub next: u32,
+}
+
+/// What a sweep does to the deliveries it finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SweepKind {
+    /// Pending ones are cancelled.
+    Cancel,
+    /// Pending ones are skipped: the notice has expired.
+    Expire,
+    /// Those in these states, with this code if one is given, are pending again.
+    Resend {
+        /// States to take.
+        states: Vec<DeliveryState>,
+        /// Only with this code.
+        errcode: Option<i64>,
+    },
+}
+
+/// What happens to an attempt that stays in doubt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InDoubt {
+    /// It waits for an operator: rather not at all than twice.
+    #[default]
+    Hold,
+    /// It is sent again: rather twice than not at all.
+    Resend,
+}
+
+/// Deliveries of a notice by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts([u32; DeliveryState::ALL.len()]);
+
+impl Counts {
+    /// How many are in this state.
+    #[must_use]
+    pub fn of(&self, state: DeliveryState) -> u32 {
+        self.0[state as usize]
+    }
+
+    /// Counts a new delivery.
+    pub fn add(&mut self, state: DeliveryState) {
+        self.0[state as usize] += 1;
+    }
+
+    /// A delivery went from one state to another.
+    pub fn moved(&mut self, from: DeliveryState, to: DeliveryState) {
+        assert!(self.0[from as usize] > 0, "no delivery left in state {}", from.name());
+        self.0[from as usize] -= 1;
+        self.0[to as usize] += 1;
+    }
+
+    /// All deliveries.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.0.iter().sum()
+    }
+
+    /// Those that still have to be worked on without anyone's help.
+    #[must_use]
+    pub fn outstanding(&self) -> u32 {
+        self.of(DeliveryState::Pending) + self.of(DeliveryState::Sending)
+    }
+}
+
+/// The state that people see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NoticeState {
+    Scheduled,
+    Expanding,
+    Sending,
+    Paused,
+    Done,
+    Cancelled,
+}
+
+impl NoticeState {
+    /// The name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Expanding => "expanding",
+            Self::Sending => "sending",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Notice {
+    /// The state that follows from the facts.
+    #[must_use]
+    pub fn state(&self) -> NoticeState {
+        if self.cancelled {
+            NoticeState::Cancelled
+        } else if self.paused.is_some() {
+            NoticeState::Paused
+        } else if self.open {
+            NoticeState::Expanding
+        } else if self.finished.is_some() {
+            NoticeState::Done
+        } else if !self.started {
+            NoticeState::Scheduled
+        } else {
+            NoticeState::Sending
+        }
+    }
+
+    /// Whether its pending deliveries may be claimed.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.started && self.paused.is_none() && !self.cancelled && !self.expired
+    }
+
+    /// Whether nothing is left that the daemon would do by itself.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !self.open && self.sweep.is_none() && self.counts.outstanding() == 0
+    }
+}
+
+/// What a notice says: written once, never changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeBody {
+    /// The template's name in the configuration.
+    pub template: String,
+    /// The provider's template id at the time of submission.
+    pub template_id: String,
+    /// For people.
+    pub title: Option<String>,
+    /// Checked template values.
+    pub data: BTreeMap<String, String>,
+    /// Where a tap leads.
+    pub url: Option<String>,
+    /// Or into which mini program.
+    pub miniprogram: Option<Miniprogram>,
+}
+
+/// A mini program page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Miniprogram {
+    /// Its appid.
+    pub appid: String,
+    /// The page, with query.
+    #[serde(default)]
+    pub pagepath: String,
+}

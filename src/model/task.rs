@@ -1,1 +1,249 @@
-//! task
+//! A task: one delayed piece of work for a consumer.
+//!
+//! ```text
+//!  add ─► pending ─ claim ─► claimed ─ ack ────► acked
+//!            ▲                 │ │ │ └ reject ─► rejected ─┐ dead letters
+//!            ├─ nack, ran out ─┘ │ └ too many failures ─► dead ─┤
+//!            ├─ redrive ◄────────│─────────────────────────────┘
+//!            └─ cancel ──────────┴────► cancelled
+//! ```
+//!
+//! "Ready" is no state: a task is ready when it is pending and due.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Id;
+use crate::kv::Tree;
+use crate::limits;
+use crate::store::Record;
+use crate::time::Timestamp;
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TaskState {
+    /// Waits for its due time or a claim.
+    Pending,
+    /// A consumer has it.
+    Claimed,
+    /// Given up after too many failures.
+    Dead,
+    /// Failed for good, its consumer said.
+    Rejected,
+    /// Done.
+    Acked,
+    /// Withdrawn.
+    Cancelled,
+}
+
+impl TaskState {
+    /// The name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::Dead => "dead",
+            Self::Rejected => "rejected",
+            Self::Acked => "acked",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether it is a dead letter.
+    #[must_use]
+    pub fn is_dead(self) -> bool {
+        matches!(self, Self::Dead | Self::Rejected)
+    }
+
+    /// Whether it has ended for good and lives in the history.
+    #[must_use]
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Acked | Self::Cancelled)
+    }
+}
+
+/// The row of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its id.
+    pub id: Id,
+    /// The type's interned number.
+    pub kind: u32,
+    /// 0 to 255, lower first.
+    pub priority: u8,
+    /// Where it stands.
+    pub state: TaskState,
+    /// When it was added.
+    pub added: Timestamp,
+    /// When it was first asked for.
+    pub planned: Timestamp,
+    /// Pending: when it may be claimed. Claimed: when the claim runs out. Else: when it ended.
+    pub due: Timestamp,
+    /// The number of the last attempt that began, from 1.
+    pub attempt: u32,
+    /// Failures that count towards the limit.
+    pub failed: u32,
+    /// The fence: grows with each claim, never falls.
+    pub claim: u64,
+    /// The submitter's own limit of attempts.
+    pub max_attempts: Option<u32>,
+    /// The submitter's key.
+    pub key: Option<String>,
+    /// The last claim's `request_id`.
+    pub request: Option<String>,
+    /// The payload.
+    pub payload: Payload,
+    /// Attempts, oldest first, at most [`limits::HISTORY_ATTEMPTS`].
+    pub history: Vec<TaskAttempt>,
+    /// Why it is in this state.
+    pub reason: Option<String>,
+}
+
+impl Record for Task {
+    const TREE: Tree = Tree::Tasks;
+}
+
+/// A task that has ended, as the history keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedTask(pub Task);
+
+impl Record for EndedTask {
+    const TREE: Tree = Tree::TaskHistory;
+}
+
+/// A payload, JSON text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// In the row.
+    Inline(String),
+    /// In chunks of [`limits::CHUNK_BYTES`]; this many.
+    Chunked(u16),
+    /// No longer kept.
+    Dropped,
+}
+
+/// One attempt at a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskAttempt {
+    /// Its number.
+    pub attempt: u32,
+    /// When it was claimed.
+    pub claimed: Timestamp,
+    /// By whom.
+    pub worker: Option<String>,
+    /// In which term of the daemon.
+    pub term: u64,
+    /// When and how it ended.
+    pub ended: Option<(Timestamp, AttemptEnd)>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttemptEnd {
+    /// Done.
+    Acked,
+    /// Failed for now.
+    Nacked(Option<String>),
+    /// Failed for good.
+    Rejected(Option<String>),
+    /// The claim ran out.
+    RanOut,
+    /// The task was cancelled or replaced under it.
+    Cancelled,
+    /// Handed back unharmed: nobody heard of the claim.
+    Returned,
+}
+
+impl AttemptEnd {
+    /// The name in JSON.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Acked => "acked",
+            Self::Nacked(_) => "nacked",
+            Self::Rejected(_) => "rejected",
+            Self::RanOut => "ran_out",
+            Self::Cancelled => "cancelled",
+            Self::Returned => "returned",
+        }
+    }
+
+    /// What its consumer said.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Nacked(reason) | Self::Rejected(reason) => reason.as_deref(),
+            Self::Acked | Self::RanOut | Self::Cancelled | Self::Returned => None,
+        }
+    }
+}
+
+impl Task {
+    /// Records that an attempt began. The oldest but the first is dropped when there are too many.
+    pub fn begin_attempt(&mut self, attempt: TaskAttempt) {
+        if self.history.len() >= limits::HISTORY_ATTEMPTS {
+            self.history.remove(1);
+        }
+        self.history.push(attempt);
+    }
+
+    /// Records how the attempt under way ended.
+    pub fn end_attempt(&mut self, now: Timestamp, end: AttemptEnd) {
+        if let Some(last) = self.history.last_mut()
+            && last.ended.is_none()
+        {
+            last.ended = Some((now, end));
+        }
+    }
+}
+
+/// Tasks of one type and priority by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueCounts {
+    /// Pending, due or not.
+    pub pending: u64,
+    /// Claimed.
+    pub claimed: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Acked since the store was made.
+    pub acked: u64,
+    /// Cancelled since the store was made.
+    pub cancelled: u64,
+}
+
+impl Record for QueueCounts {
+    const TREE: Tree = Tree::Counters;
+}
+
+impl QueueCounts {
+    /// The count of a state.
+    pub fn of(&mut self, state: TaskState) -> &mut u64 {
+        match state {
+            TaskState::Pending => &mut self.pending,
+            TaskState::Claimed => &mut self.claimed,
+            TaskState::Dead | TaskState::Rejected => &mut self.dead,
+            TaskState::Acked => &mut self.acked,
+            TaskState::Cancelled => &mut self.cancelled,
+        }
+    }
+}
+
+/// What is known of a type beside its tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueState {
+    /// Whether an operator paused it: nothing is handed out.
+    pub paused: bool,
+    /// Consecutive failed pushes.
+    pub failures: u32,
+    /// The open circuit's end: no push before.
+    pub rest_until: Timestamp,
+    /// The last failure, for people.
+    pub last_error: Option<String>,
+    /// The push rate's theoretical arrival time, microseconds.
+    pub rate_at_us: u64,
+}
+
+impl Record for QueueState {
+    const TREE: Tree = Tree::Counters;
+}

@@ -1,0 +1,316 @@
+//! What operators do to notices, and the sweeps that carry it through, one bounded step at a time.
+
+use super::command::{Act, Code, Refusal, Reply};
+use super::timer::Timer;
+use super::{Decision, Engine, not_found};
+use crate::id::{DeliveryId, Id};
+use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
+use crate::model::delivery::{Delivery, DeliveryState, Resolution};
+use crate::model::notice::{Notice, Sweep, SweepKind};
+use crate::store::keys::{self, DeadItem, Lane, TenantNo};
+use crate::store::{Order, codec};
+use crate::time::Timestamp;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn act(&mut self, now: Timestamp, id: Id, act: Act) -> Result<Decision, Fault> {
+        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else {
+            return Ok(Err(not_found("notice", id)));
+        };
+        if notice.cancelled && act != Act::Cancel {
+            return Ok(Err(wrong_state(&notice, "a cancelled notice stays cancelled")));
+        }
+        match act {
+            Act::Send => {
+                if !notice.started {
+                    self.clear_timer(notice.send_at, &Timer::NoticeStart(id));
+                    notice.started = true;
+                }
+                notice.paused = None;
+            }
+            Act::Pause => {
+                if notice.finished.is_some() {
+                    return Ok(Err(wrong_state(&notice, "there is nothing left to pause")));
+                }
+                notice.paused.get_or_insert_with(|| "paused by an operator".into());
+            }
+            Act::Resume => {
+                notice.paused = None;
+                notice.template_misses = 0;
+            }
+            Act::Cancel => self.begin_cancel(now, &mut notice),
+            Act::Resend { states, errcode } => {
+                if let Err(refusal) = self.begin_resend(now, &mut notice, states, errcode) {
+                    return Ok(Err(refusal));
+                }
+            }
+        }
+        self.refile(now, &mut notice)?;
+        let state = notice.state().name();
+        self.store.write(keys::id(id), &notice);
+        Ok(Ok(Reply::Notice { id, state, created: false }))
+    }
+
+    fn begin_cancel(&mut self, now: Timestamp, notice: &mut Notice) {
+        if notice.cancelled || notice.finished.is_some() {
+            notice.cancelled = true;
+            return;
+        }
+        if !notice.started {
+            self.clear_timer(notice.send_at, &Timer::NoticeStart(notice.id));
+        }
+        notice.cancelled = true;
+        notice.open = false;
+        self.begin_sweep(now, notice, SweepKind::Cancel);
+    }
+
+    fn begin_resend(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        states: Vec<DeliveryState>,
+        errcode: Option<i64>,
+    ) -> Result<(), Refusal> {
+        if notice.sweep.is_some() {
+            return Err(wrong_state(notice, "another sweep over it is under way: try again soon"));
+        }
+        notice.finished = None;
+        notice.expired = false;
+        notice.template_misses = 0;
+        self.begin_sweep(now, notice, SweepKind::Resend { states, errcode });
+        Ok(())
+    }
+
+    fn begin_sweep(&mut self, now: Timestamp, notice: &mut Notice, kind: SweepKind) {
+        if notice.sweep.is_none() {
+            self.set_timer(now, &Timer::Sweep(notice.id));
+        }
+        notice.sweep = Some(Sweep { kind, next: 1 });
+    }
+
+    /// One step of a sweep: [`limits::STEP_ROWS`] deliveries, then others get their turn.
+    pub(super) fn sweep_step(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
+        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else { return Ok(()) };
+        let Some(mut sweep) = notice.sweep.take() else { return Ok(()) };
+        let tenant = TenantNo(notice.tenant);
+        let from = keys::delivery(tenant, DeliveryId { notice: id, number: sweep.next });
+        let to = keys::after_prefix(&keys::notice_rows(tenant, id));
+        let rows =
+            self.store.scan(Tree::Outbox, &from, &to, Order::Ascending, limits::STEP_ROWS)?;
+        for (key, bytes) in &rows {
+            let mut delivery: Delivery = codec::decode(bytes)?;
+            let Some((_, row)) = keys::read_delivery(key) else { continue };
+            self.sweep_row(now, &mut notice, row, &mut delivery, &sweep.kind);
+            sweep.next = row.number + 1;
+        }
+        if rows.len() == limits::STEP_ROWS {
+            notice.sweep = Some(sweep);
+            self.set_timer(now, &Timer::Sweep(id));
+        }
+        self.finish_if_done(now, &mut notice);
+        self.refile(now, &mut notice)?;
+        self.store.write(keys::id(id), &notice);
+        Ok(())
+    }
+
+    fn sweep_row(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        kind: &SweepKind,
+    ) {
+        let (to, reason) = match kind {
+            SweepKind::Cancel if delivery.state == DeliveryState::Pending => {
+                (withdrawn(delivery, DeliveryState::Cancelled), "the notice was cancelled")
+            }
+            SweepKind::Expire if delivery.state == DeliveryState::Pending => {
+                (withdrawn(delivery, DeliveryState::Skipped), "the notice expired")
+            }
+            SweepKind::Resend { states, errcode }
+                if states.contains(&delivery.state)
+                    && errcode.is_none_or(|code| delivery.errcode == Some(code)) =>
+            {
+                (DeliveryState::Pending, "sent again by an operator")
+            }
+            SweepKind::Cancel | SweepKind::Expire | SweepKind::Resend { .. } => return,
+        };
+        self.move_delivery(now, notice, id, delivery, to, Some(reason.into()));
+    }
+
+    /// Moves a delivery that is not being sent to another state, with its indexes and counts.
+    pub(super) fn move_delivery(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        to: DeliveryState,
+        reason: Option<String>,
+    ) {
+        let tenant = TenantNo(notice.tenant);
+        let lane = Lane::Notice(tenant, notice.id);
+        let from = delivery.state;
+        match from {
+            DeliveryState::Pending => {
+                self.delay_delete(lane, delivery.due, &id.number.to_be_bytes());
+            }
+            DeliveryState::Dead => {
+                let key = keys::dead(delivery.changed, DeadItem::Delivery(tenant, id));
+                self.store.delete(Tree::Dead, &key);
+            }
+            DeliveryState::Sending
+            | DeliveryState::Accepted
+            | DeliveryState::Delivered
+            | DeliveryState::Refused
+            | DeliveryState::Skipped
+            | DeliveryState::InDoubt
+            | DeliveryState::Cancelled => {}
+        }
+        delivery.changed = now;
+        delivery.reason = reason;
+        delivery.state = to;
+        notice.counts.moved(from, to);
+        if to == DeliveryState::Pending {
+            delivery.failed = 0;
+            // An operator's resend settles the old doubt: a new window begins with the next attempt.
+            delivery.doubt_since = None;
+            delivery.due = now;
+            self.delay_put(lane, now, &id.number.to_be_bytes());
+        }
+        self.store.write(keys::delivery(tenant, id), delivery);
+    }
+
+    pub(super) fn start_notice(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
+        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else { return Ok(()) };
+        if notice.send_at > now {
+            self.set_timer(notice.send_at, &Timer::NoticeStart(id));
+            return Ok(());
+        }
+        notice.started = true;
+        self.finish_if_done(now, &mut notice);
+        self.refile(now, &mut notice)?;
+        self.store.write(keys::id(id), &notice);
+        Ok(())
+    }
+
+    pub(super) fn expire_notice(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
+        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else { return Ok(()) };
+        if notice.cancelled || notice.finished.is_some() {
+            return Ok(());
+        }
+        notice.expired = true;
+        notice.open = false;
+        self.begin_sweep(now, &mut notice, SweepKind::Expire);
+        self.refile(now, &mut notice)?;
+        self.store.write(keys::id(id), &notice);
+        Ok(())
+    }
+
+    /// Puts the notice where it belongs in its tenant's lane: at its first pending delivery's due
+    /// time, or nowhere. One that may be served already keeps its place.
+    pub(super) fn refile(&mut self, now: Timestamp, notice: &mut Notice) -> Result<(), Fault> {
+        let wanted = self.lane_place(notice)?;
+        let may_be_served = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
+        if !(may_be_served(wanted) && may_be_served(notice.lane_due)) {
+            self.file(notice, wanted);
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::refile`] for a notice that has just been served: it goes behind its neighbours.
+    pub(super) fn refile_behind(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+    ) -> Result<(), Fault> {
+        let wanted = self.lane_place(notice)?.map(|due| due.max(now));
+        self.file(notice, wanted);
+        Ok(())
+    }
+
+    fn lane_place(&mut self, notice: &Notice) -> Result<Option<Timestamp>, Fault> {
+        if !notice.is_active() {
+            return Ok(None);
+        }
+        let lane = Lane::Notice(TenantNo(notice.tenant), notice.id);
+        Ok(self.delay_first(lane, 1)?.first().map(|(due, _)| *due))
+    }
+
+    fn file(&mut self, notice: &mut Notice, place: Option<Timestamp>) {
+        if place == notice.lane_due {
+            return;
+        }
+        let lane = Lane::Tenant(TenantNo(notice.tenant));
+        if let Some(due) = notice.lane_due {
+            self.delay_delete(lane, due, &keys::id(notice.id));
+        }
+        if let Some(due) = place {
+            self.delay_put(lane, due, &keys::id(notice.id));
+        }
+        notice.lane_due = place;
+    }
+
+    /// Notes the end when there is nothing left to do.
+    pub(super) fn finish_if_done(&mut self, now: Timestamp, notice: &mut Notice) {
+        if notice.is_finished() && notice.counts.total() > 0 {
+            notice.finished.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn resolve(
+        &mut self,
+        now: Timestamp,
+        id: DeliveryId,
+        resolution: Resolution,
+    ) -> Result<Decision, Fault> {
+        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
+            return Ok(Err(not_found("delivery", id)));
+        };
+        let key = keys::delivery(TenantNo(notice.tenant), id);
+        let Some(mut delivery) = self.store.read::<Delivery>(&key)? else {
+            return Ok(Err(not_found("delivery", id)));
+        };
+        if delivery.state != DeliveryState::InDoubt {
+            return Ok(Err(Refusal::new(
+                Code::WrongState,
+                format!("delivery {id} is {}, not in_doubt", delivery.state.name()),
+            )));
+        }
+        if notice.cancelled && resolution == Resolution::Resend {
+            return Ok(Err(wrong_state(&notice, "its deliveries are not sent again")));
+        }
+        let (to, reason) = match resolution {
+            Resolution::Accepted => (DeliveryState::Accepted, "an operator saw it arrive"),
+            Resolution::Resend => (DeliveryState::Pending, "sent again by an operator"),
+            Resolution::Refused => (DeliveryState::Refused, "given up by an operator"),
+        };
+        if to == DeliveryState::Pending {
+            notice.finished = None;
+        }
+        self.move_delivery(now, &mut notice, id, &mut delivery, to, Some(reason.into()));
+        self.finish_if_done(now, &mut notice);
+        self.refile(now, &mut notice)?;
+        self.store.write(keys::id(id.notice), &notice);
+        Ok(Ok(Reply::Done))
+    }
+}
+
+/// Why a delivery that was claimed goes back, and until when.
+pub(super) struct Unsent {
+    /// When it is due again.
+    pub(super) due: Timestamp,
+    /// Why, for people.
+    pub(super) reason: Option<String>,
+}
+
+/// What a withdrawn delivery becomes: one that may have been accepted stays in doubt.
+fn withdrawn(delivery: &Delivery, otherwise: DeliveryState) -> DeliveryState {
+    if delivery.doubt_since.is_some() { DeliveryState::InDoubt } else { otherwise }
+}
+
+fn wrong_state(notice: &Notice, why: &str) -> Refusal {
+    let state = notice.state().name();
+    Refusal::new(Code::WrongState, format!("notice {} is {state}: {why}", notice.id))
+}

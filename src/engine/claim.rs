@@ -1,0 +1,441 @@
+//! Claiming tasks, waiting for them, and claims that run out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{ClaimRequest, ClaimedTask, Code, Effect, Refusal, Reply};
+use super::timer::Timer;
+use super::{Engine, Handled, Mode, Ticked};
+use crate::id::Id;
+use crate::kv::{Fault, Key, Kv, Tree};
+use crate::limits;
+use crate::model::cut;
+use crate::model::task::{AttemptEnd, Task, TaskAttempt, TaskState};
+use crate::store::Record;
+use crate::store::keys::{self, Lane, TypeNo};
+use crate::time::Timestamp;
+
+/// The tasks of a claim that named its request, so that a repetition gets them again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RequestRow {
+    /// The tasks.
+    pub(super) tasks: Vec<Id>,
+    /// When.
+    pub(super) at: Timestamp,
+}
+
+impl Record for RequestRow {
+    const TREE: Tree = Tree::Keys;
+}
+
+/// Most tasks of a claim with a `request_id`: its row must stay small.
+const REQUEST_ITEMS: usize = 500;
+
+fn request_key(kind: TypeNo, request: &str) -> Key {
+    [&b"r"[..], &kind.0.to_be_bytes(), request.as_bytes()].concat()
+}
+
+/// Claims that wait for work. In memory: a waiting caller does not outlive the process.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    last: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    by_kind: BTreeMap<TypeNo, BTreeSet<u64>>,
+    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// When to look at a type again: the due time of work that may have come.
+    looks: BTreeSet<(Timestamp, TypeNo)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    kind: TypeNo,
+    deadline: Timestamp,
+    request: ClaimRequest,
+}
+
+impl Waiters {
+    /// Work of this type may be claimable from `due` on.
+    pub(super) fn look_at(&mut self, kind: TypeNo, due: Timestamp) {
+        if self.by_kind.contains_key(&kind) {
+            self.looks.insert((due, kind));
+        }
+    }
+
+    fn add(&mut self, kind: TypeNo, deadline: Timestamp, request: ClaimRequest) -> u64 {
+        self.last += 1;
+        let waiter = self.last;
+        self.waiting.insert(waiter, Waiting { kind, deadline, request });
+        self.by_kind.entry(kind).or_default().insert(waiter);
+        self.deadlines.insert((deadline, waiter));
+        waiter
+    }
+
+    pub(super) fn forget(&mut self, waiter: u64) -> bool {
+        let Some(waiting) = self.waiting.remove(&waiter) else { return false };
+        self.deadlines.remove(&(waiting.deadline, waiter));
+        if let Some(others) = self.by_kind.get_mut(&waiting.kind) {
+            others.remove(&waiter);
+            if others.is_empty() {
+                self.by_kind.remove(&waiting.kind);
+            }
+        }
+        true
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// Types looked at in one tick.
+const LOOKS_PER_TICK: usize = 256;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn claim(
+        &mut self,
+        now: Timestamp,
+        request: ClaimRequest,
+    ) -> Result<Handled, Fault> {
+        match self.mode {
+            Mode::Working => {}
+            Mode::Held => {
+                let detail = "this daemon runs on a copy and is held: release it first";
+                return Ok(Handled::Now(Err(Refusal::new(Code::Held, detail))));
+            }
+            Mode::Draining => return Ok(Handled::Now(Ok(Reply::Claimed(Vec::new())))),
+        }
+        let Some(kind) = self.names.known_kind(&request.kind) else {
+            if request.wait_ms == 0 {
+                return Ok(Handled::Now(Ok(Reply::Claimed(Vec::new()))));
+            }
+            if self.names.kind_count() >= limits::TASK_TYPES {
+                let detail = format!("there are {} task types already", limits::TASK_TYPES);
+                return Ok(Handled::Now(Err(Refusal::new(Code::TooManyTypes, detail))));
+            }
+            let kind = self.names.kind(&mut self.store, &request.kind);
+            return Ok(self.wait(now, kind, request));
+        };
+        let again = self.claimed_before(now, kind, &request)?;
+        if !again.is_empty() {
+            return Ok(Handled::Now(Ok(Reply::Claimed(again))));
+        }
+        let tasks = self.take_due(now, kind, &request)?;
+        if tasks.is_empty() && request.wait_ms > 0 {
+            return Ok(self.wait(now, kind, request));
+        }
+        Ok(Handled::Now(Ok(Reply::Claimed(tasks))))
+    }
+
+    fn wait(&mut self, now: Timestamp, kind: TypeNo, request: ClaimRequest) -> Handled {
+        if self.waiters.len() >= limits::WAITERS {
+            return Handled::Now(Ok(Reply::Claimed(Vec::new())));
+        }
+        let deadline = now.plus(request.wait_ms.min(limits::WAIT_MAX_MS));
+        let waiter = self.waiters.add(kind, deadline, request);
+        self.waiters.look_at(kind, now);
+        Handled::Waits(waiter)
+    }
+
+    /// The tasks that the same request was given before and still holds.
+    fn claimed_before(
+        &self,
+        now: Timestamp,
+        kind: TypeNo,
+        request: &ClaimRequest,
+    ) -> Result<Vec<ClaimedTask>, Fault> {
+        let Some(name) = &request.request else { return Ok(Vec::new()) };
+        let Some(row) = self.store.read::<RequestRow>(&request_key(kind, name))? else {
+            return Ok(Vec::new());
+        };
+        let mut again = Vec::new();
+        for id in row.tasks {
+            let Some(task) = self.store.read::<Task>(&keys::id(id))? else { continue };
+            let held = task.state == TaskState::Claimed && task.due > now;
+            if held && task.request.as_ref() == Some(name) {
+                again.push(self.handed_out(&task, task.planned)?);
+            }
+        }
+        Ok(again)
+    }
+
+    /// Claims what is due, best priority first, oldest first within it.
+    fn take_due(
+        &mut self,
+        now: Timestamp,
+        kind: TypeNo,
+        request: &ClaimRequest,
+    ) -> Result<Vec<ClaimedTask>, Fault> {
+        if self.queue_states.get(&kind).is_some_and(|state| state.paused) {
+            return Ok(Vec::new());
+        }
+        let cap = if request.request.is_some() { REQUEST_ITEMS } else { limits::CLAIM_ITEMS };
+        let max = request.max.clamp(1, cap);
+        let ttl_ms = request.ttl_ms.unwrap_or_else(|| self.queue_rule(kind).claim_ttl_ms);
+        let until = now.plus(ttl_ms.clamp(limits::CLAIM_TTL_MIN_MS, limits::CLAIM_TTL_MAX_MS));
+        let priorities: Vec<u8> = match request.priority {
+            Some(priority) => vec![priority],
+            None => self.queues.get(&kind).into_iter().flatten().copied().collect(),
+        };
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        for priority in priorities {
+            let lane = Lane::Queue(kind, priority);
+            while taken.len() < max && bytes < limits::CLAIM_BYTES {
+                let due = self.delay_first(lane, (max - taken.len()).min(64))?;
+                let count = due.len();
+                let mut stop = count == 0;
+                for (due, item) in due {
+                    if due > now {
+                        stop = true;
+                        break;
+                    }
+                    if let Some(task) = self.take_one(now, until, lane, due, &item, request)? {
+                        bytes += task.payload.len();
+                        taken.push(task);
+                    }
+                    if bytes >= limits::CLAIM_BYTES {
+                        break;
+                    }
+                }
+                if stop {
+                    break;
+                }
+            }
+        }
+        if let Some(name) = request.request.as_ref().filter(|_| !taken.is_empty()) {
+            let row = RequestRow { tasks: taken.iter().map(|task| task.id).collect(), at: now };
+            self.store.write(request_key(kind, name), &row);
+        }
+        Ok(taken)
+    }
+
+    fn take_one(
+        &mut self,
+        now: Timestamp,
+        until: Timestamp,
+        lane: Lane,
+        due: Timestamp,
+        item: &[u8],
+        request: &ClaimRequest,
+    ) -> Result<Option<ClaimedTask>, Fault> {
+        let row = self.store.read::<Task>(item);
+        let mut task = match row {
+            Ok(Some(task)) => task,
+            Ok(None) | Err(Fault::Damaged { .. }) => {
+                self.delay_delete(lane, due, item);
+                if let Lane::Queue(kind, priority) = lane {
+                    self.count(kind, priority, Some(TaskState::Pending), None)?;
+                }
+                if let Err(fault) = row {
+                    self.quarantine(Tree::Tasks, item, &fault)?;
+                }
+                return Ok(None);
+            }
+            Err(fault) => return Err(fault),
+        };
+        assert_eq!((task.state, task.due), (TaskState::Pending, due), "task {} misfiled", task.id);
+        self.dequeue(&task);
+        let kind = TypeNo(task.kind);
+        self.count(kind, task.priority, Some(TaskState::Pending), Some(TaskState::Claimed))?;
+        task.state = TaskState::Claimed;
+        task.attempt += 1;
+        task.claim += 1;
+        task.due = until;
+        task.request.clone_from(&request.request);
+        let worker = request.worker.as_deref().map(|name| cut(name, limits::NAME_BYTES).to_owned());
+        let attempt = task.attempt;
+        let term = self.identity.term;
+        task.begin_attempt(TaskAttempt { attempt, claimed: now, worker, term, ended: None });
+        self.set_timer(until, &Timer::TaskClaim(task.id));
+        self.store.write(keys::id(task.id), &task);
+        Ok(Some(self.handed_out(&task, due)?))
+    }
+
+    fn handed_out(&self, task: &Task, due: Timestamp) -> Result<ClaimedTask, Fault> {
+        Ok(ClaimedTask {
+            id: task.id,
+            kind: self.names.kind_name(TypeNo(task.kind)).to_owned(),
+            fence: task.claim,
+            claim: token(task.id, task.claim),
+            attempt: task.attempt,
+            due,
+            until: task.due,
+            priority: task.priority,
+            payload: self.payload(task)?,
+        })
+    }
+
+    /// Claims up to `max` due tasks of a type for a push.
+    pub(super) fn take_for_push(
+        &mut self,
+        now: Timestamp,
+        kind: TypeNo,
+        max: usize,
+    ) -> Result<Vec<ClaimedTask>, Fault> {
+        let worker = Some("push".to_owned());
+        self.take_due(now, kind, &ClaimRequest { max, worker, ..ClaimRequest::default() })
+    }
+
+    /// The earliest due time of a type's pending tasks.
+    pub(super) fn next_due(&mut self, kind: TypeNo) -> Result<Option<Timestamp>, Fault> {
+        let priorities: Vec<u8> = self.queues.get(&kind).into_iter().flatten().copied().collect();
+        let mut next: Option<Timestamp> = None;
+        for priority in priorities {
+            if let Some((due, _)) = self.delay_first(Lane::Queue(kind, priority), 1)?.pop() {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        Ok(next)
+    }
+
+    /// Gives work that has come to those who wait, each task to exactly one of them.
+    pub(super) fn serve_waiters(
+        &mut self,
+        now: Timestamp,
+        ticked: &mut Ticked,
+    ) -> Result<(), Fault> {
+        if self.mode == Mode::Working {
+            for _ in 0..LOOKS_PER_TICK {
+                let Some((due, kind)) = self.waiters.looks.first().copied() else { break };
+                if due > now {
+                    break;
+                }
+                self.waiters.looks.remove(&(due, kind));
+                self.serve_kind(now, kind, ticked)?;
+            }
+        }
+        while let Some((deadline, waiter)) = self.waiters.deadlines.first().copied() {
+            if deadline > now && self.mode == Mode::Working {
+                break;
+            }
+            self.waiters.forget(waiter);
+            ticked.effects.push(Effect::Answer { waiter, tasks: Vec::new() });
+        }
+        if let Some((deadline, _)) = self.waiters.deadlines.first() {
+            ticked.wake_at(*deadline);
+        }
+        if let Some((due, _)) = self.waiters.looks.first() {
+            ticked.wake_at(*due);
+        }
+        Ok(())
+    }
+
+    fn serve_kind(
+        &mut self,
+        now: Timestamp,
+        kind: TypeNo,
+        ticked: &mut Ticked,
+    ) -> Result<(), Fault> {
+        let waiters: Vec<u64> = self.waiters.by_kind.get(&kind).into_iter().flatten().copied().collect();
+        for waiter in waiters {
+            let next = self.next_due(kind)?;
+            match next {
+                Some(due) if due <= now => {}
+                Some(due) => {
+                    self.waiters.look_at(kind, due);
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
+            let Some(waiting) = self.waiters.waiting.get(&waiter) else { continue };
+            let request = waiting.request.clone();
+            let tasks = self.take_due(now, kind, &request)?;
+            if !tasks.is_empty() {
+                self.waiters.forget(waiter);
+                ticked.effects.push(Effect::Answer { waiter, tasks });
+            }
+        }
+        // Whoever is left wants another priority, or the type is paused: look again when the
+        // first task that is not due yet becomes due; new work announces itself.
+        if self.waiters.by_kind.contains_key(&kind)
+            && let Some(due) = self.next_due_after(now, kind)?
+        {
+            self.waiters.look_at(kind, due);
+        }
+        Ok(())
+    }
+
+    fn next_due_after(
+        &mut self,
+        now: Timestamp,
+        kind: TypeNo,
+    ) -> Result<Option<Timestamp>, Fault> {
+        let priorities: Vec<u8> = self.queues.get(&kind).into_iter().flatten().copied().collect();
+        let mut next: Option<Timestamp> = None;
+        for priority in priorities {
+            let lane = Lane::Queue(kind, priority);
+            let from = lane.key(now.plus(1), &[]);
+            let to = keys::after_prefix(&lane.prefix());
+            let Some((key, _)) = self.store.first(Tree::Delay, &from, &to)? else { continue };
+            let Some((due, _)) = keys::split_delay(&key, lane.prefix().len()) else { continue };
+            next = Some(next.map_or(due, |next| next.min(due)));
+        }
+        Ok(next)
+    }
+
+    /// A claim was not settled in time: silence is failure, and somebody else gets the task now.
+    pub(super) fn task_claim_ran_out(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
+        let mut task = match self.store.read::<Task>(&keys::id(id)) {
+            Ok(Some(task)) => task,
+            Ok(None) => return Ok(()),
+            Err(fault @ Fault::Damaged { .. }) => {
+                return self.quarantine(Tree::Tasks, &keys::id(id), &fault);
+            }
+            Err(fault) => return Err(fault),
+        };
+        if task.state != TaskState::Claimed {
+            return Ok(());
+        }
+        task.end_attempt(now, AttemptEnd::RanOut);
+        task.failed += 1;
+        let reason = "its claim ran out".to_owned();
+        if task.failed >= self.max_attempts(&task) {
+            return self.bury(now, task, TaskState::Dead, reason);
+        }
+        self.requeue(task, now, Some(reason))
+    }
+
+    pub(super) fn max_attempts(&self, task: &Task) -> u32 {
+        let rule = self.queue_rule(TypeNo(task.kind));
+        task.max_attempts.unwrap_or(rule.retry.max_attempts)
+    }
+}
+
+/// The token of a claim: its fence, and a mark of the task, so that a token of another task does
+/// not fit by chance. It is no secret.
+#[must_use]
+pub fn token(task: Id, fence: u64) -> String {
+    let mut mark = task.0 ^ fence.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15;
+    mark = (mark ^ (mark >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mark = (mark ^ (mark >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    format!("{fence}-{:08x}", (mark ^ (mark >> 31)) >> 32)
+}
+
+/// The fence in a token of this task; `None` when it is none of its tokens.
+#[must_use]
+pub fn fence_of(task: Id, text: &str) -> Option<u64> {
+    let (fence, _) = text.split_once('-')?;
+    let fence = fence.parse().ok()?;
+    (token(task, fence) == text).then_some(fence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_fit_their_task_only() {
+        assert_eq!(fence_of(Id(7), &token(Id(7), 3)), Some(3));
+        for bad in [token(Id(8), 3).as_str(), "", "3", "3-", "x-1", "3-00000000"] {
+            assert_eq!(fence_of(Id(7), bad), None, "{bad}");
+        }
+    }
+}

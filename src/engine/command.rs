@@ -1,0 +1,563 @@
+//! Everything that can be asked of the engine, everything it answers, everything it sets off.
+
+use std::collections::BTreeMap;
+
+use crate::id::{DeliveryId, Id};
+use crate::model::attempt::Try;
+use crate::model::delivery::{DeliveryState, Resolution};
+use crate::model::notice::{InDoubt, Miniprogram};
+use crate::model::run::RunCounts;
+use crate::model::tenant::StoredToken;
+use crate::time::Timestamp;
+
+use super::query::{Query, View};
+
+/// One thing to decide. The list is closed.
+#[derive(Debug)]
+pub enum Command {
+    /// Submit a notice.
+    SubmitNotice(Box<NoticeDraft>),
+    /// Add recipients to an open notice.
+    AddRecipients {
+        /// The notice.
+        notice: Id,
+        /// At most [`crate::limits::STREAM_CHUNK`] of them.
+        recipients: Vec<Recipient>,
+        /// No more will come.
+        done: bool,
+    },
+    /// An operator's act on a notice.
+    Act {
+        /// The notice.
+        notice: Id,
+        /// What to do.
+        act: Act,
+    },
+    /// An operator settles a delivery that is in doubt.
+    Resolve {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// What it becomes.
+        resolution: Resolution,
+    },
+    /// What came of a send.
+    SettleSend {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The fence of the claim it was sent under.
+        claim: u64,
+        /// The requests made, in order; the last one decides.
+        tries: Vec<Try>,
+    },
+    /// A claimed delivery that was certainly not put on the wire.
+    ReturnSend {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The fence.
+        claim: u64,
+    },
+    /// A new access token.
+    SaveToken {
+        /// The tenant's name.
+        tenant: String,
+        /// The token.
+        token: StoredToken,
+    },
+    /// Add tasks.
+    AddTasks {
+        /// The tasks.
+        items: Vec<TaskDraft>,
+        /// All or none.
+        atomic: bool,
+    },
+    /// Claim tasks.
+    Claim(ClaimRequest),
+    /// The caller of a waiting claim has gone.
+    Forget(u64),
+    /// Claimed tasks whose claimer never heard of it.
+    Unclaim(Vec<Settlement>),
+    /// Settle claimed tasks.
+    Settle(Vec<Settlement>),
+    /// Settle by id alone, for the paths of the old schedule service, which know no claims.
+    SettleUnfenced {
+        /// The task.
+        task: Id,
+        /// Done, or withdrawn.
+        verdict: Verdict,
+    },
+    /// Cancel a task.
+    CancelTask(Id),
+    /// Change due or priority of a pending task.
+    MoveTask {
+        /// The task.
+        task: Id,
+        /// The new due time.
+        due: Option<Timestamp>,
+        /// The new priority.
+        priority: Option<u8>,
+    },
+    /// Pause or resume a task type.
+    PauseQueue {
+        /// The type.
+        kind: String,
+        /// Whether nothing shall be handed out.
+        paused: bool,
+    },
+    /// Bring dead letters back.
+    Redrive(Redrive),
+    /// What came of a push.
+    SettlePush {
+        /// The task.
+        task: Id,
+        /// The token of the claim it was pushed under.
+        claim: u64,
+        /// What the consumer answered.
+        outcome: PushOutcome,
+    },
+    /// Run a schedule now.
+    RunSchedule(String),
+    /// A pull run has ended.
+    RunDone {
+        /// The run.
+        run: Id,
+        /// What it did per tenant.
+        counts: BTreeMap<String, RunCounts>,
+        /// Why it failed, if it did.
+        error: Option<String>,
+    },
+    /// Look at something.
+    Query(Query),
+    /// Stop handing out work: the daemon is stopping.
+    Drain,
+    /// Let a held daemon work.
+    Release,
+}
+
+/// A notice as submitted, its shape checked, its meaning not yet.
+#[derive(Clone, Debug, Default)]
+pub struct NoticeDraft {
+    /// The tenant's name.
+    pub tenant: String,
+    /// The template's name.
+    pub template: String,
+    /// For people.
+    pub title: Option<String>,
+    /// Template values.
+    pub data: BTreeMap<String, String>,
+    /// Where a tap leads.
+    pub url: Option<String>,
+    /// Or into which mini program.
+    pub miniprogram: Option<Miniprogram>,
+    /// To whom.
+    pub audience: Audience,
+    /// Not before; now when absent.
+    pub send_at: Option<Timestamp>,
+    /// Not after.
+    pub expires_at: Option<Timestamp>,
+    /// What happens to attempts that stay in doubt.
+    pub in_doubt: InDoubt,
+    /// Idempotency key.
+    pub key: Option<String>,
+    /// Fingerprint of the submitted body.
+    pub fingerprint: u128,
+}
+
+/// Where the recipients come from.
+#[derive(Clone, Debug)]
+pub enum Audience {
+    /// They are here.
+    Inline(Vec<Recipient>),
+    /// They will be streamed.
+    Stream,
+}
+
+impl Default for Audience {
+    fn default() -> Self {
+        Self::Inline(Vec::new())
+    }
+}
+
+/// One recipient, perhaps with template values of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipient {
+    /// The openid.
+    pub openid: String,
+    /// Values that replace the notice's.
+    pub data: BTreeMap<String, String>,
+}
+
+/// What an operator may do to a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Send now, whatever `send_at` says.
+    Send,
+    /// Hold.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Withdraw what waits.
+    Cancel,
+    /// Send again to those that failed.
+    Resend {
+        /// Which states to take.
+        states: Vec<DeliveryState>,
+        /// Only with this code.
+        errcode: Option<i64>,
+    },
+}
+
+/// A task as submitted.
+#[derive(Clone, Debug, Default)]
+pub struct TaskDraft {
+    /// The type.
+    pub kind: String,
+    /// 0 to 255, lower first.
+    pub priority: u8,
+    /// Not before; now when absent.
+    pub due: Option<Timestamp>,
+    /// Or this long from now.
+    pub delay_ms: Option<u64>,
+    /// JSON text.
+    pub payload: String,
+    /// Limit of attempts.
+    pub max_attempts: Option<u32>,
+    /// Idempotency key.
+    pub key: Option<String>,
+    /// Take the place of a task with the same key that is not yet claimed.
+    pub replace: bool,
+    /// Fingerprint of what was submitted.
+    pub fingerprint: u128,
+}
+
+/// A claim as asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimRequest {
+    /// The type.
+    pub kind: String,
+    /// Only this priority.
+    pub priority: Option<u8>,
+    /// At most this many.
+    pub max: usize,
+    /// For how long; the type's own time when absent.
+    pub ttl_ms: Option<u64>,
+    /// How long to wait for work.
+    pub wait_ms: u64,
+    /// Names the request: while its tasks are held, the same request gets them again.
+    pub request: Option<String>,
+    /// Who asks.
+    pub worker: Option<String>,
+}
+
+/// One task's settlement.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The task.
+    pub task: Id,
+    /// The claim token as given out.
+    pub claim: String,
+    /// What came of it.
+    pub verdict: Verdict,
+}
+
+/// What a consumer says of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done.
+    Ack,
+    /// Failed for now; again after this delay, or as the policy says.
+    Nack {
+        /// The delay.
+        delay_ms: Option<u64>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Failed for good.
+    Reject {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Still at it; this much longer from now.
+    Extend {
+        /// How long.
+        ttl_ms: Option<u64>,
+    },
+}
+
+/// Which dead letters to bring back.
+#[derive(Clone, Debug, Default)]
+pub struct Redrive {
+    /// These tasks.
+    pub tasks: Vec<Id>,
+    /// These deliveries.
+    pub deliveries: Vec<DeliveryId>,
+    /// Or all tasks of this type.
+    pub kind: Option<String>,
+    /// Or all deliveries of this notice.
+    pub notice: Option<Id>,
+    /// Or really all.
+    pub all: bool,
+    /// Only count them.
+    pub dry_run: bool,
+}
+
+/// What came of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// Done.
+    Ack,
+    /// The consumer will settle it over HTTP.
+    Later,
+    /// Failed for good.
+    Reject(String),
+    /// Failed for now; the consumer named the delay.
+    RetryAfter(u64, String),
+    /// Failed for now.
+    Failed(String),
+    /// It was never sent: the daemon is stopping.
+    Returned,
+}
+
+/// What a command is answered.
+#[derive(Debug)]
+pub enum Reply {
+    /// Done; nothing to say.
+    Done,
+    /// A notice.
+    Notice {
+        /// Its id.
+        id: Id,
+        /// Its state's name.
+        state: &'static str,
+        /// Whether it was made by this call.
+        created: bool,
+    },
+    /// Recipients of one chunk.
+    Added {
+        /// New deliveries.
+        added: u32,
+        /// Recipients that the notice had already.
+        known: u32,
+        /// Recipients that were refused, by position in the chunk. Those before the first refused
+        /// one are stored, the others are not.
+        refused: Option<(usize, Refusal)>,
+        /// Deliveries of the notice now.
+        total: u32,
+    },
+    /// How many items an act touched or will touch.
+    Count(u64),
+    /// Tasks added, one verdict each.
+    Tasks(Vec<Result<AddedTask, Refusal>>),
+    /// Tasks claimed.
+    Claimed(Vec<ClaimedTask>),
+    /// Settlements, one verdict each.
+    Settled(Vec<Result<Settled, Refusal>>),
+    /// How a cancel went.
+    Cancelled {
+        /// Whether a consumer was at it.
+        claimed: bool,
+    },
+    /// A run.
+    Run(Id),
+    /// What was looked at.
+    View(Box<View>),
+}
+
+/// A task that was added, or was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddedTask {
+    /// Its id.
+    pub id: Id,
+    /// Whether this call made it.
+    pub created: bool,
+}
+
+/// A settlement that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The state's name now.
+    pub state: &'static str,
+    /// Extended: until when the claim stands. Nacked: when it is due again.
+    pub at: Option<Timestamp>,
+}
+
+/// A task handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedTask {
+    /// Its id.
+    pub id: Id,
+    /// The type's name.
+    pub kind: String,
+    /// The claim's fence.
+    pub fence: u64,
+    /// The token to settle with.
+    pub claim: String,
+    /// The number of this attempt.
+    pub attempt: u32,
+    /// When it was due.
+    pub due: Timestamp,
+    /// When the claim runs out.
+    pub until: Timestamp,
+    /// Its priority.
+    pub priority: u8,
+    /// Its payload, JSON text.
+    pub payload: String,
+}
+
+/// An expected no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of no.
+    pub code: Code,
+    /// In words: what is wrong and what to do.
+    pub detail: String,
+    /// The fields that are wrong: JSON pointer and words.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Refusal {
+    /// A refusal in words.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), fields: Vec::new() }
+    }
+
+    /// A refusal of one field.
+    pub fn field(code: Code, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { code, detail: detail.clone(), fields: vec![(pointer.into(), detail)] }
+    }
+}
+
+/// The kinds of no. The name is the stable `code` of the problem document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Code {
+    Invalid,
+    UnknownTenant,
+    UnknownTemplate,
+    UnknownSchedule,
+    EmptyAudience,
+    BadOpenid,
+    FieldTooLong,
+    FieldInvalid,
+    TooManyRecipients,
+    TooManyTypes,
+    PayloadTooLarge,
+    NotFound,
+    KeyReused,
+    NotOpen,
+    WrongState,
+    ClaimUnknown,
+    ClaimExpired,
+    ClaimTaken,
+    TaskGone,
+    TaskCancelled,
+    Running,
+    Held,
+    Draining,
+    Storage,
+}
+
+impl Code {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::UnknownTenant => "unknown_tenant",
+            Self::UnknownTemplate => "unknown_template",
+            Self::UnknownSchedule => "unknown_schedule",
+            Self::EmptyAudience => "empty_audience",
+            Self::BadOpenid => "bad_openid",
+            Self::FieldTooLong => "field_too_long",
+            Self::FieldInvalid => "field_invalid",
+            Self::TooManyRecipients => "too_many_recipients",
+            Self::TooManyTypes => "too_many_types",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::NotFound => "not_found",
+            Self::KeyReused => "key_reused",
+            Self::NotOpen => "not_open",
+            Self::WrongState => "wrong_state",
+            Self::ClaimUnknown => "claim_unknown",
+            Self::ClaimExpired => "claim_expired",
+            Self::ClaimTaken => "claim_taken",
+            Self::TaskGone => "task_gone",
+            Self::TaskCancelled => "task_cancelled",
+            Self::Running => "already_running",
+            Self::Held => "held",
+            Self::Draining => "draining",
+            Self::Storage => "storage_low",
+        }
+    }
+
+    /// The HTTP status that says the same.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Invalid
+            | Self::UnknownTenant
+            | Self::UnknownTemplate
+            | Self::EmptyAudience
+            | Self::BadOpenid
+            | Self::FieldTooLong
+            | Self::FieldInvalid
+            | Self::TooManyTypes
+            | Self::KeyReused => 422,
+            Self::TooManyRecipients | Self::PayloadTooLarge => 413,
+            Self::NotFound | Self::UnknownSchedule => 404,
+            Self::NotOpen
+            | Self::WrongState
+            | Self::ClaimUnknown
+            | Self::ClaimExpired
+            | Self::ClaimTaken
+            | Self::TaskGone
+            | Self::TaskCancelled
+            | Self::Running => 409,
+            Self::Held | Self::Draining => 503,
+            Self::Storage => 507,
+        }
+    }
+}
+
+/// What the world shall do once the commit is durable.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a claim that waited.
+    Answer {
+        /// The waiter.
+        waiter: u64,
+        /// Its tasks, perhaps none.
+        tasks: Vec<ClaimedTask>,
+    },
+    /// Send a delivery.
+    Send(SendJob),
+    /// Push a task.
+    Push(ClaimedTask),
+    /// Run a pull schedule.
+    Pull(PullJob),
+}
+
+/// A delivery to send: its intent is on disk.
+#[derive(Debug)]
+pub struct SendJob {
+    /// The tenant's name.
+    pub tenant: String,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The fence to settle with.
+    pub claim: u64,
+    /// The request's body.
+    pub body: String,
+}
+
+/// A pull run to do.
+#[derive(Debug)]
+pub struct PullJob {
+    /// The run.
+    pub run: Id,
+    /// Its schedule.
+    pub schedule: String,
+    /// The tenants to ask for.
+    pub tenants: Vec<String>,
+    /// What `{last_run}` stands for.
+    pub last_run: Option<Timestamp>,
+}

@@ -1,0 +1,131 @@
+//! Dead letters and bringing them back.
+
+use super::command::{Code, Redrive, Refusal, Reply};
+use super::{Decision, Engine};
+use crate::id::DeliveryId;
+use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
+use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::notice::Notice;
+use crate::model::task::Task;
+use crate::store::Order;
+use crate::store::keys::{self, DeadItem, TenantNo, TypeNo};
+use crate::time::Timestamp;
+
+impl<K: Kv> Engine<K> {
+    /// Brings dead letters back. Bounded: at most [`limits::PAGE_ITEMS`] in one call; the count
+    /// tells the caller whether to call again.
+    pub(super) fn redrive(
+        &mut self,
+        now: Timestamp,
+        redrive: Redrive,
+    ) -> Result<Decision, Fault> {
+        let by_id = !redrive.tasks.is_empty() || !redrive.deliveries.is_empty();
+        let by_filter = redrive.kind.is_some() || redrive.notice.is_some() || redrive.all;
+        if by_id == by_filter {
+            return Ok(Err(Refusal::new(
+                Code::Invalid,
+                "name tasks or deliveries, or give a filter (type, notice), or {\"all\": true}",
+            )));
+        }
+        let items = if by_id { self.named(&redrive)? } else { self.matching(&redrive)? };
+        let count = items.len() as u64;
+        if !redrive.dry_run {
+            for item in items {
+                self.revive(now, item)?;
+            }
+        }
+        Ok(Ok(Reply::Count(count)))
+    }
+
+    fn named(&self, redrive: &Redrive) -> Result<Vec<DeadItem>, Fault> {
+        let mut items = Vec::new();
+        for id in &redrive.tasks {
+            let task = self.store.read::<Task>(&keys::id(*id))?;
+            if task.is_some_and(|task| task.state.is_dead()) {
+                items.push(DeadItem::Task(*id));
+            }
+        }
+        for id in &redrive.deliveries {
+            let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else { continue };
+            let tenant = TenantNo(notice.tenant);
+            let delivery = self.store.read::<Delivery>(&keys::delivery(tenant, *id))?;
+            if delivery.is_some_and(|row| row.state == DeliveryState::Dead) {
+                items.push(DeadItem::Delivery(tenant, *id));
+            }
+        }
+        Ok(items)
+    }
+
+    fn matching(&self, redrive: &Redrive) -> Result<Vec<DeadItem>, Fault> {
+        let kind = redrive.kind.as_deref().map(|name| self.names.known_kind(name));
+        let (mut from, mut items) = (Vec::new(), Vec::new());
+        loop {
+            let page =
+                self.store.scan(Tree::Dead, &from, &[0xff], Order::Ascending, limits::PAGE_ITEMS)?;
+            let Some((last, _)) = page.last() else { return Ok(items) };
+            from.clone_from(last);
+            from.push(0);
+            for (key, _) in &page {
+                let Some((_, item)) = keys::read_dead(key) else { continue };
+                if self.redrive_wants(redrive, kind, item)? {
+                    items.push(item);
+                }
+                if items.len() == limits::PAGE_ITEMS {
+                    return Ok(items);
+                }
+            }
+        }
+    }
+
+    fn redrive_wants(
+        &self,
+        redrive: &Redrive,
+        kind: Option<Option<TypeNo>>,
+        item: DeadItem,
+    ) -> Result<bool, Fault> {
+        Ok(match item {
+            DeadItem::Task(id) => match kind {
+                Some(Some(kind)) => {
+                    let task = self.store.read::<Task>(&keys::id(id))?;
+                    task.is_some_and(|task| task.kind == kind.0)
+                }
+                Some(None) => false,
+                None => redrive.all,
+            },
+            DeadItem::Delivery(_, DeliveryId { notice, .. }) => {
+                redrive.notice == Some(notice) || redrive.all
+            }
+        })
+    }
+
+    fn revive(&mut self, now: Timestamp, item: DeadItem) -> Result<(), Fault> {
+        match item {
+            DeadItem::Task(id) => {
+                let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(()) };
+                if task.state.is_dead() {
+                    task.failed = 0;
+                    self.requeue(task, now, Some("redriven".to_owned()))?;
+                }
+            }
+            DeadItem::Delivery(_, id) => {
+                let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
+                    return Ok(());
+                };
+                let key = keys::delivery(TenantNo(notice.tenant), id);
+                let Some(mut delivery) = self.store.read::<Delivery>(&key)? else { return Ok(()) };
+                if notice.cancelled || delivery.state != DeliveryState::Dead {
+                    return Ok(());
+                }
+                notice.finished = None;
+                notice.expired = false;
+                let reason = Some("redriven".to_owned());
+                let to = DeliveryState::Pending;
+                self.move_delivery(now, &mut notice, id, &mut delivery, to, reason);
+                self.refile(now, &mut notice)?;
+                self.store.write(keys::id(id.notice), &notice);
+            }
+        }
+        Ok(())
+    }
+}

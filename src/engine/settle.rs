@@ -1,0 +1,483 @@
+//! What an answer of the provider does to the delivery, its notice and its tenant.
+//!
+//! | class | delivery | notice | tenant |
+//! |---|---|---|---|
+//! | ok, review | accepted | | refusals forgotten |
+//! | retry | pending again by policy, or dead | | 45011: rests a minute |
+//! | recipient | refused | | |
+//! | notice | refused | paused (template codes: after several in a row) | |
+//! | token, tenant | pending again, no failure counted | | rests, longer each time |
+//! | day | pending again, no failure counted | | rests until tomorrow in Shanghai |
+//! | in doubt | pending again inside the dedupe window, else as the notice says | | |
+
+use super::act::Unsent;
+use super::command::Reply;
+use super::timer::Timer;
+use super::{Decision, Engine};
+use crate::id::DeliveryId;
+use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
+use crate::model::attempt::{Class, Try};
+use crate::model::cut;
+use crate::model::delivery::{Delivery, DeliveryState, Entry};
+use crate::model::errcode;
+use crate::model::notice::{InDoubt, Notice};
+use crate::model::tenant::{StoredToken, TenantState};
+use crate::store::codec;
+use crate::store::keys::{self, DeadItem, TenantNo};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+
+/// Template codes in a row that pause a notice: the provider answers them by mistake now and then.
+const TEMPLATE_MISSES: u32 = 5;
+/// The first rest of a tenant whose account is refused; doubled up to [`TENANT_REST_MAX_MS`].
+const TENANT_REST_MS: u64 = 30 * SECOND_MS;
+const TENANT_REST_MAX_MS: u64 = 10 * MINUTE_MS;
+/// After midnight in Shanghai, by this much, the day's quota is tried again.
+const DAY_GRACE_MS: u64 = 5 * MINUTE_MS;
+/// Shanghai is eight hours ahead and has no summer time.
+const SHANGHAI_MS: u64 = 8 * HOUR_MS;
+/// Pauses between attempts that are in doubt: short, since the window is.
+const DOUBT_PAUSE_MS: u64 = 2 * SECOND_MS;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn settle_send(
+        &mut self,
+        now: Timestamp,
+        id: DeliveryId,
+        claim: u64,
+        tries: Vec<Try>,
+    ) -> Result<Decision, Fault> {
+        let Some((mut notice, mut delivery)) = self.claimed_delivery(id, claim)? else {
+            // The claim ran out and was settled as in doubt; the answer still belongs in the log.
+            self.log_late(now, id, &tries)?;
+            return Ok(Ok(Reply::Done));
+        };
+        for one in &tries {
+            self.log(now, &notice, id, &delivery, one)?;
+        }
+        if let Some(last) = tries.last() {
+            self.count_requests(now, TenantNo(notice.tenant), tries.len())?;
+            self.decide(now, &mut notice, id, &mut delivery, last)?;
+        } else {
+            self.unsend(now, &mut notice, id, &mut delivery, Unsent { due: now, reason: None });
+        }
+        notice.last_settled = Some(now);
+        self.finish_if_done(now, &mut notice);
+        self.refile(now, &mut notice)?;
+        self.store.write(keys::id(id.notice), &notice);
+        Ok(Ok(Reply::Done))
+    }
+
+    fn decide(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        answer: &Try,
+    ) -> Result<(), Fault> {
+        delivery.errcode = answer.errcode;
+        let tenant = TenantNo(notice.tenant);
+        let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
+        match answer.class {
+            Class::Ok | Class::Review => {
+                delivery.msgid.clone_from(&answer.msgid);
+                delivery.doubt_since = None;
+                notice.template_misses = 0;
+                self.forget_refusals(now, tenant)?;
+                let reason = (answer.class == Class::Review).then(|| "in platform review".into());
+                self.end_send(now, notice, id, delivery, DeliveryState::Accepted, reason);
+            }
+            Class::Retry if errcode_is_duplicate(answer) && delivery.doubt_since.is_some() => {
+                // The content guard tells that an earlier attempt got through.
+                delivery.doubt_since = None;
+                let reason = Some("accepted by an earlier attempt".to_owned());
+                self.end_send(now, notice, id, delivery, DeliveryState::Accepted, reason);
+            }
+            Class::Retry => {
+                if answer.errcode.is_some_and(errcode::is_minute_limit) {
+                    let rest = now.plus(MINUTE_MS);
+                    self.hold(tenant, rest, "the provider's limit per minute is reached")?;
+                    self.unsend(now, notice, id, delivery, Unsent { due: rest, reason: Some(reason) });
+                } else {
+                    self.failed(now, notice, id, delivery, reason);
+                }
+            }
+            Class::Recipient => {
+                self.end_send(now, notice, id, delivery, DeliveryState::Refused, Some(reason));
+            }
+            Class::Notice => self.notice_refused(now, notice, id, delivery, answer)?,
+            Class::Token | Class::Tenant => {
+                self.refuse_tenant(now, tenant, &reason)?;
+                self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+            }
+            Class::Day => {
+                self.hold(tenant, next_day(now), "the provider's quota of the day is used up")?;
+                self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+            }
+            Class::InDoubt => self.doubt(now, notice, id, delivery, &reason),
+        }
+        Ok(())
+    }
+
+    /// The outcome of an attempt is unknown: it may have been accepted.
+    pub(super) fn doubt(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        reason: &str,
+    ) {
+        delivery.doubt_since.get_or_insert(delivery.started);
+        delivery.failed += 1;
+        let pause = DOUBT_PAUSE_MS << (delivery.failed - 1).min(5);
+        let due = now.plus(pause);
+        if self.inside_window(due, notice, delivery) {
+            let reason = Some(format!("in doubt: {reason}"));
+            self.unsend(now, notice, id, delivery, Unsent { due, reason });
+            return;
+        }
+        match notice.in_doubt {
+            InDoubt::Hold => {
+                let reason = Some(cut(reason, limits::TEXT_BYTES).to_owned());
+                self.end_send(now, notice, id, delivery, DeliveryState::InDoubt, reason);
+            }
+            InDoubt::Resend => self.failed_counted(now, notice, id, delivery, reason.to_owned()),
+        }
+    }
+
+    /// Whether an attempt that begins at `due` would still be recognised by the provider as a
+    /// repetition of the first one in doubt.
+    fn inside_window(&self, due: Timestamp, notice: &Notice, delivery: &Delivery) -> bool {
+        let Some(since) = delivery.doubt_since else { return true };
+        let timeout_ms = self.send_timeout_ms(notice);
+        let margin = limits::DEDUPE_MARGIN_MS.max(2 * timeout_ms);
+        let usable = limits::DEDUPE_WINDOW_MS.saturating_sub(margin);
+        // A clock that went back says nothing about the provider's: the window counts as over.
+        since <= due && due.since(since) < usable
+    }
+
+    fn send_timeout_ms(&self, notice: &Notice) -> u64 {
+        let name = self.names.tenant_name(TenantNo(notice.tenant));
+        self.rules.tenants.get(name).map_or(10 * SECOND_MS, |rule| rule.send_timeout_ms)
+    }
+
+    /// Whether a pending delivery may no longer be sent because an earlier attempt of it may have
+    /// been accepted too long ago.
+    pub(super) fn doubt_is_over(
+        &self,
+        now: Timestamp,
+        notice: &Notice,
+        delivery: &mut Delivery,
+        _timeout_ms: u64,
+    ) -> bool {
+        if self.inside_window(now, notice, delivery) {
+            return false;
+        }
+        match notice.in_doubt {
+            InDoubt::Hold => true,
+            InDoubt::Resend => false,
+        }
+    }
+
+    /// A failure for certain: counted, and by policy tried again or given up.
+    fn failed(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        reason: String,
+    ) {
+        delivery.failed += 1;
+        self.failed_counted(now, notice, id, delivery, reason);
+    }
+
+    fn failed_counted(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        reason: String,
+    ) {
+        let name = self.names.tenant_name(TenantNo(notice.tenant));
+        let policy = self.rules.tenants.get(name).map(|rule| rule.retry.clone());
+        let policy = policy.unwrap_or_else(crate::model::retry::RetryPolicy::deliveries);
+        let salt = id.notice.0 ^ (u64::from(id.number) << 32);
+        match policy.next_due(now, delivery.failed, salt) {
+            Some(due) => self.unsend(now, notice, id, delivery, Unsent { due, reason: Some(reason) }),
+            None => {
+                let to = if delivery.doubt_since.is_some() {
+                    DeliveryState::InDoubt
+                } else {
+                    DeliveryState::Dead
+                };
+                self.end_send(now, notice, id, delivery, to, Some(reason));
+            }
+        }
+    }
+
+    fn notice_refused(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        answer: &Try,
+    ) -> Result<(), Fault> {
+        let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
+        let code = answer.errcode.unwrap_or_default();
+        if self.is_own_value(notice, id, delivery, answer)? {
+            // The value is this recipient's own: the others are not affected.
+        } else if errcode::is_template_missing(code) {
+            notice.template_misses += 1;
+            if notice.template_misses < TEMPLATE_MISSES {
+                self.failed(now, notice, id, delivery, reason);
+                return Ok(());
+            }
+            pause_for(notice, code, &reason);
+        } else {
+            pause_for(notice, code, &reason);
+        }
+        self.end_send(now, notice, id, delivery, DeliveryState::Refused, Some(reason));
+        Ok(())
+    }
+
+    fn is_own_value(
+        &self,
+        notice: &Notice,
+        id: DeliveryId,
+        delivery: &Delivery,
+        answer: &Try,
+    ) -> Result<bool, Fault> {
+        let Some(field) = answer.field.as_deref().filter(|_| delivery.has_data) else {
+            return Ok(false);
+        };
+        let key = keys::delivery(TenantNo(notice.tenant), id);
+        let Some(bytes) = self.store.get(Tree::Overrides, &key)? else { return Ok(false) };
+        let own: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&bytes).unwrap_or_default();
+        // The provider may cut the field's name short.
+        Ok(own.keys().any(|name| name.starts_with(field)))
+    }
+
+    /// Ends the claim of a delivery that is being sent: it is in its final state, for now.
+    pub(super) fn end_send(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        to: DeliveryState,
+        reason: Option<String>,
+    ) {
+        let tenant = TenantNo(notice.tenant);
+        self.release_claim(tenant, id, delivery);
+        delivery.state = to;
+        delivery.reason = reason;
+        delivery.changed = now;
+        delivery.due = now;
+        if to == DeliveryState::Dead {
+            let key = keys::dead(now, DeadItem::Delivery(tenant, id));
+            self.store.create(Tree::Dead, key, std::sync::Arc::from(&[][..]));
+        }
+        notice.counts.moved(DeliveryState::Sending, to);
+        self.store.write(keys::delivery(tenant, id), delivery);
+    }
+
+    /// Gives up the claim's timer and its place among those in flight.
+    pub(super) fn release_claim(&mut self, tenant: TenantNo, id: DeliveryId, delivery: &Delivery) {
+        self.clear_timer(delivery.due, &Timer::DeliveryClaim(tenant, id));
+        if let Some(count) = self.in_flight.get_mut(&tenant) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn log(
+        &mut self,
+        now: Timestamp,
+        notice: &Notice,
+        id: DeliveryId,
+        delivery: &Delivery,
+        one: &Try,
+    ) -> Result<(), Fault> {
+        let entry = Entry {
+            tenant: notice.tenant,
+            delivery: id,
+            openid: delivery.openid.clone(),
+            attempt: delivery.attempt,
+            at: one.at,
+            duration_ms: one.duration_ms,
+            class: one.class,
+            errcode: one.errcode,
+            errmsg: cut(&one.errmsg, limits::TEXT_BYTES).to_owned(),
+            msgid: one.msgid.clone(),
+            rid: one.rid.clone(),
+            response: cut(&one.response, limits::ANSWER_BYTES).to_owned(),
+            worker: self.identity.worker.clone(),
+            term: self.identity.term,
+        };
+        let entry_id = self.new_id(now);
+        let tenant = TenantNo(notice.tenant);
+        let empty: crate::kv::Value = std::sync::Arc::from(&[][..]);
+        let mut prefixes = vec![
+            keys::log_by_openid(tenant, &entry.openid),
+            keys::log_by_notice(id.notice),
+        ];
+        if let Some(code) = entry.errcode.filter(|code| *code != 0) {
+            prefixes.push(keys::log_by_errcode(tenant, code));
+        }
+        for prefix in prefixes {
+            self.store.create(Tree::LogIndex, keys::with_id(prefix, entry_id), empty.clone());
+        }
+        self.store.create(Tree::SendLog, keys::id(entry_id), codec::encode(&entry));
+        Ok(())
+    }
+
+    fn log_late(&mut self, now: Timestamp, id: DeliveryId, tries: &[Try]) -> Result<(), Fault> {
+        let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else { return Ok(()) };
+        let key = keys::delivery(TenantNo(notice.tenant), id);
+        let Some(delivery) = self.store.read::<Delivery>(&key)? else { return Ok(()) };
+        for one in tries {
+            self.log(now, &notice, id, &delivery, one)?;
+        }
+        Ok(())
+    }
+
+    /// Logs an attempt whose answer nobody will ever have.
+    pub(super) fn log_lost(
+        &mut self,
+        now: Timestamp,
+        notice: &Notice,
+        id: DeliveryId,
+        delivery: &Delivery,
+        why: &str,
+    ) -> Result<(), Fault> {
+        let lost = Try {
+            at: delivery.started,
+            duration_ms: 0,
+            class: Class::InDoubt,
+            errcode: None,
+            errmsg: why.to_owned(),
+            msgid: None,
+            rid: None,
+            field: None,
+            response: String::new(),
+        };
+        self.log(now, notice, id, delivery, &lost)
+    }
+
+    // The tenant's row.
+
+    fn change_tenant(
+        &mut self,
+        tenant: TenantNo,
+        change: impl FnOnce(&mut TenantState) -> bool,
+    ) -> Result<(), Fault> {
+        let key = keys::tenant_state(tenant);
+        let mut state = self.store.read::<TenantState>(&key)?.unwrap_or_default();
+        if change(&mut state) {
+            self.store.write(key, &state);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, tenant: TenantNo, until: Timestamp, why: &str) -> Result<(), Fault> {
+        self.change_tenant(tenant, |state| {
+            let later = until > state.hold_until;
+            if later {
+                state.hold_until = until;
+                state.hold_reason = Some(cut(why, limits::TEXT_BYTES).to_owned());
+            }
+            later
+        })
+    }
+
+    fn refuse_tenant(&mut self, now: Timestamp, tenant: TenantNo, why: &str) -> Result<(), Fault> {
+        self.change_tenant(tenant, |state| {
+            // All that was in flight fails together: one rest for one outage.
+            if state.hold_until > now {
+                return false;
+            }
+            let rest = (TENANT_REST_MS << state.refusals.min(10)).min(TENANT_REST_MAX_MS);
+            state.refusals += 1;
+            state.hold_until = now.plus(rest);
+            state.hold_reason = Some(cut(why, limits::TEXT_BYTES).to_owned());
+            true
+        })
+    }
+
+    fn forget_refusals(&mut self, now: Timestamp, tenant: TenantNo) -> Result<(), Fault> {
+        self.change_tenant(tenant, |state| {
+            let stale = state.hold_reason.is_some() && state.hold_until <= now;
+            let had = state.refusals > 0 || stale;
+            state.refusals = 0;
+            if stale {
+                state.hold_reason = None;
+            }
+            had
+        })
+    }
+
+    fn count_requests(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+        requests: usize,
+    ) -> Result<(), Fault> {
+        let day = u32::try_from((now.0 + SHANGHAI_MS) / DAY_MS).unwrap_or(0);
+        self.change_tenant(tenant, |state| {
+            if state.day != day {
+                state.day = day;
+                state.sent_today = 0;
+            }
+            state.sent_today += requests as u64;
+            true
+        })
+    }
+
+    pub(super) fn save_token(
+        &mut self,
+        tenant: &str,
+        token: StoredToken,
+    ) -> Result<Decision, Fault> {
+        if let Some(tenant) = self.names.known_tenant(tenant) {
+            self.change_tenant(tenant, |state| {
+                state.token = Some(token);
+                state.token_fetches += 1;
+                true
+            })?;
+        }
+        Ok(Ok(Reply::Done))
+    }
+}
+
+fn errcode_is_duplicate(answer: &Try) -> bool {
+    answer.errcode.is_some_and(errcode::is_duplicate)
+}
+
+fn pause_for(notice: &mut Notice, code: i64, reason: &str) {
+    notice.paused.get_or_insert_with(|| {
+        format!("the provider refuses it for everyone ({code} {reason}): mend it and resume, or cancel")
+    });
+}
+
+/// A few minutes after the next midnight in Shanghai.
+fn next_day(now: Timestamp) -> Timestamp {
+    let days = (now.0 + SHANGHAI_MS) / DAY_MS + 1;
+    Timestamp((days * DAY_MS).saturating_sub(SHANGHAI_MS)).plus(DAY_GRACE_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_ends_at_midnight_in_shanghai() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        assert_eq!(next_day(at("2026-11-23T15:59:59Z")), at("2026-11-23T16:05:00Z"));
+        assert_eq!(next_day(at("2026-11-23T16:00:00Z")), at("2026-11-24T16:05:00Z"));
+    }
+}

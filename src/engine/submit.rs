@@ -1,0 +1,407 @@
+//! Submitting notices, and fan-out: turning recipients into deliveries.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::command::{Audience, Code, NoticeDraft, Recipient, Refusal, Reply};
+use super::timer::Timer;
+use super::{BODIES, Decision, Engine, not_found};
+use crate::id::{DeliveryId, Id};
+use crate::kv::{Fault, Key, Kv, Tree};
+use crate::limits;
+use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
+use crate::model::keyword;
+use crate::model::notice::{Counts, Notice, NoticeBody};
+use crate::model::rules::TemplateRule;
+use crate::store::keys::{self, Lane, TenantNo};
+use crate::store::{Order, codec};
+use crate::time::{DAY_MS, Timestamp};
+
+/// A `send_at` further back than this is a mistake, not a late caller.
+const SEND_AT_PAST_MS: u64 = DAY_MS;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn submit_notice(
+        &mut self,
+        now: Timestamp,
+        draft: NoticeDraft,
+    ) -> Result<Decision, Fault> {
+        let Some(tenant) = self.configured_tenant(&draft.tenant) else {
+            return Ok(Err(Refusal::field(
+                Code::UnknownTenant,
+                "/tenant",
+                format!("there is no tenant {:?} in the configuration", draft.tenant),
+            )));
+        };
+        if let Some(decision) = self.known_notice(tenant, &draft)? {
+            return Ok(decision);
+        }
+        let checked = self.check_draft(now, &draft);
+        let (body, recipients) = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let id = self.new_id(now);
+        let send_at = draft.send_at.unwrap_or(now);
+        let mut notice = Notice {
+            id,
+            tenant: tenant.0,
+            send_at,
+            expires_at: draft.expires_at,
+            in_doubt: draft.in_doubt,
+            open: matches!(draft.audience, Audience::Stream),
+            started: send_at <= now,
+            paused: None,
+            cancelled: false,
+            expired: false,
+            counts: Counts::default(),
+            lane_due: None,
+            template_misses: 0,
+            sweep: None,
+            first_send: None,
+            last_settled: None,
+            finished: None,
+        };
+        self.write_body(id, &body);
+        if !notice.started {
+            self.set_timer(send_at, &Timer::NoticeStart(id));
+        }
+        if let Some(expiry) = draft.expires_at {
+            self.set_timer(expiry, &Timer::NoticeExpiry(id));
+        }
+        if let Some(key) = &draft.key {
+            let row = KeyRow { id, fingerprint: draft.fingerprint, at: now };
+            self.store.write(keys::notice_key(tenant, key), &row);
+        }
+        for recipient in &recipients {
+            self.add_delivery(now, &mut notice, recipient)?;
+        }
+        self.refile(now, &mut notice)?;
+        let state = notice.state().name();
+        self.store.create(Tree::Notices, keys::id(id), codec::encode(&notice));
+        Ok(Ok(Reply::Notice { id, state, created: true }))
+    }
+
+    pub(super) fn configured_tenant(&self, name: &str) -> Option<TenantNo> {
+        self.rules.tenants.contains_key(name).then(|| self.names.known_tenant(name)).flatten()
+    }
+
+    /// The answer for a key that has been used.
+    fn known_notice(
+        &self,
+        tenant: TenantNo,
+        draft: &NoticeDraft,
+    ) -> Result<Option<Decision>, Fault> {
+        let Some(key) = &draft.key else { return Ok(None) };
+        let Some(row) = self.store.read::<KeyRow>(&keys::notice_key(tenant, key))? else {
+            return Ok(None);
+        };
+        if row.fingerprint != draft.fingerprint {
+            return Ok(Some(Err(key_reused(key, row.id))));
+        }
+        let state = match self.store.read::<Notice>(&keys::id(row.id))? {
+            Some(notice) => notice.state().name(),
+            None => "done",
+        };
+        Ok(Some(Ok(Reply::Notice { id: row.id, state, created: false })))
+    }
+
+    fn check_draft(
+        &self,
+        now: Timestamp,
+        draft: &NoticeDraft,
+    ) -> Result<(NoticeBody, Vec<Recipient>), Refusal> {
+        let template = self.template(&draft.tenant, &draft.template)?;
+        if let Some(send_at) = draft.send_at
+            && send_at < now.minus(SEND_AT_PAST_MS)
+        {
+            return Err(Refusal::field(
+                Code::FieldInvalid,
+                "/send_at",
+                format!("{send_at} is more than a day ago: leave send_at out to send now"),
+            ));
+        }
+        if let Some(expires_at) = draft.expires_at
+            && expires_at <= draft.send_at.unwrap_or(now).max(now)
+        {
+            return Err(Refusal::field(
+                Code::FieldInvalid,
+                "/expires_at",
+                format!("{expires_at} is not after send_at and now: nothing could be sent"),
+            ));
+        }
+        let data = check_data(template, &draft.data, "/data")?;
+        let Audience::Inline(recipients) = &draft.audience else {
+            return Ok((body_of(draft, template, data), Vec::new()));
+        };
+        if recipients.is_empty() {
+            return Err(Refusal::field(
+                Code::EmptyAudience,
+                "/audience/openids",
+                "the audience is empty: name at least one openid, or use {\"stream\": true}",
+            ));
+        }
+        if recipients.len() > limits::INLINE_RECIPIENTS {
+            return Err(Refusal::field(
+                Code::TooManyRecipients,
+                "/audience/openids",
+                format!(
+                    "{} recipients inline, {} are allowed: use {{\"stream\": true}} and POST them \
+                     to /v1/notices/{{id}}/recipients",
+                    recipients.len(),
+                    limits::INLINE_RECIPIENTS
+                ),
+            ));
+        }
+        let mut checked = Vec::with_capacity(recipients.len());
+        for (at, recipient) in recipients.iter().enumerate() {
+            let pointer = format!("/audience/openids/{at}");
+            checked.push(check_recipient(template, &data, recipient, &pointer)?);
+        }
+        Ok((body_of(draft, template, data), checked))
+    }
+
+    fn template(&self, tenant: &str, name: &str) -> Result<&TemplateRule, Refusal> {
+        let found = self.rules.tenants.get(tenant).and_then(|rule| rule.templates.get(name));
+        found.ok_or_else(|| {
+            Refusal::field(
+                Code::UnknownTemplate,
+                "/template",
+                format!("tenant {tenant} has no template {name:?} in the configuration"),
+            )
+        })
+    }
+
+    pub(super) fn add_recipients(
+        &mut self,
+        now: Timestamp,
+        id: Id,
+        recipients: Vec<Recipient>,
+        done: bool,
+    ) -> Result<Decision, Fault> {
+        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else {
+            return Ok(Err(not_found("notice", id)));
+        };
+        if !notice.open || notice.cancelled {
+            // Closing twice is fine: the answer to the first may have been lost.
+            if recipients.is_empty() && done && !notice.cancelled {
+                let total = notice.counts.total();
+                return Ok(Ok(Reply::Added { added: 0, known: 0, refused: None, total }));
+            }
+            return Ok(Err(Refusal::new(
+                Code::NotOpen,
+                format!("notice {id} is {} and takes no more recipients", notice.state().name()),
+            )));
+        }
+        let body = self.body(id)?;
+        let tenant_name = self.names.tenant_name(TenantNo(notice.tenant)).to_owned();
+        let template = match self.template(&tenant_name, &body.template) {
+            Ok(template) => template.clone(),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (mut added, mut known, mut refused) = (0, 0, None);
+        for (at, recipient) in recipients.iter().enumerate() {
+            if notice.counts.total() >= limits::NOTICE_RECIPIENTS {
+                let detail = format!("a notice has at most {} recipients", limits::NOTICE_RECIPIENTS);
+                refused = Some((at, Refusal::new(Code::TooManyRecipients, detail)));
+                break;
+            }
+            match check_recipient(&template, &body.data, recipient, "") {
+                Ok(recipient) if self.add_delivery(now, &mut notice, &recipient)? => added += 1,
+                Ok(_) => known += 1,
+                Err(refusal) => {
+                    refused = Some((at, refusal));
+                    break;
+                }
+            }
+        }
+        if done && refused.is_none() {
+            notice.open = false;
+            self.finish_if_done(now, &mut notice);
+        }
+        self.refile(now, &mut notice)?;
+        let total = notice.counts.total();
+        self.store.write(keys::id(id), &notice);
+        Ok(Ok(Reply::Added { added, known, refused, total }))
+    }
+
+    /// Makes the delivery of one recipient unless the notice has it. Says whether it was new.
+    fn add_delivery(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        recipient: &Recipient,
+    ) -> Result<bool, Fault> {
+        let tenant = TenantNo(notice.tenant);
+        let by_openid = keys::recipient(tenant, notice.id, &recipient.openid);
+        if self.store.get(Tree::Recipients, &by_openid)?.is_some() {
+            return Ok(false);
+        }
+        let number = notice.counts.total() + 1;
+        let key = keys::delivery(tenant, DeliveryId { notice: notice.id, number });
+        let has_data = !recipient.data.is_empty();
+        // `send_at` holds back the whole notice; the rows only keep their order.
+        let delivery = Delivery::new(recipient.openid.clone(), now, has_data);
+        if has_data {
+            let json = serde_json::to_vec(&recipient.data).unwrap_or_default();
+            self.store.create(Tree::Overrides, key.clone(), Arc::from(json));
+        }
+        self.store.create(Tree::Recipients, by_openid, Arc::from(&number.to_be_bytes()[..]));
+        self.store.create(Tree::Outbox, key, codec::encode(&delivery));
+        self.delay_put(Lane::Notice(tenant, notice.id), now, &number.to_be_bytes());
+        notice.counts.add(DeliveryState::Pending);
+        notice.finished = None;
+        Ok(true)
+    }
+
+    fn write_body(&mut self, id: Id, body: &NoticeBody) {
+        let json = serde_json::to_vec(body).unwrap_or_default();
+        write_chunks(&mut self.store, Tree::NoticeBodies, id, &json);
+    }
+
+    /// What a notice says.
+    pub(super) fn body(&mut self, id: Id) -> Result<Arc<NoticeBody>, Fault> {
+        if let Some(body) = self.bodies.get(&id) {
+            return Ok(body.clone());
+        }
+        let json = read_chunks(&self.store, Tree::NoticeBodies, id)?;
+        let body: NoticeBody = serde_json::from_slice(&json).map_err(|error| Fault::Damaged {
+            tree: Tree::NoticeBodies.name(),
+            why: format!("body of notice {id}: {error}"),
+        })?;
+        if self.bodies.len() >= BODIES {
+            self.bodies.clear();
+        }
+        let body = Arc::new(body);
+        self.bodies.insert(id, body.clone());
+        Ok(body)
+    }
+}
+
+/// Writes a body in chunks; returns how many.
+pub(super) fn write_chunks<K: Kv>(
+    store: &mut crate::store::Store<K>,
+    tree: Tree,
+    id: Id,
+    bytes: &[u8],
+) -> u16 {
+    let mut number = 0;
+    for chunk in bytes.chunks(limits::CHUNK_BYTES) {
+        store.create(tree, keys::chunk(id, number), Arc::from(chunk));
+        number += 1;
+    }
+    number
+}
+
+/// Reads a body from its chunks.
+pub(super) fn read_chunks<K: Kv>(
+    store: &crate::store::Store<K>,
+    tree: Tree,
+    id: Id,
+) -> Result<Vec<u8>, Fault> {
+    let (from, to) = (keys::chunk(id, 0), keys::after_prefix(&keys::id(id)));
+    let chunks = store.scan(tree, &from, &to, Order::Ascending, 64)?;
+    Ok(chunks.iter().flat_map(|(_, chunk)| chunk.iter().copied()).collect())
+}
+
+/// Deletes a body's chunks.
+pub(super) fn delete_chunks<K: Kv>(
+    store: &mut crate::store::Store<K>,
+    tree: Tree,
+    id: Id,
+) -> Result<(), Fault> {
+    let (from, to) = (keys::chunk(id, 0), keys::after_prefix(&keys::id(id)));
+    let found: Vec<Key> =
+        store.scan(tree, &from, &to, Order::Ascending, 64)?.into_iter().map(|row| row.0).collect();
+    for key in found {
+        store.delete(tree, &key);
+    }
+    Ok(())
+}
+
+pub(super) fn key_reused(key: &str, id: Id) -> Refusal {
+    Refusal::field(
+        Code::KeyReused,
+        "/key",
+        format!("key {key:?} was used for {id} with another body: use a new key"),
+    )
+}
+
+fn body_of(
+    draft: &NoticeDraft,
+    template: &TemplateRule,
+    data: BTreeMap<String, String>,
+) -> NoticeBody {
+    NoticeBody {
+        template: draft.template.clone(),
+        template_id: template.id.clone(),
+        title: draft.title.clone(),
+        data,
+        url: draft.url.clone(),
+        miniprogram: draft.miniprogram.clone(),
+    }
+}
+
+/// Checks template values against their kinds' limits; cuts where the template says so.
+fn check_data(
+    template: &TemplateRule,
+    data: &BTreeMap<String, String>,
+    pointer: &str,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut checked = BTreeMap::new();
+    let mut refusal: Option<Refusal> = None;
+    for (field, value) in data {
+        match keyword::check(field, value, template.overflow_of(field)) {
+            Ok(value) => {
+                checked.insert(field.clone(), Cow::into_owned(value));
+            }
+            Err(error) => {
+                let code = if error.is_too_long() { Code::FieldTooLong } else { Code::FieldInvalid };
+                let pointer = format!("{pointer}/{field}");
+                let words = error.to_string();
+                refusal
+                    .get_or_insert_with(|| Refusal::new(code, words.clone()))
+                    .fields
+                    .push((pointer, words));
+            }
+        }
+    }
+    match refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(checked),
+    }
+}
+
+fn check_recipient(
+    template: &TemplateRule,
+    shared: &BTreeMap<String, String>,
+    recipient: &Recipient,
+    pointer: &str,
+) -> Result<Recipient, Refusal> {
+    let openid = &recipient.openid;
+    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if openid.is_empty() || openid.len() > limits::OPENID_BYTES || !openid.bytes().all(plausible) {
+        return Err(Refusal::field(
+            Code::BadOpenid,
+            format!("{pointer}/openid"),
+            format!(
+                "{:?} is no openid: 1 to {} letters, digits, - and _",
+                crate::model::cut(openid, 80),
+                limits::OPENID_BYTES
+            ),
+        ));
+    }
+    let own: HashSet<&str> = recipient.data.keys().map(String::as_str).collect();
+    if let Some(extra) = own.iter().find(|field| !shared.contains_key(**field))
+        && !shared.is_empty()
+    {
+        return Err(Refusal::field(
+            Code::FieldInvalid,
+            format!("{pointer}/data/{extra}"),
+            format!("{extra} is not a field of this notice: put a value for all into its data"),
+        ));
+    }
+    let data = check_data(template, &recipient.data, &format!("{pointer}/data"))?;
+    Ok(Recipient { openid: openid.clone(), data })
+}

@@ -1,0 +1,395 @@
+//! Adding, cancelling and moving tasks; pausing their types.
+
+use std::sync::Arc;
+
+use super::command::{AddedTask, Code, Refusal, Reply, TaskDraft};
+use super::submit::{delete_chunks, key_reused, read_chunks, write_chunks};
+use super::timer::Timer;
+use super::{Decision, Engine, not_found};
+use crate::id::Id;
+use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
+use crate::model::delivery::KeyRow;
+use crate::model::rules::QueueRule;
+use crate::model::task::{
+    AttemptEnd, EndedTask, Payload, QueueCounts, QueueState, Task, TaskState,
+};
+use crate::store::codec;
+use crate::store::keys::{self, DeadItem, Lane, TypeNo};
+use crate::time::{LATEST, Timestamp};
+
+/// Most attempts that a task may ask for.
+const MAX_ATTEMPTS: u32 = 1_000;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn add_tasks(
+        &mut self,
+        now: Timestamp,
+        items: Vec<TaskDraft>,
+        atomic: bool,
+    ) -> Result<Decision, Fault> {
+        if atomic {
+            let mut verdicts = Vec::with_capacity(items.len());
+            for draft in &items {
+                verdicts.push(self.check_task(draft)?);
+            }
+            if verdicts.iter().any(Result::is_err) {
+                let spared = || Refusal::new(Code::Invalid, "not added: another item was refused");
+                let verdicts = verdicts.into_iter().map(|verdict| match verdict {
+                    Ok(()) => Err(spared()),
+                    Err(refusal) => Err(refusal),
+                });
+                return Ok(Ok(Reply::Tasks(verdicts.collect())));
+            }
+        }
+        let mut verdicts = Vec::with_capacity(items.len());
+        for draft in items {
+            verdicts.push(match self.check_task(&draft)? {
+                Ok(()) => self.add_task(now, draft)?,
+                Err(refusal) => Err(refusal),
+            });
+        }
+        Ok(Ok(Reply::Tasks(verdicts)))
+    }
+
+    /// Whether a draft could be added as it is; checks its key, too.
+    fn check_task(&self, draft: &TaskDraft) -> Result<Result<(), Refusal>, Fault> {
+        if let Err(refusal) = check_shape(draft) {
+            return Ok(Err(refusal));
+        }
+        let Some(kind) = self.names.known_kind(&draft.kind) else {
+            if self.names.kind_count() >= limits::TASK_TYPES {
+                let detail = format!("there are {} task types already", limits::TASK_TYPES);
+                return Ok(Err(Refusal::field(Code::TooManyTypes, "/type", detail)));
+            }
+            return Ok(Ok(()));
+        };
+        let Some(key) = &draft.key else { return Ok(Ok(())) };
+        let Some(row) = self.store.read::<KeyRow>(&keys::task_key(kind, key))? else {
+            return Ok(Ok(()));
+        };
+        if row.fingerprint == draft.fingerprint {
+            return Ok(Ok(()));
+        }
+        if !draft.replace {
+            return Ok(Err(key_reused(key, row.id)));
+        }
+        let task = self.store.read::<Task>(&keys::id(row.id))?;
+        Ok(match task {
+            Some(task) if task.state == TaskState::Claimed => Err(Refusal::field(
+                Code::WrongState,
+                "/replace",
+                format!("task {} of this key is claimed and cannot be replaced now", row.id),
+            )),
+            Some(_) | None => Ok(()),
+        })
+    }
+
+    pub(super) fn add_task(
+        &mut self,
+        now: Timestamp,
+        draft: TaskDraft,
+    ) -> Result<Result<AddedTask, Refusal>, Fault> {
+        let kind = self.names.kind(&mut self.store, &draft.kind);
+        if let Some(key) = &draft.key {
+            let row_key = keys::task_key(kind, key);
+            if let Some(row) = self.store.read::<KeyRow>(&row_key)? {
+                if row.fingerprint == draft.fingerprint {
+                    return Ok(Ok(AddedTask { id: row.id, created: false }));
+                }
+                if !draft.replace {
+                    return Ok(Err(key_reused(key, row.id)));
+                }
+                self.withdraw(now, row.id, "replaced by a newer submission")?;
+            }
+        }
+        let id = self.new_id(now);
+        if let Some(key) = &draft.key {
+            let row = KeyRow { id, fingerprint: draft.fingerprint, at: now };
+            self.store.write(keys::task_key(kind, key), &row);
+        }
+        let due = draft.due.unwrap_or_else(|| now.plus(draft.delay_ms.unwrap_or(0)));
+        let payload = if draft.payload.len() <= limits::INLINE_BODY_BYTES {
+            Payload::Inline(draft.payload)
+        } else {
+            let bytes = draft.payload.as_bytes();
+            Payload::Chunked(write_chunks(&mut self.store, Tree::TaskBodies, id, bytes))
+        };
+        let task = Task {
+            id,
+            kind: kind.0,
+            priority: draft.priority,
+            state: TaskState::Pending,
+            added: now,
+            planned: due,
+            due,
+            attempt: 0,
+            failed: 0,
+            claim: 0,
+            max_attempts: draft.max_attempts,
+            key: draft.key,
+            request: None,
+            payload,
+            history: Vec::new(),
+            reason: None,
+        };
+        self.count(kind, draft.priority, None, Some(TaskState::Pending))?;
+        self.enqueue(&task);
+        self.store.create(Tree::Tasks, keys::id(id), codec::encode(&task));
+        Ok(Ok(AddedTask { id, created: true }))
+    }
+
+    /// Files a pending task under its due time and tells waiters of its type.
+    pub(super) fn enqueue(&mut self, task: &Task) {
+        let kind = TypeNo(task.kind);
+        self.queues.entry(kind).or_default().insert(task.priority);
+        self.delay_put(Lane::Queue(kind, task.priority), task.due, &keys::id(task.id));
+        self.waiters.look_at(kind, task.due);
+    }
+
+    /// Takes a pending task out of its lane.
+    pub(super) fn dequeue(&mut self, task: &Task) {
+        let lane = Lane::Queue(TypeNo(task.kind), task.priority);
+        self.delay_delete(lane, task.due, &keys::id(task.id));
+    }
+
+    /// A task of a type and priority went from one state to another.
+    pub(super) fn count(
+        &mut self,
+        kind: TypeNo,
+        priority: u8,
+        from: Option<TaskState>,
+        to: Option<TaskState>,
+    ) -> Result<(), Fault> {
+        let key = keys::queue_counts(kind, priority);
+        let mut counts = self.store.read::<QueueCounts>(&key)?.unwrap_or_default();
+        if let Some(from) = from {
+            let count = counts.of(from);
+            assert!(*count > 0, "no task left in state {} of type {}", from.name(), kind.0);
+            *count -= 1;
+        }
+        if let Some(to) = to {
+            *counts.of(to) += 1;
+        }
+        self.store.write(key, &counts);
+        Ok(())
+    }
+
+    /// The payload's text.
+    pub(super) fn payload(&self, task: &Task) -> Result<String, Fault> {
+        match &task.payload {
+            Payload::Inline(text) => Ok(text.clone()),
+            Payload::Chunked(_) => {
+                let bytes = read_chunks(&self.store, Tree::TaskBodies, task.id)?;
+                String::from_utf8(bytes).map_err(|error| Fault::Damaged {
+                    tree: Tree::TaskBodies.name(),
+                    why: format!("payload of task {}: {error}", task.id),
+                })
+            }
+            Payload::Dropped => Ok("null".to_owned()),
+        }
+    }
+
+    /// Moves a task that has ended for good into the history.
+    pub(super) fn end_task(
+        &mut self,
+        now: Timestamp,
+        mut task: Task,
+        to: TaskState,
+        reason: Option<String>,
+    ) -> Result<(), Fault> {
+        let from = task.state;
+        self.leave(&task);
+        if matches!(task.payload, Payload::Chunked(_)) {
+            delete_chunks(&mut self.store, Tree::TaskBodies, task.id)?;
+        }
+        self.count(TypeNo(task.kind), task.priority, Some(from), Some(to))?;
+        task.state = to;
+        task.reason = reason;
+        task.due = now;
+        task.payload = Payload::Dropped;
+        self.store.delete(Tree::Tasks, &keys::id(task.id));
+        let key = keys::id(task.id);
+        self.store.create(Tree::TaskHistory, key, codec::encode(&EndedTask(task)));
+        Ok(())
+    }
+
+    /// Takes a task out of whatever index its state keeps it in.
+    pub(super) fn leave(&mut self, task: &Task) {
+        match task.state {
+            TaskState::Pending => self.dequeue(task),
+            TaskState::Claimed => self.clear_timer(task.due, &Timer::TaskClaim(task.id)),
+            TaskState::Dead | TaskState::Rejected => {
+                self.store.delete(Tree::Dead, &keys::dead(task.due, DeadItem::Task(task.id)));
+            }
+            TaskState::Acked | TaskState::Cancelled => {}
+        }
+    }
+
+    /// Makes a dead letter of a task.
+    pub(super) fn bury(
+        &mut self,
+        now: Timestamp,
+        mut task: Task,
+        to: TaskState,
+        reason: String,
+    ) -> Result<(), Fault> {
+        self.leave(&task);
+        self.count(TypeNo(task.kind), task.priority, Some(task.state), Some(to))?;
+        task.state = to;
+        task.due = now;
+        task.reason = Some(reason);
+        let dead = keys::dead(now, DeadItem::Task(task.id));
+        self.store.create(Tree::Dead, dead, Arc::from(&[][..]));
+        self.store.write(keys::id(task.id), &task);
+        Ok(())
+    }
+
+    /// Makes a task pending again.
+    pub(super) fn requeue(
+        &mut self,
+        mut task: Task,
+        due: Timestamp,
+        reason: Option<String>,
+    ) -> Result<(), Fault> {
+        self.leave(&task);
+        let kind = TypeNo(task.kind);
+        self.count(kind, task.priority, Some(task.state), Some(TaskState::Pending))?;
+        task.state = TaskState::Pending;
+        task.due = due;
+        task.reason = reason;
+        self.enqueue(&task);
+        self.store.write(keys::id(task.id), &task);
+        Ok(())
+    }
+
+    /// Cancels a task if it is there and not yet over. Says whether it was claimed.
+    fn withdraw(&mut self, now: Timestamp, id: Id, why: &str) -> Result<Option<bool>, Fault> {
+        let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(None) };
+        let claimed = task.state == TaskState::Claimed;
+        task.end_attempt(now, AttemptEnd::Cancelled);
+        self.end_task(now, task, TaskState::Cancelled, Some(why.to_owned()))?;
+        Ok(Some(claimed))
+    }
+
+    pub(super) fn cancel_task(&mut self, now: Timestamp, id: Id) -> Result<Decision, Fault> {
+        if let Some(claimed) = self.withdraw(now, id, "cancelled")? {
+            return Ok(Ok(Reply::Cancelled { claimed }));
+        }
+        let Some(EndedTask(task)) = self.store.read::<EndedTask>(&keys::id(id))? else {
+            return Ok(Err(not_found("task", id)));
+        };
+        Ok(match task.state {
+            TaskState::Cancelled => Ok(Reply::Cancelled { claimed: false }),
+            state => Err(Refusal::new(
+                Code::TaskGone,
+                format!("task {id} is {} already and cannot be cancelled", state.name()),
+            )),
+        })
+    }
+
+    pub(super) fn move_task(
+        &mut self,
+        _now: Timestamp,
+        id: Id,
+        due: Option<Timestamp>,
+        priority: Option<u8>,
+    ) -> Result<Decision, Fault> {
+        let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else {
+            return Ok(Err(not_found("waiting task", id)));
+        };
+        if task.state != TaskState::Pending {
+            return Ok(Err(Refusal::new(
+                Code::WrongState,
+                format!("task {id} is {}: only a pending one can be moved", task.state.name()),
+            )));
+        }
+        self.dequeue(&task);
+        let kind = TypeNo(task.kind);
+        self.count(kind, task.priority, Some(TaskState::Pending), None)?;
+        task.due = due.unwrap_or(task.due);
+        task.planned = due.unwrap_or(task.planned);
+        task.priority = priority.unwrap_or(task.priority);
+        self.count(kind, task.priority, None, Some(TaskState::Pending))?;
+        self.enqueue(&task);
+        self.store.write(keys::id(id), &task);
+        Ok(Ok(Reply::Done))
+    }
+
+    pub(super) fn pause_queue(&mut self, name: &str, paused: bool) -> Result<Decision, Fault> {
+        let Some(kind) = self.names.known_kind(name) else {
+            return Ok(Err(not_found("task type", name)));
+        };
+        self.change_queue(kind, |state| {
+            state.paused = paused;
+            if !paused {
+                state.rest_until = Timestamp(0);
+            }
+        });
+        self.waiters.look_at(kind, Timestamp(0));
+        Ok(Ok(Reply::Done))
+    }
+
+    pub(super) fn change_queue(&mut self, kind: TypeNo, change: impl FnOnce(&mut QueueState)) {
+        let state = self.queue_states.entry(kind).or_default();
+        change(state);
+        let state = state.clone();
+        self.store.write(keys::queue_state(kind), &state);
+    }
+
+    pub(super) fn queue_rule(&self, kind: TypeNo) -> QueueRule {
+        self.rules.queues.get(self.names.kind_name(kind)).cloned().unwrap_or_default()
+    }
+
+    /// Sets a damaged row aside, so that its neighbours can be worked on.
+    pub(super) fn quarantine(&mut self, tree: Tree, key: &[u8], fault: &Fault) -> Result<(), Fault> {
+        tracing::error!(event = "row.quarantined", tree = tree.name(), %fault);
+        if let Some(bytes) = self.store.get(tree, key)? {
+            let aside = [&[tree as u8], key].concat();
+            self.store.put(Tree::Quarantine, aside, bytes);
+            self.store.delete(tree, key);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name may be a task type, a tenant or the like.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !name.is_empty() && name.len() <= limits::NAME_BYTES && name.bytes().all(plausible)
+}
+
+fn check_shape(draft: &TaskDraft) -> Result<(), Refusal> {
+    if !is_name(&draft.kind) {
+        return Err(Refusal::field(
+            Code::FieldInvalid,
+            "/type",
+            format!("a type is a number or a name of 1 to {} letters, digits, - _ .", limits::NAME_BYTES),
+        ));
+    }
+    if draft.payload.len() > limits::PAYLOAD_BYTES {
+        return Err(Refusal::field(
+            Code::PayloadTooLarge,
+            "/payload",
+            format!("{} bytes, {} are allowed", draft.payload.len(), limits::PAYLOAD_BYTES),
+        ));
+    }
+    if draft.due.is_some() && draft.delay_ms.is_some() {
+        let detail = "give due or delay_ms, not both";
+        return Err(Refusal::field(Code::FieldInvalid, "/delay_ms", detail));
+    }
+    if draft.delay_ms.is_some_and(|delay| delay > LATEST.0) {
+        let detail = "the delay ends after the year 9998";
+        return Err(Refusal::field(Code::FieldInvalid, "/delay_ms", detail));
+    }
+    if draft.max_attempts.is_some_and(|max| max == 0 || max > MAX_ATTEMPTS) {
+        let detail = format!("1 to {MAX_ATTEMPTS}");
+        return Err(Refusal::field(Code::FieldInvalid, "/max_attempts", detail));
+    }
+    if draft.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > limits::KEY_BYTES) {
+        let detail = format!("1 to {} bytes", limits::KEY_BYTES);
+        return Err(Refusal::field(Code::FieldInvalid, "/key", detail));
+    }
+    Ok(())
+}

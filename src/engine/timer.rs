@@ -1,0 +1,135 @@
+//! The daemon's own timers: one lane of the delay tree, fired in order of due time.
+
+use super::{Engine, Ticked};
+use crate::id::{DeliveryId, Id};
+use crate::kv::{Fault, Kv};
+use crate::limits;
+use crate::store::keys::{self, Lane, TenantNo};
+use crate::time::Timestamp;
+
+/// What a timer stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// The claim of a task runs out.
+    TaskClaim(Id),
+    /// The claim of a delivery runs out.
+    DeliveryClaim(TenantNo, DeliveryId),
+    /// A notice may start.
+    NoticeStart(Id),
+    /// A notice expires.
+    NoticeExpiry(Id),
+    /// The next step of a notice's sweep.
+    Sweep(Id),
+    /// A schedule ticks.
+    Schedule(String),
+    /// The next step of pruning.
+    Prune,
+}
+
+impl Timer {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let tagged = |tag: u8, item: &[u8]| [&[tag], item].concat();
+        match self {
+            Self::TaskClaim(task) => tagged(1, &keys::id(*task)),
+            Self::DeliveryClaim(tenant, id) => tagged(2, &keys::delivery(*tenant, *id)),
+            Self::NoticeStart(notice) => tagged(3, &keys::id(*notice)),
+            Self::NoticeExpiry(notice) => tagged(4, &keys::id(*notice)),
+            Self::Sweep(notice) => tagged(5, &keys::id(*notice)),
+            Self::Schedule(name) => tagged(6, name.as_bytes()),
+            Self::Prune => vec![7],
+        }
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (tag, item) = bytes.split_first()?;
+        match tag {
+            1 => keys::read_id(item).map(Self::TaskClaim),
+            2 => keys::read_delivery(item).map(|(tenant, id)| Self::DeliveryClaim(tenant, id)),
+            3 => keys::read_id(item).map(Self::NoticeStart),
+            4 => keys::read_id(item).map(Self::NoticeExpiry),
+            5 => keys::read_id(item).map(Self::Sweep),
+            6 => String::from_utf8(item.to_vec()).ok().map(Self::Schedule),
+            7 => Some(Self::Prune),
+            _ => None,
+        }
+    }
+}
+
+/// Timers fired in one tick before commands get their turn again.
+const TIMERS_PER_TICK: usize = 256;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn set_timer(&mut self, due: Timestamp, timer: &Timer) {
+        self.delay_put(Lane::Timers, due, &timer.encode());
+    }
+
+    pub(super) fn clear_timer(&mut self, due: Timestamp, timer: &Timer) {
+        self.delay_delete(Lane::Timers, due, &timer.encode());
+    }
+
+    /// Fires due timers and reports when the next one is due.
+    pub(super) fn fire_timers(&mut self, now: Timestamp, ticked: &mut Ticked) -> Result<(), Fault> {
+        let mut budget = TIMERS_PER_TICK;
+        loop {
+            let batch = self.delay_first(Lane::Timers, budget.clamp(1, 64))?;
+            let mut fired = false;
+            for (due, item) in batch {
+                if due > now || budget == 0 || self.store.group_bytes() > limits::GROUP_BYTES {
+                    ticked.wake_at(due);
+                    return Ok(());
+                }
+                budget -= 1;
+                fired = true;
+                self.delay_delete(Lane::Timers, due, &item);
+                match Timer::decode(&item) {
+                    Some(timer) => self.fire(now, due, timer, ticked)?,
+                    None => tracing::error!(event = "timer.unknown", "dropped a timer of no kind"),
+                }
+            }
+            if !fired {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fire(
+        &mut self,
+        now: Timestamp,
+        due: Timestamp,
+        timer: Timer,
+        ticked: &mut Ticked,
+    ) -> Result<(), Fault> {
+        match timer {
+            Timer::TaskClaim(task) => self.task_claim_ran_out(now, task),
+            Timer::DeliveryClaim(tenant, id) => self.delivery_claim_ran_out(now, tenant, id),
+            Timer::NoticeStart(notice) => self.start_notice(now, notice),
+            Timer::NoticeExpiry(notice) => self.expire_notice(now, notice),
+            Timer::Sweep(notice) => self.sweep_step(now, notice),
+            Timer::Schedule(name) => self.schedule_ticked(now, due, &name, ticked),
+            Timer::Prune => self.prune_step(now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_round_trip() {
+        let id = DeliveryId { notice: Id(5), number: 6 };
+        for timer in [
+            Timer::TaskClaim(Id(1)),
+            Timer::DeliveryClaim(TenantNo(2), id),
+            Timer::NoticeStart(Id(3)),
+            Timer::NoticeExpiry(Id(3)),
+            Timer::Sweep(Id(4)),
+            Timer::Schedule("new-tasks".into()),
+            Timer::Prune,
+        ] {
+            assert_eq!(Timer::decode(&timer.encode()), Some(timer));
+        }
+        assert_eq!(Timer::decode(&[]), None);
+        assert_eq!(Timer::decode(&[99, 1]), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! What consumers say of the tasks they claimed: ack, nack, reject, extend.
+
+use super::claim::fence_of;
+use super::command::{Code, Refusal, Reply, Settled, Settlement, Verdict};
+use super::timer::Timer;
+use super::{Decision, Engine, not_found};
+use crate::id::Id;
+use crate::kv::{Fault, Kv};
+use crate::limits;
+use crate::model::cut;
+use crate::model::task::{AttemptEnd, EndedTask, Task, TaskState};
+use crate::store::keys::{self, TypeNo};
+use crate::time::Timestamp;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn settle_tasks(
+        &mut self,
+        now: Timestamp,
+        items: Vec<Settlement>,
+    ) -> Result<Decision, Fault> {
+        let mut verdicts = Vec::with_capacity(items.len());
+        for item in items {
+            verdicts.push(self.settle_task(now, item)?);
+        }
+        Ok(Ok(Reply::Settled(verdicts)))
+    }
+
+    fn settle_task(
+        &mut self,
+        now: Timestamp,
+        item: Settlement,
+    ) -> Result<Result<Settled, Refusal>, Fault> {
+        let Some(task) = self.store.read::<Task>(&keys::id(item.task))? else {
+            return self.settle_ended(&item);
+        };
+        match held(now, &task, &item.claim) {
+            Ok(()) => Ok(Ok(self.apply_verdict(now, task, item.verdict)?)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// The answer for a task that has ended: the same ack twice is fine, all else comes too late.
+    fn settle_ended(&self, item: &Settlement) -> Result<Result<Settled, Refusal>, Fault> {
+        let Some(EndedTask(task)) = self.store.read::<EndedTask>(&keys::id(item.task))? else {
+            return Ok(Err(not_found("task", item.task)));
+        };
+        let own = fence_of(item.task, &item.claim) == Some(task.claim);
+        Ok(match (task.state, own, &item.verdict) {
+            (TaskState::Acked, true, Verdict::Ack) => {
+                Ok(Settled { state: task.state.name(), at: None })
+            }
+            (TaskState::Cancelled, _, _) => Err(Refusal::new(
+                Code::TaskCancelled,
+                format!("task {} was cancelled: stop working on it", item.task),
+            )),
+            _ => Err(Refusal::new(
+                Code::TaskGone,
+                format!("task {} has ended: {}", item.task, task.state.name()),
+            )),
+        })
+    }
+
+    pub(super) fn apply_verdict(
+        &mut self,
+        now: Timestamp,
+        mut task: Task,
+        verdict: Verdict,
+    ) -> Result<Settled, Fault> {
+        let short = |reason: Option<String>| {
+            reason.map(|reason| cut(&reason, limits::TEXT_BYTES).to_owned())
+        };
+        match verdict {
+            Verdict::Ack => {
+                task.end_attempt(now, AttemptEnd::Acked);
+                self.end_task(now, task, TaskState::Acked, None)?;
+                Ok(Settled { state: TaskState::Acked.name(), at: None })
+            }
+            Verdict::Nack { delay_ms, reason } => {
+                let reason = short(reason);
+                task.end_attempt(now, AttemptEnd::Nacked(reason.clone()));
+                self.fail_task(now, task, delay_ms, reason)
+            }
+            Verdict::Reject { reason } => {
+                let reason = short(reason);
+                task.end_attempt(now, AttemptEnd::Rejected(reason.clone()));
+                let words = reason.unwrap_or_else(|| "rejected by its consumer".to_owned());
+                self.bury(now, task, TaskState::Rejected, words)?;
+                Ok(Settled { state: TaskState::Rejected.name(), at: None })
+            }
+            Verdict::Extend { ttl_ms } => {
+                let rule = self.queue_rule(TypeNo(task.kind));
+                let ttl_ms = ttl_ms.unwrap_or(rule.claim_ttl_ms);
+                let ttl_ms = ttl_ms.clamp(limits::CLAIM_TTL_MIN_MS, limits::CLAIM_TTL_MAX_MS);
+                self.clear_timer(task.due, &Timer::TaskClaim(task.id));
+                task.due = now.plus(ttl_ms);
+                self.set_timer(task.due, &Timer::TaskClaim(task.id));
+                self.store.write(keys::id(task.id), &task);
+                Ok(Settled { state: TaskState::Claimed.name(), at: Some(task.due) })
+            }
+        }
+    }
+
+    /// A failure for now: due again after `delay_ms` or by policy, or given up.
+    pub(super) fn fail_task(
+        &mut self,
+        now: Timestamp,
+        mut task: Task,
+        delay_ms: Option<u64>,
+        reason: Option<String>,
+    ) -> Result<Settled, Fault> {
+        task.failed += 1;
+        if task.failed >= self.max_attempts(&task) {
+            let last = reason.unwrap_or_else(|| "no reason given".to_owned());
+            let words = format!("given up after {} failures: {last}", task.failed);
+            self.bury(now, task, TaskState::Dead, words)?;
+            return Ok(Settled { state: TaskState::Dead.name(), at: None });
+        }
+        let rule = self.queue_rule(TypeNo(task.kind));
+        let pause = delay_ms.unwrap_or_else(|| rule.retry.pause_ms(task.failed, task.id.0));
+        let due = now.plus(pause);
+        self.requeue(task, due, reason)?;
+        Ok(Settled { state: TaskState::Pending.name(), at: Some(due) })
+    }
+
+    /// Takes back claims whose claimers never heard of them: nothing was tried.
+    pub(super) fn unclaim(
+        &mut self,
+        now: Timestamp,
+        claims: Vec<Settlement>,
+    ) -> Result<Decision, Fault> {
+        for claim in claims {
+            let Some(mut task) = self.store.read::<Task>(&keys::id(claim.task))? else { continue };
+            if held(now, &task, &claim.claim).is_ok() {
+                task.end_attempt(now, AttemptEnd::Returned);
+                task.attempt -= 1;
+                let due = task.planned.min(now);
+                self.requeue(task, due, None)?;
+            }
+        }
+        Ok(Ok(Reply::Done))
+    }
+
+    pub(super) fn settle_unfenced(
+        &mut self,
+        now: Timestamp,
+        id: Id,
+        verdict: &Verdict,
+    ) -> Result<Decision, Fault> {
+        let Some(task) = self.store.read::<Task>(&keys::id(id))? else {
+            let ended = self.store.read::<EndedTask>(&keys::id(id))?.is_some();
+            return Ok(if ended { Ok(Reply::Done) } else { Err(not_found("task", id)) });
+        };
+        self.apply_verdict(now, task, verdict.clone())?;
+        Ok(Ok(Reply::Done))
+    }
+}
+
+/// Whether a token is the task's current one. The three ways in which it is not are three refusals.
+fn held(now: Timestamp, task: &Task, claim: &str) -> Result<(), Refusal> {
+    let Some(fence) = fence_of(task.id, claim) else {
+        return Err(Refusal::field(
+            Code::ClaimUnknown,
+            "/claim",
+            format!("no claim of task {} has this token", task.id),
+        ));
+    };
+    let claimed = task.state == TaskState::Claimed;
+    if fence > task.claim {
+        return Err(Refusal::field(
+            Code::ClaimUnknown,
+            "/claim",
+            format!("no claim of task {} has this token", task.id),
+        ));
+    }
+    if fence < task.claim && claimed {
+        return Err(Refusal::new(
+            Code::ClaimTaken,
+            format!("the claim of task {} ran out and somebody else has it now", task.id),
+        ));
+    }
+    if fence < task.claim || !claimed || task.due <= now {
+        return Err(Refusal::new(
+            Code::ClaimExpired,
+            format!("the claim of task {} is over; the task is {}", task.id, task.state.name()),
+        ));
+    }
+    Ok(())
+}
