@@ -7,6 +7,7 @@ pub mod cron;
 pub mod delivery;
 pub mod errcode;
 pub mod keyword;
+pub mod message;
 pub mod notice;
 pub mod retry;
 pub mod rules;

@@ -1,1 +1,18 @@
-//! wechat
+//! The provider: WeChat's official-account API for one tenant.
+//!
+//! [`send::Provider`] owns what one tenant's sends share: a pool of connections and the access
+//! token. A tenant never uses another one's provider, so a message cannot go out with the wrong
+//! account's token.
+
+mod answer;
+mod client;
+#[cfg(test)]
+mod fake;
+pub mod secret;
+pub mod send;
+pub mod token;
+
+pub use client::{Account, ClientError};
+pub use secret::Secret;
+pub use send::{Limits, Message, Provider};
+pub use token::{Token, TokenError, TokenOwner};
