@@ -23,8 +23,9 @@ pub mod settle;
 pub mod submit;
 pub mod task;
 mod timer;
+mod verdict;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::claim::Waiters;
 use self::command::{Code, Command, Effect, Refusal, Reply};
@@ -33,7 +34,8 @@ use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::notice::NoticeBody;
 use crate::model::rules::Rules;
-use crate::store::keys::{self, Lane, TenantNo};
+use crate::model::task::QueueState;
+use crate::store::keys::{self, Lane, TenantNo, TypeNo};
 use crate::store::{Order, Store};
 use crate::time::Timestamp;
 
@@ -91,6 +93,15 @@ pub struct Engine<K: Kv> {
     /// Tasks pushed and not answered, by type.
     pushing: BTreeMap<u32, u32>,
     waiters: Waiters,
+    /// Priorities that each type has had.
+    queues: BTreeMap<TypeNo, BTreeSet<u8>>,
+    /// States of types, as stored.
+    queue_states: BTreeMap<TypeNo, QueueState>,
+    prune: prune::PruneCursor,
+    /// Effects of commands, given out with the next tick.
+    outbox: Vec<Effect>,
+    /// When this engine was opened: ticks before it are caught up.
+    started: Timestamp,
     /// Where the first live key of a lane may be found; saves walking over deleted ones.
     floors: HashMap<Key, Key>,
     /// Bodies of notices being sent.
@@ -127,6 +138,11 @@ impl<K: Kv> Engine<K> {
             in_flight: BTreeMap::new(),
             pushing: BTreeMap::new(),
             waiters: Waiters::default(),
+            queues: BTreeMap::new(),
+            queue_states: BTreeMap::new(),
+            prune: prune::PruneCursor::default(),
+            outbox: Vec::new(),
+            started: now,
             floors: HashMap::new(),
             bodies: HashMap::new(),
         };
@@ -147,9 +163,33 @@ impl<K: Kv> Engine<K> {
         for kind in kinds {
             self.names.kind(&mut self.store, &kind);
         }
+        self.load_queues()?;
         self.recover_deliveries(now)?;
         self.start_pruning(now)?;
         self.start_schedules(now)
+    }
+
+    fn load_queues(&mut self) -> Result<(), Fault> {
+        let mut from = Vec::new();
+        loop {
+            let page = self.store.scan(Tree::Counters, &from, &[0xff], Order::Ascending, 1024)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from.clone_from(last);
+            from.push(0);
+            for (key, value) in &page {
+                match (key.split_first(), keys::queue_priority(key)) {
+                    (Some((b'q', kind)), Some(priority)) => {
+                        let kind = TypeNo(keys::read_u32(kind).unwrap_or_default());
+                        self.queues.entry(kind).or_default().insert(priority);
+                    }
+                    (Some((b'Q', kind)), _) => {
+                        let kind = TypeNo(keys::read_u32(kind).unwrap_or_default());
+                        self.queue_states.insert(kind, crate::store::codec::decode(value)?);
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// The store, for the mailbox, which commits it.
@@ -221,6 +261,7 @@ impl<K: Kv> Engine<K> {
             Command::Release => {
                 if self.mode == Mode::Held {
                     self.mode = Mode::Working;
+                    self.start_schedules(now)?;
                 }
                 Ok(Reply::Done)
             }
@@ -238,6 +279,7 @@ impl<K: Kv> Engine<K> {
             self.claim_pushes(now, &mut ticked)?;
         }
         self.serve_waiters(now, &mut ticked)?;
+        ticked.effects.append(&mut self.outbox);
         self.write_last_id();
         Ok(ticked)
     }

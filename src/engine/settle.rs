@@ -427,7 +427,7 @@ impl<K: Kv> Engine<K> {
         tenant: TenantNo,
         requests: usize,
     ) -> Result<(), Fault> {
-        let day = u32::try_from((now.0 + SHANGHAI_MS) / DAY_MS).unwrap_or(0);
+        let day = u32::try_from(shanghai_day(now)).unwrap_or(0);
         self.change_tenant(tenant, |state| {
             if state.day != day {
                 state.day = day;
@@ -464,9 +464,14 @@ fn pause_for(notice: &mut Notice, code: i64, reason: &str) {
     });
 }
 
+/// Days since 1970 in Shanghai, where the provider's day begins.
+pub(super) fn shanghai_day(now: Timestamp) -> u64 {
+    (now.0 + SHANGHAI_MS) / DAY_MS
+}
+
 /// A few minutes after the next midnight in Shanghai.
 fn next_day(now: Timestamp) -> Timestamp {
-    let days = (now.0 + SHANGHAI_MS) / DAY_MS + 1;
+    let days = shanghai_day(now) + 1;
     Timestamp((days * DAY_MS).saturating_sub(SHANGHAI_MS)).plus(DAY_GRACE_MS)
 }
 

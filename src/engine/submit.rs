@@ -357,7 +357,7 @@ fn check_data(
                 checked.insert(field.clone(), Cow::into_owned(value));
             }
             Err(error) => {
-                let code = if error.is_too_long() { Code::FieldTooLong } else { Code::FieldInvalid };
+                let code = if matches!(error.problem, keyword::Problem::TooLong | keyword::Problem::TooLongForGood) { Code::FieldTooLong } else { Code::FieldInvalid };
                 let pointer = format!("{pointer}/{field}");
                 let words = error.to_string();
                 refusal

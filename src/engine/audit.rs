@@ -1,0 +1,180 @@
+//! The auditor: whether the rows, the indexes and the counts agree. For tests and `inspect`; it
+//! reads the whole store.
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use super::timer::Timer;
+use crate::id::Id;
+use crate::kv::{Fault, Key, Kv, Tree, Value};
+use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::notice::{Counts, Notice};
+use crate::model::task::{EndedTask, QueueCounts, Task, TaskState};
+use crate::store::keys::{self, DeadItem, Lane, TenantNo, TypeNo};
+use crate::store::{Order, codec};
+
+impl<K: Kv> Engine<K> {
+    /// Everything that does not agree, in words; empty when all is well.
+    pub fn audit(&self) -> Result<Vec<String>, Fault> {
+        let mut wrong = Vec::new();
+        let mut delays: BTreeMap<Key, bool> = BTreeMap::new();
+        self.each(Tree::Delay, |key, _| {
+            delays.insert(key.to_vec(), false);
+            Ok(())
+        })?;
+        self.audit_deliveries(&mut delays, &mut wrong)?;
+        self.audit_tasks(&mut delays, &mut wrong)?;
+        for (key, seen) in delays {
+            let own = key.first() == Some(&1)
+                && keys::split_delay(&key, 1).and_then(|(_, item)| Timer::decode(item)).is_some_and(
+                    |timer| {
+                        !matches!(timer, Timer::TaskClaim(_) | Timer::DeliveryClaim(_, _))
+                    },
+                );
+            if !seen && !own {
+                wrong.push(format!("delay key {key:02x?} stands for nothing"));
+            }
+        }
+        Ok(wrong)
+    }
+
+    fn audit_deliveries(
+        &self,
+        delays: &mut BTreeMap<Key, bool>,
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        let mut counted: BTreeMap<Id, Counts> = BTreeMap::new();
+        self.each(Tree::Outbox, |key, bytes| {
+            let delivery: Delivery = codec::decode(bytes)?;
+            let Some((tenant, id)) = keys::read_delivery(key) else { return Ok(()) };
+            counted.entry(id.notice).or_default().add(delivery.state);
+            let wanted = match delivery.state {
+                DeliveryState::Pending => {
+                    let lane = Lane::Notice(tenant, id.notice);
+                    Some(lane.key(delivery.due, &id.number.to_be_bytes()))
+                }
+                DeliveryState::Sending => {
+                    let timer = Timer::DeliveryClaim(tenant, id).encode();
+                    Some(Lane::Timers.key(delivery.due, &timer))
+                }
+                _ => None,
+            };
+            if wanted.is_some_and(|key| !mark(delays, &key)) {
+                wrong.push(format!("delivery {id} ({}) is in no lane", delivery.state.name()));
+            }
+            if delivery.state == DeliveryState::Dead {
+                let letter = keys::dead(delivery.changed, DeadItem::Delivery(tenant, id));
+                if self.store.get(Tree::Dead, &letter)?.is_none() {
+                    wrong.push(format!("delivery {id} is dead without a letter"));
+                }
+            }
+            let by_openid = keys::recipient(tenant, id.notice, &delivery.openid);
+            let number = self.store.get(Tree::Recipients, &by_openid)?;
+            if number.and_then(|bytes| keys::read_u32(&bytes)) != Some(id.number) {
+                wrong.push(format!("delivery {id} is not found by its openid"));
+            }
+            Ok(())
+        })?;
+        self.each(Tree::Notices, |_, bytes| {
+            let notice: Notice = codec::decode(bytes)?;
+            let scanned = counted.remove(&notice.id).unwrap_or_default();
+            if scanned != notice.counts {
+                let id = notice.id;
+                wrong.push(format!("notice {id} counts {:?}, has {scanned:?}", notice.counts));
+            }
+            if let Some(due) = notice.lane_due {
+                let lane = Lane::Tenant(TenantNo(notice.tenant));
+                if !mark(delays, &lane.key(due, &keys::id(notice.id))) {
+                    wrong.push(format!("notice {} is not where it says in its lane", notice.id));
+                }
+            }
+            let waits = notice.counts.of(DeliveryState::Pending) > 0 && notice.is_active();
+            if waits && notice.lane_due.is_none() {
+                wrong.push(format!("notice {} has work but is in no lane", notice.id));
+            }
+            Ok(())
+        })?;
+        for id in counted.keys() {
+            wrong.push(format!("deliveries of notice {id}, which is not there"));
+        }
+        Ok(())
+    }
+
+    fn audit_tasks(
+        &self,
+        delays: &mut BTreeMap<Key, bool>,
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        let mut counted: BTreeMap<(u32, u8), QueueCounts> = BTreeMap::new();
+        self.each(Tree::Tasks, |_, bytes| {
+            let task: Task = codec::decode(bytes)?;
+            *counted.entry((task.kind, task.priority)).or_default().of(task.state) += 1;
+            let wanted = match task.state {
+                TaskState::Pending => {
+                    let lane = Lane::Queue(TypeNo(task.kind), task.priority);
+                    Some(lane.key(task.due, &keys::id(task.id)))
+                }
+                TaskState::Claimed => {
+                    Some(Lane::Timers.key(task.due, &Timer::TaskClaim(task.id).encode()))
+                }
+                _ => None,
+            };
+            if wanted.is_some_and(|key| !mark(delays, &key)) {
+                wrong.push(format!("task {} ({}) is in no lane", task.id, task.state.name()));
+            }
+            if task.state.is_dead() {
+                let letter = keys::dead(task.due, DeadItem::Task(task.id));
+                if self.store.get(Tree::Dead, &letter)?.is_none() {
+                    wrong.push(format!("task {} is dead without a letter", task.id));
+                }
+            }
+            Ok(())
+        })?;
+        self.each(Tree::TaskHistory, |_, bytes| {
+            let EndedTask(task) = codec::decode(bytes)?;
+            if self.store.get(Tree::Tasks, &keys::id(task.id))?.is_some() {
+                wrong.push(format!("task {} has ended and lives", task.id));
+            }
+            Ok(())
+        })?;
+        self.each(Tree::Counters, |key, bytes| {
+            let (Some((b'q', kind)), Some(priority)) = (key.split_first(), keys::queue_priority(key))
+            else {
+                return Ok(());
+            };
+            let counts: QueueCounts = codec::decode(bytes)?;
+            let kind = keys::read_u32(kind).unwrap_or_default();
+            let scanned = counted.remove(&(kind, priority)).unwrap_or_default();
+            let same = (counts.pending, counts.claimed, counts.dead)
+                == (scanned.pending, scanned.claimed, scanned.dead);
+            if !same {
+                wrong.push(format!("type {kind}/{priority} counts {counts:?}, has {scanned:?}"));
+            }
+            Ok(())
+        })?;
+        for key in counted.keys() {
+            wrong.push(format!("type {key:?} has tasks and no counts"));
+        }
+        Ok(())
+    }
+
+    fn each(
+        &self,
+        tree: Tree,
+        mut look: impl FnMut(&[u8], &Value) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut from = Vec::new();
+        loop {
+            let page = self.store.scan(tree, &from, &[0xff; 64], Order::Ascending, 1000)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = [last, &[0][..]].concat();
+            for (key, value) in &page {
+                look(key, value)?;
+            }
+        }
+    }
+}
+
+fn mark(delays: &mut BTreeMap<Key, bool>, key: &[u8]) -> bool {
+    delays.get_mut(key).is_some_and(|seen| !std::mem::replace(seen, true))
+}

@@ -1,0 +1,228 @@
+//! Forgetting what is old, in bounded steps that let other work pass.
+//!
+//! Rows are found through their ids, which grow with time: a pass reads each tree from its start up
+//! to the first id that is too young, and is over after a few rows when there is nothing to do.
+
+use super::submit::delete_chunks;
+use super::timer::Timer;
+use super::Engine;
+use crate::id::{DeliveryId, Id};
+use crate::kv::{Fault, Key, Kv, Tree, Value};
+use crate::limits;
+use crate::model::delivery::{Delivery, Entry, KeyRow};
+use crate::model::notice::Notice;
+use crate::model::run::Run;
+use crate::model::task::{EndedTask, Payload, Task};
+use crate::store::keys::{self, DeadItem, TenantNo, TypeNo};
+use crate::store::{Order, codec};
+use crate::time::{MINUTE_MS, Timestamp};
+
+/// A pass begins this long after the last one ended.
+const REST_MS: u64 = 10 * MINUTE_MS;
+/// Steps of one pass are this far apart, so that sending goes first.
+const STEP_MS: u64 = 20;
+
+/// The trees that are pruned, in this order.
+const PASSES: [Tree; 6] =
+    [Tree::SendLog, Tree::TaskHistory, Tree::Runs, Tree::Keys, Tree::Dead, Tree::Notices];
+
+/// Where the pass under way stands. In memory: a restart begins a new one.
+#[derive(Debug, Default)]
+pub(super) struct PruneCursor {
+    pass: usize,
+    from: Key,
+    timer: Option<Timestamp>,
+}
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn start_pruning(&mut self, now: Timestamp) -> Result<(), Fault> {
+        // A timer of the last process may still stand: the step takes any, and sets only one.
+        let due = now.plus(MINUTE_MS);
+        self.prune.timer = Some(due);
+        self.set_timer(due, &Timer::Prune);
+        Ok(())
+    }
+
+    pub(super) fn prune_step(&mut self, now: Timestamp) -> Result<(), Fault> {
+        if self.prune.timer.is_none_or(|timer| timer > now) {
+            return Ok(());
+        }
+        let tree = PASSES[self.prune.pass];
+        let from = std::mem::take(&mut self.prune.from);
+        let page = self.store.scan(tree, &from, &[0xff; 40], Order::Ascending, limits::STEP_ROWS)?;
+        let mut over = page.len() < limits::STEP_ROWS;
+        for (key, value) in &page {
+            match self.prune_row(now, tree, key, value)? {
+                Pruned::Next => {
+                    self.prune.from.clone_from(key);
+                    self.prune.from.push(0);
+                }
+                Pruned::Again => {
+                    self.prune.from.clone_from(key);
+                    over = false;
+                    break;
+                }
+                Pruned::TooYoung => {
+                    over = true;
+                    break;
+                }
+            }
+        }
+        let mut pause = STEP_MS;
+        if over {
+            self.prune.from.clear();
+            self.prune.pass = (self.prune.pass + 1) % PASSES.len();
+            if self.prune.pass == 0 {
+                pause = REST_MS;
+            }
+        }
+        let due = now.plus(pause);
+        self.prune.timer = Some(due);
+        self.set_timer(due, &Timer::Prune);
+        Ok(())
+    }
+
+    fn prune_row(
+        &mut self,
+        now: Timestamp,
+        tree: Tree,
+        key: &[u8],
+        value: &Value,
+    ) -> Result<Pruned, Fault> {
+        let keep = self.rules.retention;
+        let notices_ms = keep.notices_ms.max(keep.log_ms);
+        let too_young = |kept_ms: u64| {
+            keys::read_id(key).is_some_and(|id| id.made_at() > now.minus(kept_ms))
+        };
+        match tree {
+            Tree::SendLog if too_young(keep.log_ms) => Ok(Pruned::TooYoung),
+            Tree::SendLog => self.prune_entry(key, value),
+            Tree::TaskHistory if too_young(keep.tasks_ms) => Ok(Pruned::TooYoung),
+            Tree::TaskHistory => {
+                let EndedTask(task) = codec::decode(value)?;
+                if task.due < now.minus(keep.tasks_ms) {
+                    self.store.delete(tree, key);
+                }
+                Ok(Pruned::Next)
+            }
+            Tree::Runs if too_young(keep.runs_ms) => Ok(Pruned::TooYoung),
+            Tree::Runs => {
+                let run: Run = codec::decode(value)?;
+                if run.ended.is_some() {
+                    self.store.delete(tree, key);
+                }
+                Ok(Pruned::Next)
+            }
+            Tree::Keys => self.prune_key(now.minus(keep.keys_ms), key, value),
+            Tree::Dead => self.prune_dead(now.minus(keep.dead_ms), key),
+            Tree::Notices if too_young(notices_ms) => Ok(Pruned::TooYoung),
+            Tree::Notices => self.prune_notice(now.minus(notices_ms), value),
+            _ => Ok(Pruned::TooYoung),
+        }
+    }
+
+    fn prune_entry(&mut self, key: &[u8], value: &Value) -> Result<Pruned, Fault> {
+        let entry: Entry = codec::decode(value)?;
+        let Some(id) = keys::read_id(key) else { return Ok(Pruned::Next) };
+        let tenant = TenantNo(entry.tenant);
+        let mut prefixes = vec![
+            keys::log_by_openid(tenant, &entry.openid),
+            keys::log_by_notice(entry.delivery.notice),
+        ];
+        if let Some(code) = entry.errcode.filter(|code| *code != 0) {
+            prefixes.push(keys::log_by_errcode(tenant, code));
+        }
+        for prefix in prefixes {
+            self.store.delete(Tree::LogIndex, &keys::with_id(prefix, id));
+        }
+        self.store.delete(Tree::SendLog, key);
+        Ok(Pruned::Next)
+    }
+
+    fn prune_key(&mut self, before: Timestamp, key: &[u8], value: &Value) -> Result<Pruned, Fault> {
+        let at = if key.first() == Some(&b'r') {
+            codec::decode::<super::claim::RequestRow>(value)?.at
+        } else {
+            codec::decode::<KeyRow>(value)?.at
+        };
+        if at < before {
+            self.store.delete(Tree::Keys, key);
+        }
+        Ok(Pruned::Next)
+    }
+
+    fn prune_dead(&mut self, before: Timestamp, key: &[u8]) -> Result<Pruned, Fault> {
+        let Some((died, item)) = keys::read_dead(key) else { return Ok(Pruned::Next) };
+        if died > before {
+            return Ok(Pruned::TooYoung);
+        }
+        // A dead delivery goes with its notice; only its letter goes now.
+        self.store.delete(Tree::Dead, key);
+        if let DeadItem::Task(id) = item
+            && let Some(task) = self.store.read::<Task>(&keys::id(id))?
+        {
+            if matches!(task.payload, Payload::Chunked(_)) {
+                delete_chunks(&mut self.store, Tree::TaskBodies, id)?;
+            }
+            self.count(TypeNo(task.kind), task.priority, Some(task.state), None)?;
+            self.store.delete(Tree::Tasks, &keys::id(id));
+        }
+        Ok(Pruned::Next)
+    }
+
+    fn prune_notice(&mut self, before: Timestamp, value: &Value) -> Result<Pruned, Fault> {
+        let notice: Notice = codec::decode(value)?;
+        let over = notice.cancelled && notice.is_finished() || notice.finished.is_some();
+        let ended = notice.finished.or(notice.last_settled).unwrap_or(notice.id.made_at());
+        if !over || ended > before {
+            return Ok(Pruned::Next);
+        }
+        let tenant = TenantNo(notice.tenant);
+        let prefix = keys::notice_rows(tenant, notice.id);
+        let to = keys::after_prefix(&prefix);
+        let rows = self.store.scan(Tree::Outbox, &prefix, &to, Order::Ascending, limits::STEP_ROWS)?;
+        let more = rows.len() == limits::STEP_ROWS;
+        for (key, bytes) in rows {
+            self.forget_delivery(tenant, notice.id, &key, &bytes)?;
+        }
+        if more {
+            return Ok(Pruned::Again);
+        }
+        delete_chunks(&mut self.store, Tree::NoticeBodies, notice.id)?;
+        self.bodies.remove(&notice.id);
+        self.store.delete(Tree::Notices, &keys::id(notice.id));
+        Ok(Pruned::Next)
+    }
+
+    fn forget_delivery(
+        &mut self,
+        tenant: TenantNo,
+        notice: Id,
+        key: &[u8],
+        bytes: &Value,
+    ) -> Result<(), Fault> {
+        let delivery: Delivery = codec::decode(bytes)?;
+        if let Some((_, id)) = keys::read_delivery(key) {
+            let letter = DeadItem::Delivery(tenant, DeliveryId { notice, number: id.number });
+            if delivery.state == crate::model::delivery::DeliveryState::Dead {
+                self.store.delete(Tree::Dead, &keys::dead(delivery.changed, letter));
+            }
+        }
+        if delivery.has_data {
+            self.store.delete(Tree::Overrides, key);
+        }
+        self.store.delete(Tree::Recipients, &keys::recipient(tenant, notice, &delivery.openid));
+        self.store.delete(Tree::Outbox, key);
+        Ok(())
+    }
+}
+
+/// How pruning goes on after a row.
+enum Pruned {
+    /// With the next row.
+    Next,
+    /// With this row once more: it had too many parts for one step.
+    Again,
+    /// With the next tree.
+    TooYoung,
+}

@@ -1,0 +1,151 @@
+//! The send log: by recipient, notice, code and time.
+
+use serde_json::{Value as Json, json};
+
+use super::super::Engine;
+use super::super::command::{Code, Refusal};
+use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of};
+use crate::id::Id;
+use crate::kv::{Fault, Key, Kv, Tree};
+use crate::model::delivery::{Delivery, Entry};
+use crate::store::Order;
+use crate::store::keys::{self, TenantNo};
+use crate::time::Timestamp;
+
+/// What is asked of the send log. All that is given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct LogFilter {
+    /// Entries of this tenant.
+    pub tenant: Option<String>,
+    /// Entries to this recipient; needs the tenant, since openids belong to one.
+    pub openid: Option<String>,
+    /// Entries of this notice.
+    pub notice: Option<Id>,
+    /// Entries with this code.
+    pub errcode: Option<i64>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+}
+
+impl<K: Kv> Engine<K> {
+    /// One page, in order of time. The cursor is given also when the page is empty but not all was
+    /// looked at.
+    pub(super) fn list_log(&mut self, filter: &LogFilter, page: &Page) -> Result<Shown, Fault> {
+        let tenant = match &filter.tenant {
+            Some(name) => match self.names.known_tenant(name) {
+                Some(tenant) => Some(tenant),
+                None => return Ok(Ok(page_of(Vec::new(), None))),
+            },
+            None => None,
+        };
+        let (tree, prefix) = match self.log_source(filter, tenant) {
+            Ok(source) => source,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let first = filter.from.map_or(Id(0), Id::at);
+        let end = match filter.to {
+            Some(to) => keys::with_id(prefix.clone(), Id::at(to)),
+            None => keys::after_prefix(&prefix),
+        };
+        let start = keys::with_id(prefix.clone(), first);
+        let mut from = match cursor(page, start) {
+            Ok(from) if from.starts_with(&prefix) => from,
+            Ok(_) => return Ok(Ok(page_of(Vec::new(), None))),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (mut items, mut looked) = (Vec::new(), 0);
+        while looked < SCAN_ROWS {
+            let rows = self.store.scan(tree, &from, &end, Order::Ascending, limit(page))?;
+            if rows.is_empty() {
+                return Ok(Ok(page_of(items, None)));
+            }
+            for (key, _) in rows {
+                looked += 1;
+                from = after(&key);
+                let Some(id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
+                let Some(entry) = self.store.read::<Entry>(&keys::id(id))? else { continue };
+                if fits(filter, tenant, &entry) {
+                    items.push(self.entry_json(id, &entry)?);
+                }
+                if items.len() == limit(page) {
+                    return Ok(Ok(page_of(items, Some(from))));
+                }
+            }
+        }
+        Ok(Ok(page_of(items, Some(from))))
+    }
+
+    /// The narrowest index for a filter.
+    fn log_source(
+        &self,
+        filter: &LogFilter,
+        tenant: Option<TenantNo>,
+    ) -> Result<(Tree, Key), Refusal> {
+        if let Some(openid) = &filter.openid {
+            let Some(tenant) = tenant else {
+                return Err(Refusal::field(
+                    Code::Invalid,
+                    "/tenant",
+                    "an openid belongs to one tenant: name it",
+                ));
+            };
+            return Ok((Tree::LogIndex, keys::log_by_openid(tenant, openid)));
+        }
+        if let Some(notice) = filter.notice {
+            return Ok((Tree::LogIndex, keys::log_by_notice(notice)));
+        }
+        match (filter.errcode, tenant) {
+            (Some(code), Some(tenant)) if code != 0 => {
+                Ok((Tree::LogIndex, keys::log_by_errcode(tenant, code)))
+            }
+            _ => Ok((Tree::SendLog, Vec::new())),
+        }
+    }
+
+    pub(super) fn entry_json(&mut self, id: Id, entry: &Entry) -> Result<Json, Fault> {
+        let tenant = TenantNo(entry.tenant);
+        let name = self.names.tenant_name(tenant).to_owned();
+        let body = self.body(entry.delivery.notice)?;
+        let row = self.store.read::<Delivery>(&keys::delivery(tenant, entry.delivery))?;
+        let request: Json = match row {
+            Some(row) => {
+                let text = self.render(&name, tenant, entry.delivery, &row)?;
+                serde_json::from_str(&text).unwrap_or(Json::Null)
+            }
+            None => Json::Null,
+        };
+        let response: Json = serde_json::from_str(&entry.response)
+            .unwrap_or_else(|_| Json::String(entry.response.clone()));
+        Ok(json!({
+            "id": id.to_string(),
+            "tenant": name,
+            "notice": entry.delivery.notice.to_string(),
+            "delivery": entry.delivery.to_string(),
+            "openid": entry.openid,
+            "attempt": entry.attempt,
+            "at": entry.at.to_string(),
+            "duration_ms": entry.duration_ms,
+            "class": entry.class.name(),
+            "errcode": entry.errcode,
+            "errmsg": entry.errmsg,
+            "msgid": entry.msgid,
+            "rid": entry.rid,
+            "template_id": body.template_id,
+            "title": body.title,
+            "request": request,
+            "response": if entry.response.is_empty() { Json::Null } else { response },
+            "worker": entry.worker,
+            "term": entry.term,
+        }))
+    }
+}
+
+fn fits(filter: &LogFilter, tenant: Option<TenantNo>, entry: &Entry) -> bool {
+    tenant.is_none_or(|tenant| tenant.0 == entry.tenant)
+        && filter.openid.as_ref().is_none_or(|openid| *openid == entry.openid)
+        && filter.notice.is_none_or(|notice| notice == entry.delivery.notice)
+        && filter.errcode.is_none_or(|code| entry.errcode == Some(code))
+        && filter.from.is_none_or(|from| entry.at >= from.minus(60_000))
+}

@@ -1,0 +1,110 @@
+//! Numbers for metrics and readiness: what can be told without walking the store.
+
+use super::super::{Engine, Mode};
+use crate::kv::{Fault, Kv};
+use crate::model::task::QueueCounts;
+use crate::model::tenant::TenantState;
+use crate::store::keys::{self, Lane, TenantNo, TypeNo};
+use crate::time::Timestamp;
+
+/// A snapshot of the engine's numbers.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Whether work is handed out.
+    pub mode: Mode,
+    /// The term of this process.
+    pub term: u64,
+    /// The number of the last commit.
+    pub commit: u64,
+    /// Claims that wait for work.
+    pub waiters: usize,
+    /// Bytes of the base on disk.
+    pub store_bytes: u64,
+    /// Per tenant.
+    pub tenants: Vec<TenantStats>,
+    /// Per type, the most frequent ones.
+    pub queues: Vec<QueueStats>,
+}
+
+/// One tenant's numbers.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct TenantStats {
+    pub tenant: String,
+    pub in_flight: u32,
+    pub held: bool,
+    pub requests_today: u64,
+    pub token_fetches: u64,
+    /// How long the first due delivery has been due.
+    pub late_ms: u64,
+}
+
+/// One type's numbers, over its priorities.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct QueueStats {
+    pub kind: String,
+    pub counts: QueueCounts,
+    /// How long the first due task has been due.
+    pub late_ms: u64,
+}
+
+/// Types shown in metrics: labels must stay few.
+const KINDS: usize = 200;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn stats(&mut self, now: Timestamp) -> Result<Stats, Fault> {
+        let mut tenants = Vec::new();
+        let names: Vec<(TenantNo, String)> =
+            self.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
+        for (number, tenant) in names {
+            let state = self.store.read::<TenantState>(&keys::tenant_state(number))?;
+            let state = state.unwrap_or_default();
+            let first = self.delay_first(Lane::Tenant(number), 1)?.pop();
+            tenants.push(TenantStats {
+                tenant,
+                in_flight: self.in_flight.get(&number).copied().unwrap_or(0),
+                held: state.hold_until > now,
+                requests_today: state.sent_today,
+                token_fetches: state.token_fetches,
+                late_ms: first.map_or(0, |(due, _)| now.since(due)),
+            });
+        }
+        let mut queues = Vec::new();
+        let kinds: Vec<(TypeNo, String)> =
+            self.names.kinds().take(KINDS).map(|(kind, name)| (kind, name.to_owned())).collect();
+        for (number, kind) in kinds {
+            queues.push(self.queue_stats(now, number, kind)?);
+        }
+        Ok(Stats {
+            mode: self.mode,
+            term: self.identity.term,
+            commit: self.store.committed(),
+            waiters: self.waiters.len(),
+            store_bytes: self.store.base().size_bytes(),
+            tenants,
+            queues,
+        })
+    }
+
+    fn queue_stats(
+        &mut self,
+        now: Timestamp,
+        number: TypeNo,
+        kind: String,
+    ) -> Result<QueueStats, Fault> {
+        let mut counts = QueueCounts::default();
+        let priorities: Vec<u8> = self.queues.get(&number).into_iter().flatten().copied().collect();
+        for priority in priorities {
+            let key = keys::queue_counts(number, priority);
+            let one = self.store.read::<QueueCounts>(&key)?.unwrap_or_default();
+            counts.pending += one.pending;
+            counts.claimed += one.claimed;
+            counts.dead += one.dead;
+            counts.acked += one.acked;
+            counts.cancelled += one.cancelled;
+        }
+        let late_ms = self.next_due(number)?.map_or(0, |due| now.since(due));
+        Ok(QueueStats { kind, counts, late_ms })
+    }
+}

@@ -1,0 +1,279 @@
+//! Schedules: ticks, runs and their log. No two runs of one schedule at once, and no tick is lost.
+
+use std::collections::BTreeMap;
+
+use super::command::{Code, Effect, PullJob, Refusal, Reply, TaskDraft};
+use super::timer::Timer;
+use super::{Decision, Engine, Mode, Ticked, not_found};
+use crate::id::Id;
+use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
+use crate::model::cut;
+use crate::model::rules::{Action, ScheduleRule};
+use crate::model::run::{Run, RunCounts, RunOutcome, ScheduleRow, Trigger};
+use crate::store::codec;
+use crate::store::keys;
+use crate::time::Timestamp;
+
+/// Missed ticks that are counted one by one; more are "many".
+const COUNTED_TICKS: usize = 1_000;
+
+fn key(name: &str) -> Vec<u8> {
+    name.as_bytes().to_vec()
+}
+
+impl<K: Kv> Engine<K> {
+    /// Plans all schedules. A run that was cut off by the end of the last process is taken up
+    /// again; a tick that was missed meanwhile is still to come, since its time is kept.
+    pub(super) fn start_schedules(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let names: Vec<String> = self.rules.schedules.keys().cloned().collect();
+        for name in names {
+            let Some(rule) = self.rules.schedules.get(&name).cloned() else { continue };
+            let text = format!("{} {}", rule.cron.expr(), rule.cron.timezone());
+            let mut row = self.store.read::<ScheduleRow>(&key(&name))?.unwrap_or_default();
+            if let Some(next) = row.next {
+                self.clear_timer(next, &Timer::Schedule(name.clone()));
+            }
+            if row.rule != text {
+                row.rule = text;
+                row.next = rule.cron.next_after(now);
+            }
+            if let Some(next) = row.next {
+                self.set_timer(next, &Timer::Schedule(name.clone()));
+            }
+            if self.mode == Mode::Working
+                && let Some(cut_off) = row.running.take()
+            {
+                let planned = self.interrupt_run(now, cut_off)?;
+                self.begin_run(now, &name, &rule, &mut row, planned, Trigger::Restart, None)?;
+            }
+            self.store.write(key(&name), &row);
+        }
+        Ok(())
+    }
+
+    fn interrupt_run(&mut self, now: Timestamp, id: Id) -> Result<Timestamp, Fault> {
+        let Some(mut run) = self.store.read::<Run>(&keys::id(id))? else { return Ok(now) };
+        run.outcome = RunOutcome::Interrupted;
+        run.ended = Some(now);
+        run.error = Some("the daemon ended during the run; it is taken up again".to_owned());
+        let planned = run.planned;
+        self.store.write(keys::id(id), &run);
+        Ok(planned)
+    }
+
+    pub(super) fn schedule_ticked(
+        &mut self,
+        now: Timestamp,
+        due: Timestamp,
+        name: &str,
+        ticked: &mut Ticked,
+    ) -> Result<(), Fault> {
+        // A daemon that does not work keeps its ticks: they are planned anew when it does.
+        if self.mode != Mode::Working {
+            return Ok(());
+        }
+        let Some(rule) = self.rules.schedules.get(name).cloned() else { return Ok(()) };
+        let Some(mut row) = self.store.read::<ScheduleRow>(&key(name))? else { return Ok(()) };
+        if row.next.is_none_or(|next| next > now) {
+            return Ok(());
+        }
+        let (missed, next) = following_ticks(&rule, due, now);
+        row.next = next;
+        if let Some(next) = next {
+            self.set_timer(next, &Timer::Schedule(name.to_owned()));
+            ticked.wake_at(next);
+        }
+        let note = (missed > 0).then(|| format!("stands for {missed} later ticks as well"));
+        if let Some(running) = row.running {
+            self.coalesce(now, due, name, &mut row, running, note);
+        } else {
+            let trigger = if due < self.started { Trigger::CatchUp } else { Trigger::Cron };
+            self.begin_run(now, name, &rule, &mut row, due, trigger, note)?;
+        }
+        self.store.write(key(name), &row);
+        Ok(())
+    }
+
+    /// A tick during a run: one follow-up run is owed, however many ticks there are.
+    fn coalesce(
+        &mut self,
+        now: Timestamp,
+        due: Timestamp,
+        name: &str,
+        row: &mut ScheduleRow,
+        running: Id,
+        note: Option<String>,
+    ) {
+        row.owed.get_or_insert(due);
+        let more = note.map(|note| format!("; {note}")).unwrap_or_default();
+        let run = Run {
+            schedule: name.to_owned(),
+            planned: due,
+            trigger: Trigger::Cron,
+            started: now,
+            ended: Some(now),
+            outcome: RunOutcome::Coalesced,
+            counts: BTreeMap::new(),
+            error: None,
+            note: Some(format!("run {running} was under way: one follow-up run comes after it{more}")),
+            term: self.identity.term,
+        };
+        let id = self.new_id(now);
+        self.store.create(Tree::Runs, keys::id(id), codec::encode(&run));
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn begin_run(
+        &mut self,
+        now: Timestamp,
+        name: &str,
+        rule: &ScheduleRule,
+        row: &mut ScheduleRow,
+        planned: Timestamp,
+        trigger: Trigger,
+        note: Option<String>,
+    ) -> Result<Id, Fault> {
+        let id = self.new_id(now);
+        let mut run = Run {
+            schedule: name.to_owned(),
+            planned,
+            trigger,
+            started: now,
+            ended: None,
+            outcome: RunOutcome::Running,
+            counts: BTreeMap::new(),
+            error: None,
+            note,
+            term: self.identity.term,
+        };
+        match &rule.action {
+            Action::Task { kind, priority, payload } => {
+                let counts = self.add_scheduled_task(now, name, planned, trigger, kind, *priority, payload)?;
+                run.error.clone_from(&counts.error);
+                run.outcome =
+                    if run.error.is_some() { RunOutcome::Failed } else { RunOutcome::Done };
+                run.ended = Some(now);
+                run.counts.insert("task".to_owned(), counts);
+                row.last_good = Some(now);
+            }
+            Action::Pull { tenants } => {
+                row.running = Some(id);
+                self.outbox.push(Effect::Pull(PullJob {
+                    run: id,
+                    schedule: name.to_owned(),
+                    tenants: tenants.clone(),
+                    last_run: row.last_good,
+                }));
+            }
+        }
+        self.store.create(Tree::Runs, keys::id(id), codec::encode(&run));
+        Ok(id)
+    }
+
+    /// The task of a tick. Its key names the tick, so that a tick makes one task, ever; a manual
+    /// run makes one each time.
+    #[allow(clippy::too_many_arguments)]
+    fn add_scheduled_task(
+        &mut self,
+        now: Timestamp,
+        name: &str,
+        planned: Timestamp,
+        trigger: Trigger,
+        kind: &str,
+        priority: u8,
+        payload: &str,
+    ) -> Result<RunCounts, Fault> {
+        let key = (trigger != Trigger::Manual).then(|| format!("schedule:{name}:{}", planned.0));
+        let draft = TaskDraft {
+            kind: kind.to_owned(),
+            priority,
+            payload: payload.to_owned(),
+            key,
+            ..TaskDraft::default()
+        };
+        let mut counts = RunCounts { found: 1, ..RunCounts::default() };
+        match self.add_task(now, draft)? {
+            Ok(task) if task.created => counts.submitted = 1,
+            Ok(_) => counts.known = 1,
+            Err(refusal) => {
+                counts.refused = 1;
+                counts.error = Some(refusal.detail);
+            }
+        }
+        Ok(counts)
+    }
+
+    pub(super) fn run_schedule(&mut self, now: Timestamp, name: &str) -> Result<Decision, Fault> {
+        let Some(rule) = self.rules.schedules.get(name).cloned() else {
+            let known: Vec<&str> = self.rules.schedules.keys().map(String::as_str).collect();
+            return Ok(Err(Refusal::new(
+                Code::UnknownSchedule,
+                format!("there is no schedule {name:?}; there are: {}", known.join(", ")),
+            )));
+        };
+        if self.mode != Mode::Working {
+            return Ok(Err(Refusal::new(Code::Held, "this daemon hands out no work now")));
+        }
+        let mut row = self.store.read::<ScheduleRow>(&key(name))?.unwrap_or_default();
+        if let Some(running) = row.running {
+            return Ok(Err(Refusal::new(
+                Code::Running,
+                format!("run {running} of {name} is under way: two at once are never started"),
+            )));
+        }
+        let run = self.begin_run(now, name, &rule, &mut row, now, Trigger::Manual, None)?;
+        self.store.write(key(name), &row);
+        Ok(Ok(Reply::Run(run)))
+    }
+
+    pub(super) fn run_done(
+        &mut self,
+        now: Timestamp,
+        id: Id,
+        counts: BTreeMap<String, RunCounts>,
+        error: Option<String>,
+    ) -> Result<Decision, Fault> {
+        let Some(mut run) = self.store.read::<Run>(&keys::id(id))? else {
+            return Ok(Err(not_found("run", id)));
+        };
+        let name = run.schedule.clone();
+        let mut row = self.store.read::<ScheduleRow>(&key(&name))?.unwrap_or_default();
+        if row.running != Some(id) {
+            return Ok(Ok(Reply::Done));
+        }
+        run.ended = Some(now);
+        run.counts = counts;
+        run.error = error.map(|error| cut(&error, limits::TEXT_BYTES).to_owned());
+        run.outcome = if run.error.is_some() { RunOutcome::Failed } else { RunOutcome::Done };
+        row.running = None;
+        if run.outcome == RunOutcome::Done {
+            row.last_good = Some(run.started);
+        }
+        self.store.write(keys::id(id), &run);
+        let rule = self.rules.schedules.get(&name).cloned();
+        if self.mode == Mode::Working
+            && let (Some(planned), Some(rule)) = (row.owed.take(), rule)
+        {
+            self.begin_run(now, &name, &rule, &mut row, planned, Trigger::FollowUp, None)?;
+        }
+        self.store.write(key(&name), &row);
+        Ok(Ok(Reply::Done))
+    }
+}
+
+/// How many ticks after `due` have passed by `now`, and the first one that has not.
+fn following_ticks(rule: &ScheduleRule, due: Timestamp, now: Timestamp) -> (usize, Option<Timestamp>) {
+    let (mut missed, mut at) = (0, due);
+    while let Some(next) = rule.cron.next_after(at) {
+        if next > now {
+            return (missed, Some(next));
+        }
+        missed += 1;
+        at = next;
+        if missed == COUNTED_TICKS {
+            return (missed, rule.cron.next_after(now));
+        }
+    }
+    (missed, None)
+}
