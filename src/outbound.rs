@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, ClientBuilder, Response, Url};
 
 use crate::limits::{TEXT_BYTES, URL_BYTES};
 use crate::model::cut;
@@ -29,11 +29,19 @@ pub struct NoClient(String);
 
 /// A pooled client. The time limit is given with each request.
 ///
-/// Build one and share it: each has a pool of its own. Fails when TLS cannot be set up, as on a
-/// host without CA certificates.
+/// Build one and share it: each has a pool of its own. On a host without CA certificates it can
+/// call http addresses only; https ones fail there with a certificate error.
 pub(crate) fn client() -> Result<Client, NoClient> {
     // Fails only when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    settings().build().or_else(|error| {
+        let error = words(error);
+        tracing::warn!(event = "outbound.no_certificates", error, "https addresses will fail");
+        settings().tls_certs_only([]).build().map_err(|error| NoClient(words(error)))
+    })
+}
+
+fn settings() -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("duebox/", env!("CARGO_PKG_VERSION")))
         .http1_only()
@@ -45,8 +53,6 @@ pub(crate) fn client() -> Result<Client, NoClient> {
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
-        .build()
-        .map_err(|error| NoClient(words(error)))
 }
 
 /// Reads an address that can be called: absolute, http or https, of bounded length.

@@ -125,7 +125,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Sets up the client. Fails when TLS cannot be set up.
+    /// Sets up the client.
     pub fn new() -> Result<Self, NoClient> {
         outbound::client().map(|client| Self { client })
     }
