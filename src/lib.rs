@@ -12,6 +12,7 @@ pub mod lease;
 pub mod limits;
 pub mod mailbox;
 pub mod model;
+mod outbound;
 pub mod pull;
 pub mod sandbox;
 pub mod store;

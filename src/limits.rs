@@ -33,6 +33,8 @@ pub const NAME_BYTES: usize = 64;
 pub const TITLE_BYTES: usize = 400;
 /// Longest URL.
 pub const URL_BYTES: usize = 2048;
+/// Longest cron rule. Real ones have 10 to 60 characters; the bound also bounds their parsing.
+pub const CRON_BYTES: usize = 256;
 /// Longest reason, error text or worker's name that is kept; the rest is cut.
 pub const TEXT_BYTES: usize = 300;
 /// Longest answer of a provider that is kept in the send log; the rest is cut.
@@ -54,6 +56,14 @@ pub const CLAIM_TTL_MAX_MS: u64 = 24 * 3_600_000;
 pub const WAIT_MAX_MS: u64 = 60_000;
 /// Claims that may wait at once; one more is answered at once, with nothing.
 pub const WAITERS: usize = 4_096;
+/// Largest part of a webhook's answer that is read: only its status counts, the rest is for people.
+pub const HOOK_ANSWER_BYTES: usize = 64 * 1024;
+/// Shortest pause that a consumer can ask for with `Retry-After`: 0 would be a busy loop.
+pub const RETRY_AFTER_MIN_MS: u64 = 1_000;
+/// Longest pause that a consumer can ask for: beyond a day somebody should look.
+pub const RETRY_AFTER_MAX_MS: u64 = 24 * 3_600_000;
+/// Largest answer to a pull: one page of notices. Larger sets are paged.
+pub const PULL_BYTES: usize = BODY_BYTES;
 /// Attempts kept in a task's history; older ones are dropped from the middle.
 pub const HISTORY_ATTEMPTS: usize = 16;
 /// Task types that may exist. Each costs two small rows.
