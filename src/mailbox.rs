@@ -1,1 +1,473 @@
-//! mailbox
+//! The mailbox: one thread that decides, commits and answers, in this order.
+//!
+//! 1. Take whatever commands have arrived, at most [`limits::GROUP_COMMANDS`].
+//! 2. Decide them one after the other, then let the engine do what is due.
+//! 3. Append the group's changes to the journal and make that durable: one fsync for all.
+//! 4. Only now give the answers and the effects away.
+//! 5. Hand a full table to the applier thread, which writes it to the base.
+//!
+//! A fault ends the thread, and with it the process. No answer is given for a group that is not
+//! durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::command::{ClaimedTask, Code, Command, Effect, Refusal, Reply};
+use crate::engine::command::{Settlement, Verdict};
+use crate::engine::{Decision, Engine, Handled};
+use crate::kv::{Fault, Kv, Write};
+use crate::limits;
+use crate::store::{self, Table};
+use crate::time::Clock;
+
+/// Where commits become durable.
+pub trait Journal: Send + 'static {
+    /// Appends a commit; when it returns, the commit survives a power cut.
+    fn append(&mut self, number: u64, writes: &[Write]) -> Result<(), Fault>;
+
+    /// Called with the number of the last commit that the base certainly holds.
+    fn applied(&mut self, _number: u64) {}
+}
+
+/// Longest sleep: due times are wall-clock times, and the wall clock may jump.
+const NAP: Duration = Duration::from_secs(1);
+
+/// A command and who waits for its answer.
+struct Envelope {
+    command: Command,
+    reply: oneshot::Sender<Decision>,
+}
+
+/// Numbers of the writer thread, for metrics and the watchdog.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// Groups committed.
+    pub groups: AtomicU64,
+    /// Commands decided.
+    pub commands: AtomicU64,
+    /// Microseconds spent making groups durable.
+    pub sync_us: AtomicU64,
+    /// Turns of the loop: grows at least once a second while the writer lives.
+    pub turns: AtomicU64,
+    /// Bytes of changes not yet in the base.
+    pub active_bytes: AtomicU64,
+    /// Whether new work is refused for lack of disk space.
+    pub storage_low: AtomicBool,
+}
+
+/// A handle to send commands with. Cheap to clone.
+#[derive(Clone)]
+pub struct Mailbox {
+    sender: mpsc::Sender<Envelope>,
+    pulse: Arc<Pulse>,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// An expected no.
+    #[error("{}", .0.detail)]
+    Refused(Refusal),
+    /// The writer has ended: the daemon is stopping or has failed.
+    #[error("the daemon is stopping")]
+    Closed,
+}
+
+impl Mailbox {
+    /// Has a command decided. The answer comes when its effects are durable. Waits for room when
+    /// the mailbox is full.
+    pub async fn call(&self, command: Command) -> Result<Reply, CallError> {
+        if self.pulse.storage_low.load(Ordering::Relaxed) && command.grows_the_store() {
+            return Err(CallError::Refused(Refusal::new(
+                Code::Storage,
+                "the disk is nearly full: new work is refused until there is space again",
+            )));
+        }
+        let (reply, answer) = oneshot::channel();
+        let envelope = Envelope { command, reply };
+        self.sender.send(envelope).await.map_err(|_| CallError::Closed)?;
+        answer.await.map_err(|_| CallError::Closed)?.map_err(CallError::Refused)
+    }
+
+    /// The writer's numbers.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+}
+
+impl Command {
+    fn grows_the_store(&self) -> bool {
+        matches!(self, Self::SubmitNotice(_) | Self::AddRecipients { .. } | Self::AddTasks { .. })
+    }
+}
+
+/// The running writer.
+pub struct Writer {
+    /// To send commands with.
+    pub mailbox: Mailbox,
+    /// What the world shall do. Bounded by what the engine may have claimed at once.
+    pub effects: mpsc::Receiver<Effect>,
+    thread: JoinHandle<Result<(), Fault>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Writer {
+    /// Starts the writer thread. `claims` bounds the effects that may be outstanding.
+    pub fn start<K: Kv>(
+        engine: Engine<K>,
+        journal: impl Journal,
+        clock: Arc<dyn Clock>,
+        claims: usize,
+    ) -> std::io::Result<Self> {
+        let (sender, commands) = mpsc::channel(limits::MAILBOX);
+        let (effects_out, effects) = mpsc::channel(claims.max(1));
+        let (ended_out, ended) = oneshot::channel();
+        let pulse = Arc::new(Pulse::default());
+        let shared = pulse.clone();
+        let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let runtime = runtime.map_err(|error| Fault::io("starting the writer", error))?;
+            let applier = Applier::start(engine_base(&engine))?;
+            let turn = Turn {
+                engine,
+                journal,
+                clock,
+                commands,
+                effects: effects_out,
+                waiting: HashMap::new(),
+                unclaimed: Vec::new(),
+                applier,
+                pulse: shared,
+                _ended: ended_out,
+            };
+            runtime.block_on(turn.run())
+        })?;
+        Ok(Self { mailbox: Mailbox { sender, pulse }, effects, thread, ended })
+    }
+
+    /// Resolves when the writer thread has ended, for whatever reason.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+
+    /// Ends the writer: what has arrived is decided, all tables go to the base. Every other
+    /// [`Mailbox`] must be dropped, or this waits for it.
+    pub fn stop(self) -> Result<(), Fault> {
+        drop(self.mailbox);
+        drop(self.effects);
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn engine_base<K: Kv>(engine: &Engine<K>) -> Arc<K> {
+    engine.base().clone()
+}
+
+/// An answer that waits for its group to be durable.
+enum Outcome {
+    Decided(oneshot::Sender<Decision>, Decision),
+    Waits(oneshot::Sender<Decision>, u64),
+}
+
+/// The state of the loop.
+struct Turn<K: Kv, J: Journal> {
+    engine: Engine<K>,
+    journal: J,
+    clock: Arc<dyn Clock>,
+    commands: mpsc::Receiver<Envelope>,
+    effects: mpsc::Sender<Effect>,
+    waiting: HashMap<u64, oneshot::Sender<Decision>>,
+    /// Claims whose claimers were gone when they were to hear of them.
+    unclaimed: Vec<Settlement>,
+    applier: Applier,
+    pulse: Arc<Pulse>,
+    _ended: oneshot::Sender<()>,
+}
+
+impl<K: Kv, J: Journal> Turn<K, J> {
+    async fn run(mut self) -> Result<(), Fault> {
+        let mut group = Vec::with_capacity(limits::GROUP_COMMANDS);
+        let mut nap = Duration::ZERO;
+        let mut open = true;
+        while open {
+            open = self.gather(&mut group, nap).await;
+            nap = self.turn(&mut group)?;
+        }
+        self.finish()
+    }
+
+    /// Waits for commands, at most for `nap`. False when no more can come.
+    async fn gather(&mut self, group: &mut Vec<Envelope>, nap: Duration) -> bool {
+        if !self.unclaimed.is_empty() {
+            return true;
+        }
+        let received = self.commands.recv_many(group, limits::GROUP_COMMANDS);
+        match tokio::time::timeout(nap, received).await {
+            Ok(count) => count > 0,
+            Err(_) => true,
+        }
+    }
+
+    /// One group. Returns how long to sleep if nothing comes.
+    fn turn(&mut self, group: &mut Vec<Envelope>) -> Result<Duration, Fault> {
+        let now = self.clock.now();
+        let mut outcomes = Vec::with_capacity(group.len());
+        self.pulse.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
+        if !self.unclaimed.is_empty() {
+            let claims = std::mem::take(&mut self.unclaimed);
+            self.engine.handle(now, Command::Unclaim(claims))?;
+        }
+        for Envelope { command, reply } in group.drain(..) {
+            outcomes.push(match self.engine.handle(now, command)? {
+                Handled::Now(decision) => Outcome::Decided(reply, decision),
+                Handled::Waits(waiter) => Outcome::Waits(reply, waiter),
+            });
+            if self.engine.store().group_bytes() > limits::GROUP_BYTES {
+                self.commit()?;
+                self.release(&mut outcomes);
+            }
+        }
+        let ticked = self.engine.tick(now)?;
+        self.commit()?;
+        self.release(&mut outcomes);
+        for effect in ticked.effects {
+            self.dispatch(effect)?;
+        }
+        self.settle_tables()?;
+        self.pulse.turns.fetch_add(1, Ordering::Relaxed);
+        let nap = ticked.wake.map_or(NAP, |wake| Duration::from_millis(wake.since(now)));
+        Ok(nap.min(NAP))
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        let Some((number, writes)) = self.engine.store().end_group() else { return Ok(()) };
+        let began = Instant::now();
+        self.journal.append(number, &writes)?;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.pulse.sync_us.fetch_add(took, Ordering::Relaxed);
+        self.pulse.groups.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&mut self, outcomes: &mut Vec<Outcome>) {
+        for outcome in outcomes.drain(..) {
+            match outcome {
+                Outcome::Decided(reply, decision) => self.answer(reply, decision),
+                Outcome::Waits(reply, waiter) => {
+                    self.waiting.insert(waiter, reply);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, reply: oneshot::Sender<Decision>, decision: Decision) {
+        if let Err(Ok(Reply::Claimed(tasks))) = reply.send(decision) {
+            self.take_back(tasks);
+        }
+    }
+
+    fn take_back(&mut self, tasks: Vec<ClaimedTask>) {
+        let verdict = Verdict::Nack { delay_ms: Some(0), reason: None };
+        self.unclaimed.extend(tasks.into_iter().map(|task| Settlement {
+            task: task.id,
+            claim: task.claim,
+            verdict: verdict.clone(),
+        }));
+    }
+
+    fn dispatch(&mut self, effect: Effect) -> Result<(), Fault> {
+        match effect {
+            Effect::Answer { waiter, tasks } => {
+                match self.waiting.remove(&waiter) {
+                    Some(reply) => self.answer(reply, Ok(Reply::Claimed(tasks))),
+                    None => self.take_back(tasks),
+                }
+                Ok(())
+            }
+            other => match self.effects.try_send(other) {
+                Ok(()) => Ok(()),
+                // Nobody works any more: what was claimed is taken up after the restart.
+                Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    Err(Fault::io("handing out work", "more was claimed than can be outstanding"))
+                }
+            },
+        }
+    }
+
+    /// Moves tables towards the base; waits only when the base is two tables behind.
+    fn settle_tables(&mut self) -> Result<(), Fault> {
+        let store = self.engine.store();
+        let bytes = store.active_bytes();
+        self.pulse.active_bytes.store(bytes as u64, Ordering::Relaxed);
+        if store.is_applying() {
+            let done = if bytes > 2 * limits::MEMTABLE_BYTES {
+                Some(self.applier.wait()?)
+            } else {
+                self.applier.poll()?
+            };
+            if let Some(number) = done {
+                store.thaw();
+                self.journal.applied(number);
+            }
+        }
+        let store = self.engine.store();
+        if bytes > limits::MEMTABLE_BYTES && !store.is_applying() {
+            self.applier.apply(store.freeze())?;
+        }
+        Ok(())
+    }
+
+    /// The last commits go to the base, which is made durable.
+    fn finish(mut self) -> Result<(), Fault> {
+        self.commit()?;
+        let store = self.engine.store();
+        if store.is_applying() {
+            self.applier.wait()?;
+            store.thaw();
+        }
+        let table = store.freeze();
+        self.applier.apply(table)?;
+        let number = self.applier.wait()?;
+        self.engine.base().sync()?;
+        self.journal.applied(number);
+        Ok(())
+    }
+}
+
+/// The thread that writes frozen tables to the base.
+struct Applier {
+    tables: std::sync::mpsc::SyncSender<Arc<Table>>,
+    done: std::sync::mpsc::Receiver<Result<u64, Fault>>,
+}
+
+impl Applier {
+    fn start<K: Kv>(base: Arc<K>) -> Result<Self, Fault> {
+        let (tables, incoming) = std::sync::mpsc::sync_channel::<Arc<Table>>(1);
+        let (outgoing, done) = std::sync::mpsc::sync_channel(1);
+        std::thread::Builder::new()
+            .name("applier".into())
+            .spawn(move || {
+                while let Ok(table) = incoming.recv() {
+                    let result = store::apply(&*base, &table).map(|()| table.committed());
+                    drop(table);
+                    if outgoing.send(result).is_err() {
+                        break;
+                    }
+                }
+            })
+            .map_err(|error| Fault::io("starting the applier", error))?;
+        Ok(Self { tables, done })
+    }
+
+    fn apply(&self, table: Arc<Table>) -> Result<(), Fault> {
+        self.tables.send(table).map_err(|_| gone())
+    }
+
+    fn poll(&self) -> Result<Option<u64>, Fault> {
+        match self.done.try_recv() {
+            Ok(result) => result.map(Some),
+            Err(std::sync::mpsc::TryRecvError::Empty) => Ok(None),
+            Err(std::sync::mpsc::TryRecvError::Disconnected) => Err(gone()),
+        }
+    }
+
+    fn wait(&self) -> Result<u64, Fault> {
+        self.done.recv().map_err(|_| gone())?
+    }
+}
+
+fn gone() -> Fault {
+    Fault::io("writing the base", "the applier thread has ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::command::{AddedTask, ClaimRequest, TaskDraft};
+    use crate::engine::{Identity, Mode};
+    use crate::kv::memory::MemoryKv;
+    use crate::model::rules::Rules;
+    use crate::store::Store;
+    use crate::time::SystemClock;
+    use std::sync::Mutex;
+
+    type Commits = Arc<Mutex<Vec<u64>>>;
+
+    struct Remember(Commits);
+
+    impl Journal for Remember {
+        fn append(&mut self, number: u64, _writes: &[Write]) -> Result<(), Fault> {
+            self.0.lock().unwrap().push(number);
+            Ok(())
+        }
+    }
+
+    struct Broken;
+
+    impl Journal for Broken {
+        fn append(&mut self, _number: u64, _writes: &[Write]) -> Result<(), Fault> {
+            Err(Fault::io("appending", "the disk is full"))
+        }
+    }
+
+    fn engine() -> Engine<MemoryKv> {
+        let store = Store::new(Arc::new(MemoryKv::new()), 0);
+        let identity = Identity { term: 1, worker: "test".into() };
+        let now = SystemClock.now();
+        Engine::open(store, Rules::default(), identity, Mode::Working, now).unwrap()
+    }
+
+    fn add() -> Command {
+        let draft = TaskDraft { kind: "1001".into(), payload: "{}".into(), ..TaskDraft::default() };
+        Command::AddTasks { items: vec![draft], atomic: false }
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_after_its_commit() {
+        let commits = Commits::default();
+        let journal = Remember(commits.clone());
+        let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8).unwrap();
+        let Ok(Reply::Tasks(verdicts)) = writer.mailbox.call(add()).await else { panic!() };
+        assert!(matches!(verdicts[..], [Ok(AddedTask { created: true, .. })]));
+        assert!(!commits.lock().unwrap().is_empty());
+        writer.stop().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_is_never_answered_and_ends_the_writer() {
+        let mut writer = Writer::start(engine(), Broken, Arc::new(SystemClock), 8).unwrap();
+        assert!(matches!(writer.mailbox.call(add()).await, Err(CallError::Closed)));
+        writer.ended().await;
+        assert!(writer.stop().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_waiting_claim_is_answered_when_work_comes() {
+        let journal = Remember(Commits::default());
+        let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8).unwrap();
+        let mailbox = writer.mailbox.clone();
+        let waiting = tokio::spawn(async move {
+            let request = ClaimRequest {
+                kind: "1001".into(),
+                max: 1,
+                wait_ms: 30_000,
+                ..ClaimRequest::default()
+            };
+            mailbox.call(Command::Claim(request)).await
+        });
+        writer.mailbox.call(add()).await.unwrap();
+        let Ok(Ok(Reply::Claimed(tasks))) = waiting.await else { panic!() };
+        assert_eq!(tasks.len(), 1);
+        writer.stop().unwrap();
+    }
+}

@@ -26,11 +26,11 @@ impl<K: Kv> Engine<K> {
         self.audit_tasks(&mut delays, &mut wrong)?;
         for (key, seen) in delays {
             let own = key.first() == Some(&1)
-                && keys::split_delay(&key, 1).and_then(|(_, item)| Timer::decode(item)).is_some_and(
-                    |timer| {
+                && keys::split_delay(&key, 1)
+                    .and_then(|(_, item)| Timer::decode(item))
+                    .is_some_and(|timer| {
                         !matches!(timer, Timer::TaskClaim(_) | Timer::DeliveryClaim(_, _))
-                    },
-                );
+                    });
             if !seen && !own {
                 wrong.push(format!("delay key {key:02x?} stands for nothing"));
             }
@@ -138,7 +138,8 @@ impl<K: Kv> Engine<K> {
             Ok(())
         })?;
         self.each(Tree::Counters, |key, bytes| {
-            let (Some((b'q', kind)), Some(priority)) = (key.split_first(), keys::queue_priority(key))
+            let (Some((b'q', kind)), Some(priority)) =
+                (key.split_first(), keys::queue_priority(key))
             else {
                 return Ok(());
             };

@@ -334,7 +334,8 @@ impl<K: Kv> Engine<K> {
         kind: TypeNo,
         ticked: &mut Ticked,
     ) -> Result<(), Fault> {
-        let waiters: Vec<u64> = self.waiters.by_kind.get(&kind).into_iter().flatten().copied().collect();
+        let waiters: Vec<u64> =
+            self.waiters.by_kind.get(&kind).into_iter().flatten().copied().collect();
         for waiter in waiters {
             let next = self.next_due(kind)?;
             match next {
@@ -363,11 +364,7 @@ impl<K: Kv> Engine<K> {
         Ok(())
     }
 
-    fn next_due_after(
-        &mut self,
-        now: Timestamp,
-        kind: TypeNo,
-    ) -> Result<Option<Timestamp>, Fault> {
+    fn next_due_after(&mut self, now: Timestamp, kind: TypeNo) -> Result<Option<Timestamp>, Fault> {
         let priorities: Vec<u8> = self.queues.get(&kind).into_iter().flatten().copied().collect();
         let mut next: Option<Timestamp> = None;
         for priority in priorities {

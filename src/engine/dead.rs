@@ -15,11 +15,7 @@ use crate::time::Timestamp;
 impl<K: Kv> Engine<K> {
     /// Brings dead letters back. Bounded: at most [`limits::PAGE_ITEMS`] in one call; the count
     /// tells the caller whether to call again.
-    pub(super) fn redrive(
-        &mut self,
-        now: Timestamp,
-        redrive: Redrive,
-    ) -> Result<Decision, Fault> {
+    pub(super) fn redrive(&mut self, now: Timestamp, redrive: Redrive) -> Result<Decision, Fault> {
         let by_id = !redrive.tasks.is_empty() || !redrive.deliveries.is_empty();
         let by_filter = redrive.kind.is_some() || redrive.notice.is_some() || redrive.all;
         if by_id == by_filter {
@@ -61,8 +57,13 @@ impl<K: Kv> Engine<K> {
         let kind = redrive.kind.as_deref().map(|name| self.names.known_kind(name));
         let (mut from, mut items) = (Vec::new(), Vec::new());
         loop {
-            let page =
-                self.store.scan(Tree::Dead, &from, &[0xff], Order::Ascending, limits::PAGE_ITEMS)?;
+            let page = self.store.scan(
+                Tree::Dead,
+                &from,
+                &[0xff],
+                Order::Ascending,
+                limits::PAGE_ITEMS,
+            )?;
             let Some((last, _)) = page.last() else { return Ok(items) };
             from.clone_from(last);
             from.push(0);

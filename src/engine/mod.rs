@@ -197,6 +197,11 @@ impl<K: Kv> Engine<K> {
         &mut self.store
     }
 
+    /// The base of the store.
+    pub fn base(&self) -> &std::sync::Arc<K> {
+        self.store.base()
+    }
+
     /// Whether work is handed out.
     #[must_use]
     pub fn mode(&self) -> Mode {

@@ -3,9 +3,9 @@
 //! Rows are found through their ids, which grow with time: a pass reads each tree from its start up
 //! to the first id that is too young, and is over after a few rows when there is nothing to do.
 
+use super::Engine;
 use super::submit::delete_chunks;
 use super::timer::Timer;
-use super::Engine;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv, Tree, Value};
 use crate::limits;
@@ -49,7 +49,8 @@ impl<K: Kv> Engine<K> {
         }
         let tree = PASSES[self.prune.pass];
         let from = std::mem::take(&mut self.prune.from);
-        let page = self.store.scan(tree, &from, &[0xff; 40], Order::Ascending, limits::STEP_ROWS)?;
+        let page =
+            self.store.scan(tree, &from, &[0xff; 40], Order::Ascending, limits::STEP_ROWS)?;
         let mut over = page.len() < limits::STEP_ROWS;
         for (key, value) in &page {
             match self.prune_row(now, tree, key, value)? {
@@ -91,9 +92,8 @@ impl<K: Kv> Engine<K> {
     ) -> Result<Pruned, Fault> {
         let keep = self.rules.retention;
         let notices_ms = keep.notices_ms.max(keep.log_ms);
-        let too_young = |kept_ms: u64| {
-            keys::read_id(key).is_some_and(|id| id.made_at() > now.minus(kept_ms))
-        };
+        let too_young =
+            |kept_ms: u64| keys::read_id(key).is_some_and(|id| id.made_at() > now.minus(kept_ms));
         match tree {
             Tree::SendLog if too_young(keep.log_ms) => Ok(Pruned::TooYoung),
             Tree::SendLog => self.prune_entry(key, value),
@@ -180,7 +180,8 @@ impl<K: Kv> Engine<K> {
         let tenant = TenantNo(notice.tenant);
         let prefix = keys::notice_rows(tenant, notice.id);
         let to = keys::after_prefix(&prefix);
-        let rows = self.store.scan(Tree::Outbox, &prefix, &to, Order::Ascending, limits::STEP_ROWS)?;
+        let rows =
+            self.store.scan(Tree::Outbox, &prefix, &to, Order::Ascending, limits::STEP_ROWS)?;
         let more = rows.len() == limits::STEP_ROWS;
         for (key, bytes) in rows {
             self.forget_delivery(tenant, notice.id, &key, &bytes)?;

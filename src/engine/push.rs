@@ -101,7 +101,8 @@ impl<K: Kv> Engine<K> {
         }
         self.note_push(now, kind, &outcome);
         // The consumer may have settled it over HTTP meanwhile, or the claim ran out.
-        let Some(task) = task.filter(|task| task.state == TaskState::Claimed && task.claim == fence)
+        let Some(task) =
+            task.filter(|task| task.state == TaskState::Claimed && task.claim == fence)
         else {
             return Ok(Ok(Reply::Done));
         };

@@ -26,16 +26,19 @@ impl<K: Kv> Engine<K> {
             from.clone_from(last);
             from.push(0);
             for (key, _) in &page {
-                let timer = keys::split_delay(key, prefix.len())
-                    .and_then(|(_, item)| Timer::decode(item));
+                let timer =
+                    keys::split_delay(key, prefix.len()).and_then(|(_, item)| Timer::decode(item));
                 if let Some(Timer::DeliveryClaim(tenant, id)) = timer {
                     left.push((tenant, id));
                 }
             }
         }
         if !left.is_empty() {
-            tracing::warn!(event = "recover.in_doubt", deliveries = left.len(),
-                "these were on the wire when the last process ended");
+            tracing::warn!(
+                event = "recover.in_doubt",
+                deliveries = left.len(),
+                "these were on the wire when the last process ended"
+            );
         }
         for (tenant, id) in left {
             self.lose(now, tenant, id, "the daemon ended during the attempt")?;
@@ -94,7 +97,8 @@ impl<K: Kv> Engine<K> {
                 (None, true) => DeliveryState::Cancelled,
                 (None, false) => DeliveryState::Skipped,
             };
-            let why = if notice.cancelled { "the notice was cancelled" } else { "the notice expired" };
+            let why =
+                if notice.cancelled { "the notice was cancelled" } else { "the notice expired" };
             self.end_send(now, notice, id, delivery, to, Some(why.to_owned()));
             return;
         }

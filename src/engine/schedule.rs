@@ -116,7 +116,9 @@ impl<K: Kv> Engine<K> {
             outcome: RunOutcome::Coalesced,
             counts: BTreeMap::new(),
             error: None,
-            note: Some(format!("run {running} was under way: one follow-up run comes after it{more}")),
+            note: Some(format!(
+                "run {running} was under way: one follow-up run comes after it{more}"
+            )),
             term: self.identity.term,
         };
         let id = self.new_id(now);
@@ -149,7 +151,8 @@ impl<K: Kv> Engine<K> {
         };
         match &rule.action {
             Action::Task { kind, priority, payload } => {
-                let counts = self.add_scheduled_task(now, name, planned, trigger, kind, *priority, payload)?;
+                let counts =
+                    self.add_scheduled_task(now, name, planned, trigger, kind, *priority, payload)?;
                 run.error.clone_from(&counts.error);
                 run.outcome =
                     if run.error.is_some() { RunOutcome::Failed } else { RunOutcome::Done };
@@ -263,7 +266,11 @@ impl<K: Kv> Engine<K> {
 }
 
 /// How many ticks after `due` have passed by `now`, and the first one that has not.
-fn following_ticks(rule: &ScheduleRule, due: Timestamp, now: Timestamp) -> (usize, Option<Timestamp>) {
+fn following_ticks(
+    rule: &ScheduleRule,
+    due: Timestamp,
+    now: Timestamp,
+) -> (usize, Option<Timestamp>) {
     let (mut missed, mut at) = (0, due);
     while let Some(next) = rule.cron.next_after(at) {
         if next > now {

@@ -149,11 +149,7 @@ impl<K: Kv> Engine<K> {
             self.finish_if_done(now, notice);
             return Ok(None);
         }
-        self.delay_delete(
-            Lane::Notice(tenant, id.notice),
-            delivery.due,
-            &id.number.to_be_bytes(),
-        );
+        self.delay_delete(Lane::Notice(tenant, id.notice), delivery.due, &id.number.to_be_bytes());
         delivery.state = DeliveryState::Sending;
         delivery.attempt += 1;
         delivery.claim += 1;
@@ -246,12 +242,7 @@ fn slots(rule: &TenantRule) -> u32 {
 /// How many sends a rate allows now, at most `wanted`, and when the next one is allowed if not all
 /// are. The rate is a token bucket of a tenth of a second, kept as one theoretical arrival time.
 #[must_use]
-pub fn rate_allows(
-    rate: u32,
-    at_us: u64,
-    now: Timestamp,
-    wanted: u32,
-) -> (u32, Option<Timestamp>) {
+pub fn rate_allows(rate: u32, at_us: u64, now: Timestamp, wanted: u32) -> (u32, Option<Timestamp>) {
     if rate == 0 {
         return (wanted, None);
     }
@@ -260,7 +251,8 @@ pub fn rate_allows(
     let now_us = now.0 * 1000;
     // A bucket that is further ahead than a full one can be was filled under another clock.
     let at_us = at_us.min(now_us + burst_us).max(now_us.saturating_sub(0));
-    let allowed = ((now_us + burst_us).saturating_sub(at_us) / interval_us.max(1)).min(u64::from(wanted));
+    let allowed =
+        ((now_us + burst_us).saturating_sub(at_us) / interval_us.max(1)).min(u64::from(wanted));
     let allowed = u32::try_from(allowed).unwrap_or(wanted);
     let next_us = at_us + interval_us * (u64::from(allowed) + 1);
     let wake = (allowed < wanted)

@@ -98,7 +98,13 @@ impl<K: Kv> Engine<K> {
                 if answer.errcode.is_some_and(errcode::is_minute_limit) {
                     let rest = now.plus(MINUTE_MS);
                     self.hold(tenant, rest, "the provider's limit per minute is reached")?;
-                    self.unsend(now, notice, id, delivery, Unsent { due: rest, reason: Some(reason) });
+                    self.unsend(
+                        now,
+                        notice,
+                        id,
+                        delivery,
+                        Unsent { due: rest, reason: Some(reason) },
+                    );
                 } else {
                     self.failed(now, notice, id, delivery, reason);
                 }
@@ -207,7 +213,9 @@ impl<K: Kv> Engine<K> {
         let policy = policy.unwrap_or_else(crate::model::retry::RetryPolicy::deliveries);
         let salt = id.notice.0 ^ (u64::from(id.number) << 32);
         match policy.next_due(now, delivery.failed, salt) {
-            Some(due) => self.unsend(now, notice, id, delivery, Unsent { due, reason: Some(reason) }),
+            Some(due) => {
+                self.unsend(now, notice, id, delivery, Unsent { due, reason: Some(reason) })
+            }
             None => {
                 let to = if delivery.doubt_since.is_some() {
                     DeliveryState::InDoubt
@@ -322,10 +330,8 @@ impl<K: Kv> Engine<K> {
         let entry_id = self.new_id(now);
         let tenant = TenantNo(notice.tenant);
         let empty: crate::kv::Value = std::sync::Arc::from(&[][..]);
-        let mut prefixes = vec![
-            keys::log_by_openid(tenant, &entry.openid),
-            keys::log_by_notice(id.notice),
-        ];
+        let mut prefixes =
+            vec![keys::log_by_openid(tenant, &entry.openid), keys::log_by_notice(id.notice)];
         if let Some(code) = entry.errcode.filter(|code| *code != 0) {
             prefixes.push(keys::log_by_errcode(tenant, code));
         }
@@ -460,7 +466,9 @@ fn errcode_is_duplicate(answer: &Try) -> bool {
 
 fn pause_for(notice: &mut Notice, code: i64, reason: &str) {
     notice.paused.get_or_insert_with(|| {
-        format!("the provider refuses it for everyone ({code} {reason}): mend it and resume, or cancel")
+        format!(
+            "the provider refuses it for everyone ({code} {reason}): mend it and resume, or cancel"
+        )
     });
 }
 

@@ -203,7 +203,8 @@ impl<K: Kv> Engine<K> {
         let (mut added, mut known, mut refused) = (0, 0, None);
         for (at, recipient) in recipients.iter().enumerate() {
             if notice.counts.total() >= limits::NOTICE_RECIPIENTS {
-                let detail = format!("a notice has at most {} recipients", limits::NOTICE_RECIPIENTS);
+                let detail =
+                    format!("a notice has at most {} recipients", limits::NOTICE_RECIPIENTS);
                 refused = Some((at, Refusal::new(Code::TooManyRecipients, detail)));
                 break;
             }
@@ -357,7 +358,14 @@ fn check_data(
                 checked.insert(field.clone(), Cow::into_owned(value));
             }
             Err(error) => {
-                let code = if matches!(error.problem, keyword::Problem::TooLong | keyword::Problem::TooLongForGood) { Code::FieldTooLong } else { Code::FieldInvalid };
+                let code = if matches!(
+                    error.problem,
+                    keyword::Problem::TooLong | keyword::Problem::TooLongForGood
+                ) {
+                    Code::FieldTooLong
+                } else {
+                    Code::FieldInvalid
+                };
                 let pointer = format!("{pointer}/{field}");
                 let words = error.to_string();
                 refusal

@@ -342,7 +342,12 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Sets a damaged row aside, so that its neighbours can be worked on.
-    pub(super) fn quarantine(&mut self, tree: Tree, key: &[u8], fault: &Fault) -> Result<(), Fault> {
+    pub(super) fn quarantine(
+        &mut self,
+        tree: Tree,
+        key: &[u8],
+        fault: &Fault,
+    ) -> Result<(), Fault> {
         tracing::error!(event = "row.quarantined", tree = tree.name(), %fault);
         if let Some(bytes) = self.store.get(tree, key)? {
             let aside = [&[tree as u8], key].concat();
@@ -365,7 +370,10 @@ fn check_shape(draft: &TaskDraft) -> Result<(), Refusal> {
         return Err(Refusal::field(
             Code::FieldInvalid,
             "/type",
-            format!("a type is a number or a name of 1 to {} letters, digits, - _ .", limits::NAME_BYTES),
+            format!(
+                "a type is a number or a name of 1 to {} letters, digits, - _ .",
+                limits::NAME_BYTES
+            ),
         ));
     }
     if draft.payload.len() > limits::PAYLOAD_BYTES {

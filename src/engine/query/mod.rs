@@ -10,8 +10,8 @@ mod tasks;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::command::{Code, Refusal};
 use super::Engine;
+use super::command::{Code, Refusal};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv};
 use crate::limits;
@@ -70,7 +70,9 @@ impl<K: Kv> Engine<K> {
         query: Query,
     ) -> Result<Result<View, Refusal>, Fault> {
         let json = match query {
-            Query::Notices { tenant, state, page } => self.list_notices(now, tenant, state, &page)?,
+            Query::Notices { tenant, state, page } => {
+                self.list_notices(now, tenant, state, &page)?
+            }
             Query::Notice(id) => self.show_notice(now, id)?,
             Query::Deliveries { notice, state, openid, page } => {
                 self.list_deliveries(notice, state, openid, &page)?

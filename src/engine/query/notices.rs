@@ -38,8 +38,7 @@ impl<K: Kv> Engine<K> {
             for (key, bytes) in rows {
                 looked += 1;
                 let notice: Notice = codec::decode(&bytes)?;
-                let of_tenant =
-                    tenant.is_none_or(|tenant| tenant == Some(TenantNo(notice.tenant)));
+                let of_tenant = tenant.is_none_or(|tenant| tenant == Some(TenantNo(notice.tenant)));
                 let in_state = state.as_ref().is_none_or(|state| state == notice.state().name());
                 if of_tenant && in_state {
                     let body = self.body(notice.id)?;
@@ -75,9 +74,9 @@ impl<K: Kv> Engine<K> {
             .map(|state| (state.name().to_owned(), json!(notice.counts.of(state))))
             .collect();
         let rate = self.rate(now, notice);
-        let eta = rate.filter(|rate| *rate > 0.0 && notice.counts.outstanding() > 0).map(|rate| {
-            now.plus((f64::from(notice.counts.outstanding()) / rate * 1000.0) as u64)
-        });
+        let eta = rate
+            .filter(|rate| *rate > 0.0 && notice.counts.outstanding() > 0)
+            .map(|rate| now.plus((f64::from(notice.counts.outstanding()) / rate * 1000.0) as u64));
         json!({
             "id": notice.id.to_string(),
             "tenant": self.names.tenant_name(TenantNo(notice.tenant)),
@@ -125,7 +124,8 @@ impl<K: Kv> Engine<K> {
         };
         let tenant = TenantNo(row.tenant);
         if let Some(openid) = openid {
-            let number = self.store.get(Tree::Recipients, &keys::recipient(tenant, notice, &openid))?;
+            let number =
+                self.store.get(Tree::Recipients, &keys::recipient(tenant, notice, &openid))?;
             let Some(number) = number.and_then(|bytes| keys::read_u32(&bytes)) else {
                 return Ok(Ok(page_of(Vec::new(), None)));
             };
@@ -172,8 +172,7 @@ impl<K: Kv> Engine<K> {
             return Ok(Err(not_found("delivery", id)));
         };
         let prefix = keys::log_by_openid(tenant, &delivery.openid);
-        let (from, to) =
-            (keys::with_id(prefix.clone(), id.notice), keys::after_prefix(&prefix));
+        let (from, to) = (keys::with_id(prefix.clone(), id.notice), keys::after_prefix(&prefix));
         let mut attempts = Vec::new();
         for (key, _) in self.store.scan(Tree::LogIndex, &from, &to, Order::Ascending, ATTEMPTS)? {
             let Some(entry_id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };

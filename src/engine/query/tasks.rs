@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::{Engine, not_found};
 use super::super::command::{Code, Refusal};
+use super::super::{Engine, not_found};
 use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of, time};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
@@ -124,7 +124,8 @@ impl<K: Kv> Engine<K> {
             self.names.kinds().map(|(number, name)| (number, name.to_owned())).collect();
         let mut items = Vec::new();
         for (kind, name) in kinds {
-            let priorities: Vec<u8> = self.queues.get(&kind).into_iter().flatten().copied().collect();
+            let priorities: Vec<u8> =
+                self.queues.get(&kind).into_iter().flatten().copied().collect();
             for priority in priorities {
                 items.push(self.queue_json(now, kind, &name, priority)?);
             }
@@ -171,7 +172,8 @@ impl<K: Kv> Engine<K> {
         };
         let (mut items, mut looked) = (Vec::new(), 0);
         while looked < SCAN_ROWS {
-            let rows = self.store.scan(Tree::Dead, &from, &[0xff; 9], Order::Ascending, limit(page))?;
+            let rows =
+                self.store.scan(Tree::Dead, &from, &[0xff; 9], Order::Ascending, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(page_of(items, None)));
             }
