@@ -37,6 +37,13 @@ pub trait Journal: Send + 'static {
 /// Longest sleep: due times are wall-clock times, and the wall clock may jump.
 const NAP: Duration = Duration::from_secs(1);
 
+/// What the mailbox takes.
+enum Message {
+    Call(Envelope),
+    /// Decide what came before, then end.
+    Stop,
+}
+
 /// A command and who waits for its answer.
 struct Envelope {
     command: Command,
@@ -63,7 +70,7 @@ pub struct Pulse {
 /// A handle to send commands with. Cheap to clone.
 #[derive(Clone)]
 pub struct Mailbox {
-    sender: mpsc::Sender<Envelope>,
+    sender: mpsc::Sender<Message>,
     pulse: Arc<Pulse>,
 }
 
@@ -90,7 +97,7 @@ impl Mailbox {
         }
         let (reply, answer) = oneshot::channel();
         let envelope = Envelope { command, reply };
-        self.sender.send(envelope).await.map_err(|_| CallError::Closed)?;
+        self.sender.send(Message::Call(envelope)).await.map_err(|_| CallError::Closed)?;
         answer.await.map_err(|_| CallError::Closed)?.map_err(CallError::Refused)
     }
 
@@ -156,10 +163,11 @@ impl Writer {
         let _ = (&mut self.ended).await;
     }
 
-    /// Ends the writer: what has arrived is decided, all tables go to the base. Every other
-    /// [`Mailbox`] must be dropped, or this waits for it.
+    /// Ends the writer: what has arrived is decided, all tables go to the base and the base to the
+    /// disk. Calls that come later are answered [`CallError::Closed`]. Blocks.
     pub fn stop(self) -> Result<(), Fault> {
-        drop(self.mailbox);
+        // A writer that has ended by itself takes no message; its thread tells why.
+        let _ = self.mailbox.sender.blocking_send(Message::Stop);
         drop(self.effects);
         match self.thread.join() {
             Ok(result) => result,
@@ -183,7 +191,7 @@ struct Turn<K: Kv, J: Journal> {
     engine: Engine<K>,
     journal: J,
     clock: Arc<dyn Clock>,
-    commands: mpsc::Receiver<Envelope>,
+    commands: mpsc::Receiver<Message>,
     effects: mpsc::Sender<Effect>,
     waiting: HashMap<u64, oneshot::Sender<Decision>>,
     /// Claims whose claimers were gone when they were to hear of them.
@@ -200,13 +208,14 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let mut open = true;
         while open {
             open = self.gather(&mut group, nap).await;
+            open &= !group.iter().any(|message| matches!(message, Message::Stop));
             nap = self.turn(&mut group)?;
         }
         self.finish()
     }
 
     /// Waits for commands, at most for `nap`. False when no more can come.
-    async fn gather(&mut self, group: &mut Vec<Envelope>, nap: Duration) -> bool {
+    async fn gather(&mut self, group: &mut Vec<Message>, nap: Duration) -> bool {
         if !self.unclaimed.is_empty() {
             return true;
         }
@@ -218,7 +227,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
     }
 
     /// One group. Returns how long to sleep if nothing comes.
-    fn turn(&mut self, group: &mut Vec<Envelope>) -> Result<Duration, Fault> {
+    fn turn(&mut self, group: &mut Vec<Message>) -> Result<Duration, Fault> {
         let now = self.clock.now();
         let mut outcomes = Vec::with_capacity(group.len());
         self.pulse.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
@@ -226,7 +235,8 @@ impl<K: Kv, J: Journal> Turn<K, J> {
             let claims = std::mem::take(&mut self.unclaimed);
             self.engine.handle(now, Command::Unclaim(claims))?;
         }
-        for Envelope { command, reply } in group.drain(..) {
+        for message in group.drain(..) {
+            let Message::Call(Envelope { command, reply }) = message else { continue };
             outcomes.push(match self.engine.handle(now, command)? {
                 Handled::Now(decision) => Outcome::Decided(reply, decision),
                 Handled::Waits(waiter) => Outcome::Waits(reply, waiter),
@@ -440,7 +450,7 @@ mod tests {
         let Ok(Reply::Tasks(verdicts)) = writer.mailbox.call(add()).await else { panic!() };
         assert!(matches!(verdicts[..], [Ok(AddedTask { created: true, .. })]));
         assert!(!commits.lock().unwrap().is_empty());
-        writer.stop().unwrap();
+        tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
     }
 
     #[tokio::test]
@@ -448,7 +458,7 @@ mod tests {
         let mut writer = Writer::start(engine(), Broken, Arc::new(SystemClock), 8).unwrap();
         assert!(matches!(writer.mailbox.call(add()).await, Err(CallError::Closed)));
         writer.ended().await;
-        assert!(writer.stop().is_err());
+        assert!(tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().is_err());
     }
 
     #[tokio::test]
@@ -468,6 +478,6 @@ mod tests {
         writer.mailbox.call(add()).await.unwrap();
         let Ok(Ok(Reply::Claimed(tasks))) = waiting.await else { panic!() };
         assert_eq!(tasks.len(), 1);
-        writer.stop().unwrap();
+        tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
     }
 }

@@ -1,1 +1,6 @@
-//! daemon
+//! The daemon.
+
+mod pulls;
+mod pushers;
+mod senders;
+pub mod stop;
