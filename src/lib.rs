@@ -14,6 +14,7 @@ pub mod mailbox;
 pub mod model;
 pub mod pull;
 pub mod sandbox;
+pub mod secret;
 pub mod store;
 pub mod time;
 pub mod webhook;
