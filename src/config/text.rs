@@ -45,7 +45,7 @@ pub(super) fn duration(ms: u64) -> String {
 }
 
 fn with_unit(amount: u64, units: &[(u64, &str)]) -> String {
-    let fits = |(factor, _): &&(u64, &str)| amount >= *factor && amount % *factor == 0;
+    let fits = |(factor, _): &&(u64, &str)| *factor <= amount && amount.is_multiple_of(*factor);
     match units.iter().find(fits) {
         Some((factor, unit)) => format!("{}{unit}", amount / factor),
         None => units.last().map_or_else(String::new, |(_, unit)| format!("{amount}{unit}")),
@@ -125,6 +125,7 @@ fn plain(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
