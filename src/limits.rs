@@ -40,6 +40,11 @@ pub const TEXT_BYTES: usize = 300;
 /// Longest answer of a provider that is kept in the send log; the rest is cut.
 pub const ANSWER_BYTES: usize = 2 * 1024;
 
+/// Longest secret. Real ones have 32 to 100 characters; the bound catches a wrong path.
+pub const SECRET_BYTES: usize = 4 * 1024;
+/// Largest configuration file.
+pub const CONFIG_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Largest payload of a task, as JSON.
 pub const PAYLOAD_BYTES: usize = 64 * 1024;
 /// Most tasks in one submission or settlement.
