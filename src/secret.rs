@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 ///
 /// Its `Debug` form shows nothing of it, and it has no `Display`, so a secret can only get into
 /// an output through [`Secret::expose`], which is easy to search for.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -22,6 +22,15 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// `text` without this secret, for texts that come from outside and may repeat it.
+    #[must_use]
+    pub fn scrub(&self, text: String) -> String {
+        if self.0.is_empty() || !text.contains(&self.0) {
+            return text;
+        }
+        text.replace(&self.0, "***")
     }
 
     /// Whether somebody presented this secret. The time taken depends on the lengths only.
@@ -40,6 +49,13 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_taken_out_of_texts() {
+        let secret = Secret::new("canary");
+        assert_eq!(secret.scrub("a canary, canary!".into()), "a ***, ***!");
+        assert_eq!(Secret::new("").scrub("abc".into()), "abc");
+    }
 
     #[test]
     fn debug_shows_nothing_of_the_text() {
