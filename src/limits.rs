@@ -72,6 +72,9 @@ pub const GROUP_COMMANDS: usize = 1_024;
 pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Largest frame of the journal. A group is larger than [`GROUP_BYTES`] by at most one command.
 pub const FRAME_BYTES: usize = 64 * 1024 * 1024;
+/// A journal file of this size is followed by a new one. It is read into memory as a whole, with
+/// at most one [`FRAME_BYTES`] more.
+pub const JOURNAL_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of changes kept in memory above the base before they are handed to it.
 pub const MEMTABLE_BYTES: usize = 24 * 1024 * 1024;
 
