@@ -75,6 +75,8 @@ pub const FRAME_BYTES: usize = 64 * 1024 * 1024;
 /// A journal file of this size is followed by a new one. It is read into memory as a whole, with
 /// at most one [`FRAME_BYTES`] more.
 pub const JOURNAL_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Rows of an image are packed in blocks of this size: large enough to pack well.
+pub const IMAGE_BLOCK_BYTES: usize = 1024 * 1024;
 /// Bytes of changes kept in memory above the base before they are handed to it.
 pub const MEMTABLE_BYTES: usize = 24 * 1024 * 1024;
 

@@ -18,8 +18,11 @@
 
 pub mod frame;
 pub mod identity;
+pub mod image;
+mod image_reader;
 pub mod journal;
 pub mod reader;
+mod sealed;
 #[cfg(test)]
 mod testing;
 
