@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,6 @@ use super::sealed::{self, Sealed};
 use crate::kv::Fault;
 
 const IDENTITY: &str = "identity";
-const MARK: &str = "mark";
-const SUSPECT: &str = "suspect";
 
 /// The identity of one data directory: random, and new for every copy that is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,6 +82,8 @@ pub enum HeldReason {
 pub enum Stage {
     /// Nothing was ever accepted: an interrupted creation begins again.
     Creating,
+    /// A backup is being restored: nothing counts before all of it is there.
+    Restoring,
     /// There is data, which must be found.
     Established,
 }
@@ -219,45 +219,6 @@ pub fn read(data_dir: &Path) -> Result<Found, Fault> {
     })
 }
 
-/// Numbers that were certainly reached. The daemon renews it after each [`Kv::sync`] of the base,
-/// every few seconds; at start it tells a lost end from one that was never there.
-///
-/// [`Kv::sync`]: crate::kv::Kv::sync
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// Who wrote it. A copy made slowly may have a mark that is newer than its journal, so a mark
-    /// counts only for the directory it was made in.
-    pub instance: InstanceId,
-    /// A commit that is in the journal.
-    pub journal_seq: u64,
-    /// A commit that the base held when it was last synced.
-    pub base_seq: u64,
-}
-
-impl Mark {
-    /// Writes the mark so that it survives a power cut: two syncs.
-    pub fn write(&self, data_dir: &Path) -> Result<(), Fault> {
-        sealed::write(data_dir, MARK, |_| Ok(self))
-    }
-
-    /// The mark of `instance`. A missing or damaged one only means that less can be noticed.
-    pub fn read(data_dir: &Path, instance: InstanceId) -> Result<Option<Self>, Fault> {
-        Ok(match sealed::read::<Self>(data_dir, MARK)? {
-            Sealed::Found(mark) if mark.instance == instance => Some(mark),
-            Sealed::Found(_) | Sealed::Missing => None,
-            Sealed::Damaged(why) => {
-                tracing::warn!(event = "archive.mark_damaged", why);
-                None
-            }
-        })
-    }
-}
-
-/// Notes that the base reported damage while running: the next start rebuilds it.
-pub fn mark_suspect(data_dir: &Path, why: &str) -> Result<(), Fault> {
-    sealed::write(data_dir, SUSPECT, |_| Ok(why))
-}
-
 /// Lifts the hold, for good.
 pub fn release(data_dir: &Path) -> Result<(), Fault> {
     match read(data_dir)? {
@@ -267,11 +228,6 @@ pub fn release(data_dir: &Path) -> Result<(), Fault> {
         }
         other => Err(Fault::io("releasing the data directory", format_args!("{other:?}"))),
     }
-}
-
-/// Where [`mark_suspect`] leaves its note.
-pub(crate) fn suspect_path(data_dir: &Path) -> PathBuf {
-    data_dir.join(SUSPECT)
 }
 
 fn boot_id() -> String {
@@ -311,16 +267,5 @@ mod tests {
         assert_eq!(read(dir.path()).unwrap(), Found::Newer(2));
         sealed::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 1}))).unwrap();
         assert!(matches!(read(dir.path()).unwrap(), Found::Damaged(_)));
-    }
-
-    #[test]
-    fn a_mark_counts_only_for_its_instance() {
-        let dir = tempfile::tempdir().unwrap();
-        let mark = Mark { instance: InstanceId(1), journal_seq: 9, base_seq: 4 };
-        mark.write(dir.path()).unwrap();
-        assert_eq!(Mark::read(dir.path(), InstanceId(1)).unwrap(), Some(mark));
-        assert_eq!(Mark::read(dir.path(), InstanceId(2)).unwrap(), None);
-        fs::write(dir.path().join(MARK), "x").unwrap();
-        assert_eq!(Mark::read(dir.path(), InstanceId(1)).unwrap(), None);
     }
 }

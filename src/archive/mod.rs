@@ -16,15 +16,31 @@
 //! holds. Therefore base + journal after that number, and likewise image + journal after the
 //! image's start, are the exact state; applying a commit twice does no harm.
 
+pub mod backup;
+mod broken;
+#[cfg(test)]
+mod damage_tests;
+pub mod decide;
+mod existing;
 pub mod frame;
 pub mod identity;
 pub mod image;
 mod image_reader;
+mod inspect;
 pub mod journal;
+pub mod mark;
 pub mod reader;
+pub mod refused;
+pub mod retention;
 mod sealed;
+pub mod source;
+pub mod startup;
+pub mod store_files;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+mod torn;
 
 use std::fs::File;
 use std::path::Path;

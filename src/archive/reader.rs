@@ -2,59 +2,23 @@
 //!
 //! What may be wrong with the bytes, and what it means:
 //!
-//! - The end of the last file is no whole frame and nothing right follows: a crash interrupted an
-//!   append whose commit was never answered. It is the end.
-//! - The same at the end of an earlier file, and the next file begins with exactly the missing
-//!   number: the daemon was started again after such a crash. It goes on.
-//! - Anything else is [`Broken`]; nothing is ever skipped. A reader alone cannot tell a damaged
-//!   last frame from a torn one: whoever knows how far the journal had come compares that with
+//! - A file ends within a frame, or with zeros where blocks never reached the disk: a crash
+//!   interrupted an append whose commit was never answered. In the last file it is the end. In an
+//!   earlier file the next one must begin with exactly the missing number: the daemon was started
+//!   again after such a crash.
+//! - Anything else is [`Broken`]; nothing is ever skipped. A file that was cut cannot be told from
+//!   a torn one: whoever knows how far the journal had come compares that with
 //!   [`JournalReader::last_seq`].
 
 use std::fs;
 use std::path::Path;
 
-use super::frame::{self, BadHeader, Frame, HEADER_BYTES, Header};
+use super::frame::{BadHeader, Frame, HEADER_BYTES, Header};
 use super::identity::InstanceId;
 use super::journal::{self, JournalFile};
-use crate::kv::Write;
+use super::torn;
 
-/// One commit of the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// Its number.
-    pub seq: u64,
-    /// Its changes.
-    pub writes: Vec<Write>,
-}
-
-/// What is wrong with the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BrokenKind {
-    /// Wrong bytes before the end.
-    Damaged,
-    /// Commits are missing: a file is gone, or was cut.
-    Missing,
-    /// A file of another copy of this directory.
-    Foreign,
-    /// Written by a newer program.
-    Newer,
-    /// The operating system did not let it be read.
-    Unreadable,
-}
-
-/// A journal that does not give what was asked of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("journal file {file} at commit {at_seq}: {why}")]
-pub struct Broken {
-    /// What kind of trouble.
-    pub kind: BrokenKind,
-    /// The file's name.
-    pub file: String,
-    /// The first commit that could not be read.
-    pub at_seq: u64,
-    /// What is wrong, for people.
-    pub why: String,
-}
+pub use super::broken::{Broken, BrokenKind, Commit};
 
 /// Reads commits in order. Holds one file in memory: at most
 /// [`JOURNAL_FILE_BYTES`](crate::limits::JOURNAL_FILE_BYTES) and one frame.
@@ -149,8 +113,12 @@ impl JournalReader {
                 self.expected += 1;
                 return Ok(Some(range));
             }
-            if frame::any_frame_from(rest, self.expected) {
+            if torn::any_frame_from(rest, self.expected) {
                 let why = "damaged: whole commits follow the unreadable bytes".to_owned();
+                return Err(self.broken(BrokenKind::Damaged, self.expected, why));
+            }
+            if !torn::is_torn(rest, self.at) {
+                let why = "damaged: not what an interrupted append leaves".to_owned();
                 return Err(self.broken(BrokenKind::Damaged, self.expected, why));
             }
             let Some(next) = self.files.pop() else { return Ok(None) };
@@ -247,7 +215,7 @@ mod tests {
         let frame = (whole.len() - HEADER_BYTES) / 3;
         for cut in HEADER_BYTES..whole.len() {
             let last = 6 + (cut - HEADER_BYTES) as u64 / frame as u64;
-            for tail in [&[][..], &[0; 100], &[0xff; 20]] {
+            for tail in [&[][..], &[0; 100], &[0; 5000]] {
                 fs::write(&files[2], [&whole[..cut], tail].concat()).unwrap();
                 assert_eq!(read(dir.path(), 1), Ok((1..=last).collect()), "cut at {cut}");
             }
@@ -265,12 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_byte_before_the_last_commit_is_reported() {
+    fn every_flipped_byte_is_reported() {
         let (dir, files) = nine();
         for (number, path) in files.iter().enumerate() {
             let whole = fs::read(path).unwrap();
-            let last_frame = if number == 2 { (whole.len() - HEADER_BYTES) / 3 } else { 0 };
-            for at in 0..whole.len() - last_frame {
+            for at in 0..whole.len() {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 0x10;
                 fs::write(path, bytes).unwrap();
