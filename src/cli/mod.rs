@@ -15,6 +15,7 @@ mod serve;
 mod status;
 mod table;
 mod task;
+mod trace;
 mod values;
 
 pub use archive::{BackupArgs, InspectArgs, RestoreArgs};
@@ -72,13 +73,13 @@ pub enum Command {
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
     match cli.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Demo(args) => demo::run(args),
-        Command::Sandbox(args) => sandbox::run(args),
-        Command::Backup(args) => archive::backup(args),
-        Command::Restore(args) => archive::restore(args),
-        Command::Inspect(args) => archive::inspect(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Sandbox(args) => sandbox::run(&args),
+        Command::Backup(args) => archive::backup(&args),
+        Command::Restore(args) => archive::restore(&args),
+        Command::Inspect(args) => archive::inspect(&args),
         Command::Notice(args) => output::finish(notice::run(&args)),
         Command::Task(args) => output::finish(task::run(&args)),
         Command::Log(args) => output::finish(log::run(&args)),

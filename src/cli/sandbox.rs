@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use tokio::net::TcpListener;
 
 use super::exit::Exit;
-use super::output::not_built;
+use super::output::{self, Failure};
 use super::values;
+use crate::daemon::signals;
+use crate::sandbox::{self, Faults, Options, TEMPLATE};
 
 /// Arguments of `sandbox`.
 #[derive(Args, Clone, Debug)]
@@ -28,6 +31,37 @@ pub struct SandboxArgs {
     pub latency: u64,
 }
 
-pub(super) fn run(_args: SandboxArgs) -> Exit {
-    not_built("sandbox")
+pub(super) fn run(args: &SandboxArgs) -> Exit {
+    output::finish(serve(args))
+}
+
+fn serve(args: &SandboxArgs) -> Result<(), Failure> {
+    if !args.listen.ip().is_loopback() {
+        return Err(Failure::usage(format!("--listen: {} is not on loopback", args.listen))
+            .hint("the sandbox knows no guests: it is for this machine only"));
+    }
+    let stop = signals::install().map_err(|why| Failure::fault(why.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|why| Failure::fault(why.to_string()))?;
+    let faults = Faults {
+        lost_answer: u32::from(args.lost),
+        latency_ms: args.latency,
+        ..Faults::default()
+    };
+    let options =
+        Options { seed: args.seed, followers: args.followers, faults, ..Options::default() };
+    runtime.block_on(async {
+        let listener = TcpListener::bind(args.listen).await;
+        let listener =
+            listener.map_err(|why| Failure::fault(format!("--listen: {}: {why}", args.listen)))?;
+        let address = listener.local_addr().map_err(|why| Failure::fault(why.to_string()))?;
+        output::print(&format!("listening on http://{address}\n"))?;
+        for account in &options.accounts {
+            output::say("account", &format!("{} {}", account.appid, account.secret));
+        }
+        output::say("template", TEMPLATE);
+        output::say("follower", &format!("{} and so on", sandbox::follower(0, 0)));
+        sandbox::serve(listener, options, stop.asked()).await;
+        Ok(())
+    })
 }

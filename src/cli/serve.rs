@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::Exit;
-use super::output::not_built;
+use super::output::{self, Failure};
+use super::{check, trace};
+use crate::daemon::{self, Ended};
 
 /// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +20,24 @@ pub struct ServeArgs {
     pub adopt: bool,
 }
 
-pub(super) fn run(_args: ServeArgs) -> Exit {
-    not_built("serve")
+pub(super) fn run(args: &ServeArgs) -> Exit {
+    trace::start();
+    output::finish(serve(args))
+}
+
+fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let config = check::load(&args.config)?;
+    let told = |exit, error: String, hint: Option<String>| {
+        Err(Failure::Told { exit, errors: vec![error], hints: hint.into_iter().collect() })
+    };
+    match daemon::run(config, args.adopt) {
+        Ended::Stopped => Ok(()),
+        Ended::LostLease(why) => told(Exit::LostLease, format!("the lease was lost: {why}"), None),
+        Ended::Refused { reason, hint, again } => {
+            let exit = if again { Exit::Fault } else { Exit::Damaged };
+            told(exit, reason, Some(hint))
+        }
+        Ended::Usage(why) => told(Exit::Usage, why, None),
+        Ended::Fault(why) => told(Exit::Fault, why, None),
+    }
 }

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::notify;
 use super::stop::{Stage, Stopping};
 use crate::archive::identity::InstanceId;
+use crate::archive::mark::Mark;
 use crate::archive::{image, retention};
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
-use crate::mailbox::Pulse;
+use crate::mailbox::{Mailbox, Pulse};
 use crate::time::{Clock, SystemClock};
 
 /// How often the free space is looked at.
@@ -61,6 +62,40 @@ pub(super) async fn feed_watchdog(liveness: Liveness, stopping: Stopping) {
     }
 }
 
+/// How often the mark is brought up to date.
+const MARK_EVERY: Duration = Duration::from_secs(2);
+
+/// Keeps the mark that says, outside of journal and base, how far both certainly are: a start that
+/// finds less knows that something was lost.
+pub(super) async fn keep_mark(
+    data_dir: PathBuf,
+    instance: InstanceId,
+    pulse: Arc<Pulse>,
+    stopping: Stopping,
+) {
+    let mut ticks = tokio::time::interval(MARK_EVERY);
+    let mut written = (0, 0);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopping.reached(Stage::Cut) => return,
+        }
+        // The base first: it never holds more than the journal.
+        let base_seq = pulse.base_commit.load(Ordering::Acquire);
+        let journal_seq = pulse.commit.load(Ordering::Acquire);
+        if journal_seq == 0 || (journal_seq, base_seq) == written {
+            continue;
+        }
+        let (dir, mark) = (data_dir.clone(), Mark { instance, journal_seq, base_seq });
+        match tokio::task::spawn_blocking(move || mark.write(&dir)).await {
+            Ok(Ok(())) => written = (journal_seq, base_seq),
+            // The next try, or the next commit, meets the same disk.
+            Ok(Err(error)) => tracing::error!(event = "mark.failed", %error),
+            Err(error) => tracing::error!(event = "mark.failed", %error),
+        }
+    }
+}
+
 /// Refuses new work while the disk is nearly full. What is under way is finished: it needs little.
 pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, stopping: Stopping) {
     let mut ticks = tokio::time::interval(DISK_EVERY);
@@ -99,7 +134,7 @@ pub(super) struct Images {
     /// Whether one is wanted at once.
     pub(super) wanted: bool,
     pub(super) requests: mpsc::Receiver<ImageRequest>,
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) mailbox: Mailbox,
     pub(super) stopping: Stopping,
 }
 
@@ -139,8 +174,13 @@ impl Images {
     async fn make(&self) -> Result<serde_json::Value, String> {
         let (kv, dir, instance) = (self.kv.clone(), self.data_dir.clone(), self.instance);
         let began = Instant::now();
+        // An image begins where the base stands: the newer, the more of the journal may go.
+        self.mailbox.flush().await.map_err(|error| error.to_string())?;
+        let pulse = self.mailbox.pulse().clone();
         let made = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
-            let info = image::make(&*kv, &dir, instance, &mut |_| {})?;
+            let committed = || pulse.commit.load(Ordering::Acquire);
+            let images = image::dir_in(&dir);
+            let info = image::make(&*kv, &images, instance, &committed, &mut |_| {})?;
             let removed = retention::prune(&dir, SystemClock.now())?;
             Ok((info, removed.len()))
         });
@@ -152,8 +192,7 @@ impl Images {
             Ok(Ok((info, removed))) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(event = "image.made", name = %info.name, rows = info.rows(),
-                    bytes = info.bytes, removed, ms,
-                    commits = self.pulse.groups.load(Ordering::Relaxed));
+                    bytes = info.bytes, removed, ms);
                 Ok(serde_json::json!({
                     "image": info.name,
                     "path": info.path.display().to_string(),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// How far stopping has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,26 +24,32 @@ pub enum Stage {
 #[derive(Clone)]
 pub struct Stopping {
     stage: watch::Receiver<Stage>,
-    alive: mpsc::Sender<()>,
+    guards: Arc<watch::Sender<usize>>,
 }
 
 /// Held by whatever must be waited for.
 pub struct Guard {
-    _alive: mpsc::Sender<()>,
+    guards: Arc<watch::Sender<usize>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.guards.send_modify(|count| *count -= 1);
+    }
 }
 
 /// Drives the stages.
 pub struct Stopper {
-    stage: Arc<watch::Sender<Stage>>,
-    all_gone: mpsc::Receiver<()>,
+    stage: watch::Sender<Stage>,
+    guards: watch::Receiver<usize>,
 }
 
 /// A stopper and what workers see of it.
 #[must_use]
 pub fn stopper() -> (Stopper, Stopping) {
     let (stage_out, stage) = watch::channel(Stage::Running);
-    let (alive, all_gone) = mpsc::channel(1);
-    (Stopper { stage: Arc::new(stage_out), all_gone }, Stopping { stage, alive })
+    let (guards_out, guards) = watch::channel(0);
+    (Stopper { stage: stage_out, guards }, Stopping { stage, guards: Arc::new(guards_out) })
 }
 
 impl Stopping {
@@ -63,7 +69,8 @@ impl Stopping {
     /// Something to hold while at work.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        Guard { _alive: self.alive.clone() }
+        self.guards.send_modify(|count| *count += 1);
+        Guard { guards: self.guards.clone() }
     }
 }
 
@@ -73,9 +80,9 @@ impl Stopper {
         self.stage.send_replace(stage);
     }
 
-    /// Resolves when every [`Guard`] and every [`Stopping`] is gone.
+    /// Resolves when no [`Guard`] is held.
     pub async fn all_gone(&mut self) {
-        let _ = self.all_gone.recv().await;
+        let _ = self.guards.wait_for(|count| *count == 0).await;
     }
 }
 
@@ -90,13 +97,11 @@ mod tests {
         let waits = stopping.clone();
         let worker = tokio::spawn(async move {
             waits.reached(Stage::Drain).await;
-            drop(waits);
             drop(guard);
         });
         assert!(!stopping.has_reached(Stage::Drain));
         stopper.enter(Stage::Drain);
         assert!(stopping.has_reached(Stage::Drain) && !stopping.has_reached(Stage::Cut));
-        drop(stopping);
         stopper.all_gone().await;
         worker.await.unwrap();
     }

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::pulls::{Pulls, ReadNotice};
 use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
-use super::stop::Stopping;
+use super::stop::{Stage, Stopping};
 use crate::config::Config;
 use crate::engine::command::{Command, Effect};
 use crate::mailbox::Mailbox;
@@ -89,16 +89,35 @@ impl Workers {
         Ok(Self { senders, pushers, pulls })
     }
 
-    /// Gives effects to their workers until the writer ends.
-    pub(super) async fn dispatch(self, mut effects: mpsc::Receiver<Effect>) {
-        while let Some(effect) = effects.recv().await {
-            match effect {
-                Effect::Send(job) => self.senders.take(job),
-                Effect::Push(task) => self.pushers.take(task),
-                Effect::Pull(job) => self.pulls.take(job),
-                // The mailbox keeps these to itself.
-                Effect::Answer { .. } => {}
+    /// Gives effects to their workers until the writer ends. When the daemon drains, what was
+    /// given out before is taken first: it must be waited for.
+    pub(super) async fn dispatch(self, mut effects: mpsc::Receiver<Effect>, stopping: Stopping) {
+        let guard = stopping.guard();
+        loop {
+            tokio::select! {
+                effect = effects.recv() => match effect {
+                    Some(effect) => self.take(effect),
+                    None => return,
+                },
+                () = stopping.reached(Stage::Drain) => break,
             }
+        }
+        while let Ok(effect) = effects.try_recv() {
+            self.take(effect);
+        }
+        drop(guard);
+        while let Some(effect) = effects.recv().await {
+            self.take(effect);
+        }
+    }
+
+    fn take(&self, effect: Effect) {
+        match effect {
+            Effect::Send(job) => self.senders.take(job),
+            Effect::Push(task) => self.pushers.take(task),
+            Effect::Pull(job) => self.pulls.take(job),
+            // The mailbox keeps these to itself.
+            Effect::Answer { .. } => {}
         }
     }
 }
