@@ -110,3 +110,11 @@ pub const DEDUPE_WINDOW_MS: u64 = 600_000;
 pub const DEDUPE_MARGIN_MS: u64 = 120_000;
 /// Rows that one background step (cancel, resend, prune) touches before others get their turn.
 pub const STEP_ROWS: usize = 500;
+
+/// A lease that is not renewed runs out after this. It is renewed every third of it; sending stops
+/// at two thirds. The longest send must fit into half of it.
+pub const LEASE_TTL_MS: u64 = 15_000;
+/// Shortest lease: below it a busy disk would cost the leadership.
+pub const LEASE_TTL_MIN_MS: u64 = 3_000;
+/// Longest lease: a leader that hangs is noticed after this.
+pub const LEASE_TTL_MAX_MS: u64 = 300_000;
