@@ -76,6 +76,16 @@ pub enum HeldReason {
     UnknownOrigin,
 }
 
+impl std::fmt::Display for HeldReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Copy => "this directory is a copy; the original may still be at work",
+            Self::Restored => "this directory was restored; the original may still be at work",
+            Self::UnknownOrigin => "it cannot be known whether this directory is a copy",
+        })
+    }
+}
+
 /// How far the creation of the directory had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -58,6 +58,11 @@ pub struct ImageInfo {
 }
 
 impl ImageInfo {
+    /// The file's name.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// All rows.
     #[must_use]
     pub fn rows(&self) -> u64 {

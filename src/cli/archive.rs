@@ -66,7 +66,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Exit {
     let held = (!args.adopt).then_some(HeldReason::Restored);
     let done = backup::restore(&args.from, &args.to, held).map_err(|error| told(&error));
     output::finish(done.and_then(|copied| {
-        let next = if args.adopt { "" } else { "; it comes up held: POST /v1/release lets it work" };
+        let next =
+            if args.adopt { "" } else { "; it comes up held: POST /v1/release lets it work" };
         output::print(&format!(
             "restored {}: commits up to {}{next}\n",
             args.to.display(),
@@ -89,7 +90,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Exit {
 fn as_json(report: &Report) -> serde_json::Value {
     let images = report.images.iter().map(|image| match image {
         Ok(info) => serde_json::json!({
-            "name": info.name, "commit": info.start_seq, "rows": info.rows(), "bytes": info.bytes,
+            "name": info.name(), "commit": info.start_seq, "rows": info.rows(), "bytes": info.bytes,
         }),
         Err(bad) => serde_json::json!({ "error": bad.to_string() }),
     });
@@ -118,7 +119,13 @@ fn as_text(report: &Report) -> String {
         match image {
             Ok(info) => line(
                 "image",
-                &format!("{}: commit {}, {} rows, {} bytes", info.name, info.start_seq, info.rows(), info.bytes),
+                &format!(
+                    "{}: commit {}, {} rows, {} bytes",
+                    info.name(),
+                    info.start_seq,
+                    info.rows(),
+                    info.bytes
+                ),
             ),
             Err(bad) => line("bad image", &bad.to_string()),
         }

@@ -51,13 +51,21 @@ fn demo(args: &DemoArgs) -> Result<(), Failure> {
     place.configure(&sandbox)?;
     let mut daemon = Daemon::start(&place, &http)?;
     say(&format!("sandbox {} and daemon {} are up, in {}", sandbox.url, daemon.url, place.shown()));
-    http.post(&sandbox.url, "/_sandbox/faults", &json!({
-        "lost_answer": 5, "system_error": 5, "latency_ms": 15
-    }))?;
+    http.post(
+        &sandbox.url,
+        "/_sandbox/faults",
+        &json!({
+            "lost_answer": 5, "system_error": 5, "latency_ms": 15
+        }),
+    )?;
 
     let began = Instant::now();
     let notice = submit(&http, &daemon, args.recipients)?;
-    say(&format!("notice {notice}: {} recipients on disk in {} ms", args.recipients, began.elapsed().as_millis()));
+    say(&format!(
+        "notice {notice}: {} recipients on disk in {} ms",
+        args.recipients,
+        began.elapsed().as_millis()
+    ));
 
     let bar = bar(args.recipients);
     let sending = Instant::now();
@@ -72,7 +80,9 @@ fn demo(args: &DemoArgs) -> Result<(), Failure> {
             daemon.kill()?;
             let since = Instant::now();
             daemon = Daemon::start(&place, &http)?;
-            bar.suspend(|| say(&format!("the daemon is back after {} ms", since.elapsed().as_millis())));
+            bar.suspend(|| {
+                say(&format!("the daemon is back after {} ms", since.elapsed().as_millis()))
+            });
             continue;
         }
         if now.get("state").and_then(Value::as_str) == Some("done") {
@@ -122,7 +132,8 @@ fn submit(http: &Http, daemon: &Daemon, recipients: u32) -> Result<String, Failu
     }
     body["audience"] = json!({ "stream": true });
     let id = id_of(&http.post(&daemon.url, "/v1/notices", &body)?)?;
-    let lines: String = openids.iter().map(|openid| format!("{{\"openid\":\"{openid}\"}}\n")).collect();
+    let lines: String =
+        openids.iter().map(|openid| format!("{{\"openid\":\"{openid}\"}}\n")).collect();
     http.post_lines(&daemon.url, &format!("/v1/notices/{id}/recipients?done=true"), lines)?;
     Ok(id)
 }
@@ -140,5 +151,7 @@ fn bar(recipients: u32) -> ProgressBar {
     let bar = ProgressBar::new(u64::from(recipients));
     bar.set_draw_target(ProgressDrawTarget::stderr());
     let style = "{bar:40} {pos}/{len} {per_sec} {eta}";
-    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(
+        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
 }

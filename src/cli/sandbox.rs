@@ -43,11 +43,8 @@ fn serve(args: &SandboxArgs) -> Result<(), Failure> {
     let stop = signals::install().map_err(|why| Failure::fault(why.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::fault(why.to_string()))?;
-    let faults = Faults {
-        lost_answer: u32::from(args.lost),
-        latency_ms: args.latency,
-        ..Faults::default()
-    };
+    let faults =
+        Faults { lost_answer: u32::from(args.lost), latency_ms: args.latency, ..Faults::default() };
     let options =
         Options { seed: args.seed, followers: args.followers, faults, ..Options::default() };
     runtime.block_on(async {

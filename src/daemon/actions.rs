@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::duties::ImageRequest;
-use super::state::{Role, State};
-use crate::admin::{self, BoxFuture};
+use super::state::State;
+use crate::admin::{self, BoxFuture, Role};
 use crate::archive::identity;
 use crate::engine::command::{Code, Command, Refusal};
 use crate::mailbox::Mailbox;

@@ -154,9 +154,8 @@ impl Images {
                 () = self.stopping.reached(Stage::Drain) => return,
             };
             let grown = journal_bytes(&self.data_dir).saturating_sub(at_last);
-            let due = self.wanted
-                || (last.elapsed() > self.every && grown > 0)
-                || grown > JOURNAL_GROWTH;
+            let due =
+                self.wanted || (last.elapsed() > self.every && grown > 0) || grown > JOURNAL_GROWTH;
             if request.is_none() && !due {
                 continue;
             }
@@ -191,10 +190,10 @@ impl Images {
         match made.await {
             Ok(Ok((info, removed))) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(event = "image.made", name = %info.name, rows = info.rows(),
+                tracing::info!(event = "image.made", name = %info.name(), rows = info.rows(),
                     bytes = info.bytes, removed, ms);
                 Ok(serde_json::json!({
-                    "image": info.name,
+                    "image": info.name(),
                     "path": info.path.display().to_string(),
                     "commit": info.start_seq,
                     "rows": info.rows(),

@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 
 use super::duties::{self, Images, Liveness};
 use super::signals::StopAsked;
-use super::state::{Role, State};
+use super::state::State;
 use super::stop::{Stage, Stopper, Stopping, stopper};
 use super::work::{self, Tools, Workers};
 use super::{ADDRESS_FILE, Ended, actions, notify};
-use crate::admin;
+use crate::admin::{self, Role};
 use crate::archive::identity::InstanceId;
 use crate::archive::journal::JournalWriter;
 use crate::archive::mark;
@@ -68,7 +68,9 @@ fn open(config: &Config, adopt: bool) -> Result<Opened, Ended> {
             said = std::time::Instant::now();
             let text = match progress {
                 Progress::OpeningStore => "opening the store".to_owned(),
-                Progress::LoadingImage { rows, of } => format!("loading image: {rows} of {of} rows"),
+                Progress::LoadingImage { rows, of } => {
+                    format!("loading image: {rows} of {of} rows")
+                }
                 Progress::Replaying { seq, last } => format!("replaying commit {seq} of {last}"),
             };
             notify::status(&text);
@@ -113,17 +115,18 @@ impl Leading {
         let kv = Arc::new(kv);
         let stored = kv.get(Tree::Meta, keys::TERM).map_err(|error| fault(&error))?;
         let stored = stored.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0);
+        holder.set_instance(&instance.to_string());
         let term = holder.settle_term(stored).map_err(|error| fault(&error))?;
         let mode = if held.is_some() { Mode::Held } else { Mode::Working };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let identity = Identity { term, worker: lease::worker_name() };
+        let identity = Identity { term, worker: worker_name() };
         let store = Store::new(kv.clone(), next_seq - 1);
         let engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
             .map_err(|error| fault(&error))?;
         let tokens = engine.stored_tokens().map_err(|error| fault(&error))?;
         let bound = work::outstanding(&config);
-        let mut writer = Writer::start(engine, journal, clock.clone(), bound)
-            .map_err(|error| fault(&error))?;
+        let mut writer =
+            Writer::start(engine, journal, clock.clone(), bound).map_err(|error| fault(&error))?;
         let (lost_out, lost) = tokio::sync::oneshot::channel();
         let alive = Liveness::new(writer.mailbox.pulse().clone());
         let lease = holder.start(
@@ -141,8 +144,8 @@ impl Leading {
             stopping: stopping.clone(),
             may_send: Arc::new(move |needs_ms| held_lease.may_send(needs_ms)),
         };
-        let workers = Workers::new(&config, &tools, &tokens, admin::read_notice)
-            .map_err(Ended::Usage)?;
+        let workers =
+            Workers::new(&config, &tools, &tokens, admin::read_notice).map_err(Ended::Usage)?;
         let (never, effects) = mpsc::channel(1);
         drop(never);
         let effects = std::mem::replace(&mut writer.effects, effects);
@@ -151,7 +154,7 @@ impl Leading {
         let listener = bind(&config).await?;
         let address = listener.local_addr().map_err(|error| fault(&error))?;
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
-        lease.set_admin(&address.to_string());
+        lease.set_admin(address.to_string());
         state.tell(serde_json::json!({
             "address": address.to_string(), "term": term, "instance": instance.to_string(),
         }));
@@ -179,7 +182,19 @@ impl Leading {
         }));
         tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
         notify::ready(&format!("leader, term {term}, listening on {address}"));
-        Ok(Self { config, stop, state, lease, writer, kv, stopper, stopping, admin, stop_admin, lost })
+        Ok(Self {
+            config,
+            stop,
+            state,
+            lease,
+            writer,
+            kv,
+            stopper,
+            stopping,
+            admin,
+            stop_admin,
+            lost,
+        })
     }
 
     async fn run(mut self) -> Ended {
@@ -203,7 +218,7 @@ impl Leading {
         notify::stopping("finishing what is under way");
         notify::extend_timeout(drain + SETTLE_WITHIN + EXTEND);
         self.state.set(Role::Draining, Some("the daemon is stopping".to_owned()));
-        self.lease.set_draining();
+        self.lease.set_state(lease::State::Draining);
         // From here on the engine claims nothing.
         let _ = self.writer.mailbox.call(Command::Drain).await;
         self.stopper.enter(Stage::Drain);
@@ -227,7 +242,7 @@ impl Leading {
             Ok(Err(error)) => return failed(&config.data_dir, Ok(Err(error))),
             Err(error) => return failed(&config.data_dir, Err(error)),
         };
-        if let Err(error) = lease.release(commit) {
+        if let Err(error) = lease.release(Some(commit)) {
             tracing::warn!(event = "lease.release_failed", %error);
         }
         tracing::info!(event = "daemon.stopped", commit);
@@ -263,10 +278,7 @@ fn close(writer: Writer, kv: Arc<SledKv>, config: &Config) -> Result<u64, Fault>
 }
 
 /// How a failed writer ends the process. Damage is remembered, so that the next start rebuilds.
-fn failed(
-    data_dir: &Path,
-    result: Result<Result<(), Fault>, tokio::task::JoinError>,
-) -> Ended {
+fn failed(data_dir: &Path, result: Result<Result<(), Fault>, tokio::task::JoinError>) -> Ended {
     let words = match &result {
         Ok(Ok(())) => "the writer ended by itself".to_owned(),
         Ok(Err(fault)) => fault.to_string(),
@@ -318,6 +330,12 @@ fn start_duties(
         stopping.clone(),
     ));
     images
+}
+
+/// What this process is called in the log: machine and process.
+fn worker_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{}:{}", crate::model::cut(&host, 32), std::process::id())
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, Ended> {

@@ -5,6 +5,7 @@
 //! wire gets until the deadline, then it is recorded as in doubt; the writer ends and the base holds
 //! everything; a clean mark; the lease is released.
 
+mod actions;
 mod duties;
 mod lead;
 pub mod notify;
@@ -19,9 +20,10 @@ mod work;
 
 use std::sync::Arc;
 
-use crate::config::Config;
 use self::signals::StopAsked;
 use self::state::State;
+use crate::admin;
+use crate::config::Config;
 
 /// How the daemon ended.
 #[derive(Debug)]
@@ -82,5 +84,19 @@ async fn serve(config: Arc<Config>, adopt: bool, stop: StopAsked) -> Ended {
         Ok(Some(holder)) => lead::lead(config, adopt, stop, state, holder).await,
         Ok(None) => Ended::Stopped,
         Err(ended) => ended,
+    }
+}
+
+/// How the admin port behaves with this configuration.
+fn admin_settings(config: &Config) -> admin::Settings {
+    use sha2::{Digest, Sha256};
+    admin::Settings {
+        token_sha256: config
+            .admin
+            .token
+            .as_ref()
+            .map(|token| Sha256::digest(token.expose().as_bytes()).into()),
+        allowed_hosts: config.admin.hosts.clone(),
+        ..admin::Settings::default()
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::signals::StopAsked;
-use super::state::{Role, State};
+use super::state::State;
 use super::{Ended, admin_settings, notify};
-use crate::admin;
+use crate::admin::{self, Role};
 use crate::config::Config;
 use crate::lease::{Holder, Options, Trouble, Watch};
 use crate::time::SECOND_MS;
@@ -108,11 +108,8 @@ type Serving = (tokio::task::JoinHandle<()>, tokio::sync::oneshot::Sender<()>);
 /// another port.
 async fn serve_as_standby(config: &Arc<Config>, state: &Arc<State>) -> Option<Serving> {
     let listener = tokio::net::TcpListener::bind(config.admin.listen).await.ok()?;
-    let ports = admin::Ports {
-        mailbox: None,
-        status: state.clone(),
-        actions: Arc::new(admin::NoActions),
-    };
+    let ports =
+        admin::Ports { mailbox: None, status: state.clone(), actions: Arc::new(admin::NoActions) };
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let settings = admin_settings(config);
     let task = tokio::spawn(admin::serve(listener, ports, settings, async {

@@ -4,34 +4,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value as Json, json};
 
-use crate::admin::{Readiness, Status};
-
-/// The part that this process plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Opens its store.
-    Starting,
-    /// Waits for another process to end.
-    Standby,
-    /// Works.
-    Leader,
-    /// Leads, but on a copy: nothing is sent or handed out.
-    Held,
-    /// Finishes what is under way.
-    Draining,
-}
-
-impl Role {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Standby => "standby",
-            Self::Leader => "leader",
-            Self::Held => "held",
-            Self::Draining => "draining",
-        }
-    }
-}
+use crate::admin::{Readiness, Role, Status};
 
 /// Shared by whoever changes it and the admin port.
 pub struct State {
@@ -85,9 +58,9 @@ impl Status for State {
         let inner = self.lock();
         Readiness {
             ready: inner.role == Role::Leader,
-            role: inner.role.name(),
+            role: inner.role,
             reasons: inner.reason.iter().cloned().collect(),
-            about: inner.about.clone(),
+            lease: inner.about.clone(),
         }
     }
 }

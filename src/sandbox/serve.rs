@@ -136,7 +136,9 @@ fn route(
                 world.faults = faults;
                 ok(json!({ "faults": faults }))
             }
-            Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, json!({ "detail": error.to_string() })),
+            Err(error) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, json!({ "detail": error.to_string() }))
+            }
         },
         ("POST", "/_sandbox/clock") => {
             world.ahead_ms += body.get("advance_ms").and_then(Json::as_u64).unwrap_or(0);
@@ -172,10 +174,8 @@ fn field<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 fn parse_query(text: &str) -> Vec<(String, String)> {
-    let decode = |part: &str| {
-        percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
-    };
+    let decode =
+        |part: &str| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
     let pairs = text.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.map(|(key, value)| (decode(key), decode(value))).collect()
 }
-

@@ -103,7 +103,8 @@ impl World {
 
     /// `POST /cgi-bin/stable_token`: the same token again while it has five minutes left.
     pub(super) fn stable_token(&mut self, now: Timestamp, body: &Json) -> Json {
-        let text = |field: &str| body.get(field).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let text =
+            |field: &str| body.get(field).and_then(Json::as_str).unwrap_or_default().to_owned();
         if text("grant_type") != "client_credential" {
             return error(40002, "invalid grant_type");
         }
@@ -120,7 +121,8 @@ impl World {
         let (token, end) = match good {
             Some(token) => token,
             None => {
-                let ends = |(token, end): (String, Timestamp)| (token, end.min(now.plus(OVERLAP_MS)));
+                let ends =
+                    |(token, end): (String, Timestamp)| (token, end.min(now.plus(OVERLAP_MS)));
                 tenant.old = tenant.token.take().filter(|_| !force).map(ends);
                 let token = (fresh, now.plus(TOKEN_MS));
                 tenant.token = Some(token.clone());
@@ -150,7 +152,12 @@ impl World {
     }
 
     /// `POST /cgi-bin/message/template/send`, checked in the provider's order.
-    pub(super) fn send(&mut self, now: Timestamp, token: Option<&str>, body: &[u8]) -> (Json, Delivery) {
+    pub(super) fn send(
+        &mut self,
+        now: Timestamp,
+        token: Option<&str>,
+        body: &[u8],
+    ) -> (Json, Delivery) {
         let Some(token) = token else { return answer(error(41001, "access_token missing")) };
         let index = match self.by_token(now, token) {
             Ok(index) => index,
@@ -170,7 +177,11 @@ impl World {
         let fate = self.faults.fate(self.seed, who, *nth);
         match fate {
             Fate::MinuteLimit => {
-                return self.refuse(index, 45011, "api minute-quota reach limit  mustslower  retry next minute");
+                return self.refuse(
+                    index,
+                    45011,
+                    "api minute-quota reach limit  mustslower  retry next minute",
+                );
             }
             Fate::LostRequest => {
                 self.tenants[index].ledger.lost += 1;
@@ -199,7 +210,9 @@ impl World {
             }
             Fate::LyingSystem => self.refuse(index, -1, "system error"),
             Fate::Slow => (reply, Delivery::Late(self.faults.slow_ms)),
-            Fate::Fine | Fate::LostRequest | Fate::FailedSystem | Fate::MinuteLimit => answer(reply),
+            Fate::Fine | Fate::LostRequest | Fate::FailedSystem | Fate::MinuteLimit => {
+                answer(reply)
+            }
         }
     }
 
@@ -207,7 +220,8 @@ impl World {
         *self.tenants[index].ledger.codes.entry(code).or_default() += 1;
         self.messages += 1;
         let rid = hash((self.seed, self.messages));
-        let text = format!("{why} rid: {:08x}-{:08x}-{:08x}", rid >> 32, rid & 0xffff_ffff, self.messages);
+        let text =
+            format!("{why} rid: {:08x}-{:08x}-{:08x}", rid >> 32, rid & 0xffff_ffff, self.messages);
         answer(error(code, &text))
     }
 
@@ -408,7 +422,9 @@ mod tests {
     fn refusals_come_in_order() {
         let mut world = World::new(&Options { daily_quota: 3, ..Options::default() });
         let token = token(&mut world, 1);
-        world.change_followers(&json!({"appid": "wx0000000000000001", "unfollow": [follower(0, 1)]}));
+        world.change_followers(
+            &json!({"appid": "wx0000000000000001", "unfollow": [follower(0, 1)]}),
+        );
         assert_eq!(code(&world.send(NOW, None, b"")), 41001);
         assert_eq!(code(&world.send(NOW, Some(&token), b"")), 44002);
         assert_eq!(code(&world.send(NOW, Some(&token), &message(&follower(0, 1)))), 43004);

@@ -48,7 +48,12 @@ impl Http {
         self.send(request.header("content-type", "application/json").body(body.to_string()))
     }
 
-    pub(super) fn post_lines(&self, base: &str, path: &str, lines: String) -> Result<Value, Failure> {
+    pub(super) fn post_lines(
+        &self,
+        base: &str,
+        path: &str,
+        lines: String,
+    ) -> Result<Value, Failure> {
         let request = self.client.post(format!("{base}{path}"));
         self.send(request.header("content-type", "application/x-ndjson").body(lines))
     }
