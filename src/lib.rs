@@ -15,6 +15,7 @@ pub mod model;
 mod outbound;
 pub mod pull;
 pub mod sandbox;
+pub mod secret;
 pub mod store;
 pub mod time;
 pub mod webhook;

@@ -40,6 +40,11 @@ pub const TEXT_BYTES: usize = 300;
 /// Longest answer of a provider that is kept in the send log; the rest is cut.
 pub const ANSWER_BYTES: usize = 2 * 1024;
 
+/// Longest secret. Real ones have 32 to 100 characters; the bound catches a wrong path.
+pub const SECRET_BYTES: usize = 4 * 1024;
+/// Largest configuration file.
+pub const CONFIG_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Largest payload of a task, as JSON.
 pub const PAYLOAD_BYTES: usize = 64 * 1024;
 /// Most tasks in one submission or settlement.
@@ -82,6 +87,20 @@ pub const GROUP_COMMANDS: usize = 1_024;
 pub const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Largest frame of the journal. A group is larger than [`GROUP_BYTES`] by at most one command.
 pub const FRAME_BYTES: usize = 64 * 1024 * 1024;
+/// A journal file of this size is followed by a new one. It is read into memory as a whole, with
+/// at most one [`FRAME_BYTES`] more.
+pub const JOURNAL_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Rows of an image are packed in blocks of this size: large enough to pack well.
+pub const IMAGE_BLOCK_BYTES: usize = 1024 * 1024;
+/// Bytes of journal applied to the base at once while starting; more memory gains nothing.
+pub const REPLAY_BYTES: usize = 1024 * 1024;
+/// After a clean stop the store's files are checksummed up to this sum: half a second from disk.
+pub const CLEAN_CRC_BYTES: u64 = 256 * 1024 * 1024;
+/// The base is reopened at a clean stop when this much was written to it: below, the replay at the
+/// next start takes less than half a second.
+pub const SETTLE_BYTES: u64 = 32 * 1024 * 1024;
+/// How long a copy of the running data directory may take before files it needs are deleted.
+pub const COPY_MS: u64 = 600_000;
 /// Bytes of changes kept in memory above the base before they are handed to it.
 pub const MEMTABLE_BYTES: usize = 24 * 1024 * 1024;
 

@@ -29,13 +29,22 @@ use crate::time::Clock;
 pub trait Journal: Send + 'static {
     /// Appends a commit; when it returns, the commit survives a power cut.
     fn append(&mut self, number: u64, writes: &[Write]) -> Result<(), Fault>;
-
-    /// Called with the number of the last commit that the base certainly holds.
-    fn applied(&mut self, _number: u64) {}
 }
 
 /// Longest sleep: due times are wall-clock times, and the wall clock may jump.
 const NAP: Duration = Duration::from_secs(1);
+
+/// Longest sleep while somebody waits for the base.
+const APPLIER_NAP: Duration = Duration::from_millis(20);
+
+/// What the mailbox takes.
+enum Message {
+    Call(Envelope),
+    /// Bring the base up to date and say so.
+    Flush(oneshot::Sender<()>),
+    /// Decide what came before, then end.
+    Stop,
+}
 
 /// A command and who waits for its answer.
 struct Envelope {
@@ -56,6 +65,12 @@ pub struct Pulse {
     pub turns: AtomicU64,
     /// Bytes of changes not yet in the base.
     pub active_bytes: AtomicU64,
+    /// The number of the last durable commit.
+    pub commit: AtomicU64,
+    /// The number of the last commit that the base certainly holds, also after a power cut.
+    pub base_commit: AtomicU64,
+    /// Bytes of tables written to the base.
+    pub applied_bytes: AtomicU64,
     /// Whether new work is refused for lack of disk space.
     pub storage_low: AtomicBool,
 }
@@ -63,7 +78,7 @@ pub struct Pulse {
 /// A handle to send commands with. Cheap to clone.
 #[derive(Clone)]
 pub struct Mailbox {
-    sender: mpsc::Sender<Envelope>,
+    sender: mpsc::Sender<Message>,
     pulse: Arc<Pulse>,
 }
 
@@ -90,8 +105,15 @@ impl Mailbox {
         }
         let (reply, answer) = oneshot::channel();
         let envelope = Envelope { command, reply };
-        self.sender.send(envelope).await.map_err(|_| CallError::Closed)?;
+        self.sender.send(Message::Call(envelope)).await.map_err(|_| CallError::Closed)?;
         answer.await.map_err(|_| CallError::Closed)?.map_err(CallError::Refused)
+    }
+
+    /// Brings the base up to date with all commits so far. Resolves when it is.
+    pub async fn flush(&self) -> Result<(), CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Message::Flush(reply)).await.map_err(|_| CallError::Closed)?;
+        answer.await.map_err(|_| CallError::Closed)
     }
 
     /// The writer's numbers.
@@ -129,6 +151,10 @@ impl Writer {
         let (effects_out, effects) = mpsc::channel(claims.max(1));
         let (ended_out, ended) = oneshot::channel();
         let pulse = Arc::new(Pulse::default());
+        let mut engine = engine;
+        let committed = engine.store().committed();
+        pulse.commit.store(committed, Ordering::Relaxed);
+        pulse.base_commit.store(committed, Ordering::Relaxed);
         let shared = pulse.clone();
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -142,6 +168,7 @@ impl Writer {
                 effects: effects_out,
                 waiting: HashMap::new(),
                 unclaimed: Vec::new(),
+                flushes: Vec::new(),
                 applier,
                 pulse: shared,
                 _ended: ended_out,
@@ -156,10 +183,11 @@ impl Writer {
         let _ = (&mut self.ended).await;
     }
 
-    /// Ends the writer: what has arrived is decided, all tables go to the base. Every other
-    /// [`Mailbox`] must be dropped, or this waits for it.
+    /// Ends the writer: what has arrived is decided, all tables go to the base and the base to the
+    /// disk. Calls that come later are answered [`CallError::Closed`]. Blocks.
     pub fn stop(self) -> Result<(), Fault> {
-        drop(self.mailbox);
+        // A writer that has ended by itself takes no message; its thread tells why.
+        let _ = self.mailbox.sender.blocking_send(Message::Stop);
         drop(self.effects);
         match self.thread.join() {
             Ok(result) => result,
@@ -183,11 +211,13 @@ struct Turn<K: Kv, J: Journal> {
     engine: Engine<K>,
     journal: J,
     clock: Arc<dyn Clock>,
-    commands: mpsc::Receiver<Envelope>,
+    commands: mpsc::Receiver<Message>,
     effects: mpsc::Sender<Effect>,
     waiting: HashMap<u64, oneshot::Sender<Decision>>,
     /// Claims whose claimers were gone when they were to hear of them.
     unclaimed: Vec<Settlement>,
+    /// Who waits for the base to hold which commit.
+    flushes: Vec<(u64, oneshot::Sender<()>)>,
     applier: Applier,
     pulse: Arc<Pulse>,
     _ended: oneshot::Sender<()>,
@@ -200,13 +230,14 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let mut open = true;
         while open {
             open = self.gather(&mut group, nap).await;
+            open &= !group.iter().any(|message| matches!(message, Message::Stop));
             nap = self.turn(&mut group)?;
         }
         self.finish()
     }
 
     /// Waits for commands, at most for `nap`. False when no more can come.
-    async fn gather(&mut self, group: &mut Vec<Envelope>, nap: Duration) -> bool {
+    async fn gather(&mut self, group: &mut Vec<Message>, nap: Duration) -> bool {
         if !self.unclaimed.is_empty() {
             return true;
         }
@@ -218,7 +249,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
     }
 
     /// One group. Returns how long to sleep if nothing comes.
-    fn turn(&mut self, group: &mut Vec<Envelope>) -> Result<Duration, Fault> {
+    fn turn(&mut self, group: &mut Vec<Message>) -> Result<Duration, Fault> {
         let now = self.clock.now();
         let mut outcomes = Vec::with_capacity(group.len());
         self.pulse.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
@@ -226,7 +257,16 @@ impl<K: Kv, J: Journal> Turn<K, J> {
             let claims = std::mem::take(&mut self.unclaimed);
             self.engine.handle(now, Command::Unclaim(claims))?;
         }
-        for Envelope { command, reply } in group.drain(..) {
+        for message in group.drain(..) {
+            let Envelope { command, reply } = match message {
+                Message::Call(envelope) => envelope,
+                Message::Flush(reply) => {
+                    let commit = self.engine.store().committed() + 1;
+                    self.flushes.push((commit, reply));
+                    continue;
+                }
+                Message::Stop => continue,
+            };
             outcomes.push(match self.engine.handle(now, command)? {
                 Handled::Now(decision) => Outcome::Decided(reply, decision),
                 Handled::Waits(waiter) => Outcome::Waits(reply, waiter),
@@ -245,7 +285,9 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         self.settle_tables()?;
         self.pulse.turns.fetch_add(1, Ordering::Relaxed);
         let nap = ticked.wake.map_or(NAP, |wake| Duration::from_millis(wake.since(now)));
-        Ok(nap.min(NAP))
+        // The applier has no way to wake this thread; somebody who waits for it shall not wait long.
+        let longest = if self.flushes.is_empty() { NAP } else { APPLIER_NAP };
+        Ok(nap.min(longest))
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
@@ -255,6 +297,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.pulse.sync_us.fetch_add(took, Ordering::Relaxed);
         self.pulse.groups.fetch_add(1, Ordering::Relaxed);
+        self.pulse.commit.store(number, Ordering::Relaxed);
         Ok(())
     }
 
@@ -317,14 +360,28 @@ impl<K: Kv, J: Journal> Turn<K, J> {
             };
             if let Some(number) = done {
                 store.thaw();
-                self.journal.applied(number);
+                self.applied(number);
             }
         }
         let store = self.engine.store();
-        if bytes > limits::MEMTABLE_BYTES && !store.is_applying() {
+        let wanted = bytes > limits::MEMTABLE_BYTES || !self.flushes.is_empty();
+        if wanted && !store.is_applying() {
+            self.pulse.applied_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             self.applier.apply(store.freeze())?;
         }
         Ok(())
+    }
+
+    fn applied(&mut self, number: u64) {
+        self.pulse.base_commit.store(number, Ordering::Relaxed);
+        let committed = self.engine.store().committed();
+        let (done, waiting) = std::mem::take(&mut self.flushes)
+            .into_iter()
+            .partition(|(commit, _)| (*commit).min(committed) <= number);
+        self.flushes = waiting;
+        for (_, reply) in done {
+            let _ = reply.send(());
+        }
     }
 
     /// The last commits go to the base, which is made durable.
@@ -338,8 +395,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let table = store.freeze();
         self.applier.apply(table)?;
         let number = self.applier.wait()?;
-        self.engine.base().sync()?;
-        self.journal.applied(number);
+        self.applied(number);
         Ok(())
     }
 }
@@ -358,7 +414,9 @@ impl Applier {
             .name("applier".into())
             .spawn(move || {
                 while let Ok(table) = incoming.recv() {
-                    let result = store::apply(&*base, &table).map(|()| table.committed());
+                    let result = store::apply(&*base, &table)
+                        .and_then(|()| base.sync())
+                        .map(|()| table.committed());
                     drop(table);
                     if outgoing.send(result).is_err() {
                         break;
@@ -440,7 +498,7 @@ mod tests {
         let Ok(Reply::Tasks(verdicts)) = writer.mailbox.call(add()).await else { panic!() };
         assert!(matches!(verdicts[..], [Ok(AddedTask { created: true, .. })]));
         assert!(!commits.lock().unwrap().is_empty());
-        writer.stop().unwrap();
+        tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
     }
 
     #[tokio::test]
@@ -448,7 +506,7 @@ mod tests {
         let mut writer = Writer::start(engine(), Broken, Arc::new(SystemClock), 8).unwrap();
         assert!(matches!(writer.mailbox.call(add()).await, Err(CallError::Closed)));
         writer.ended().await;
-        assert!(writer.stop().is_err());
+        assert!(tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().is_err());
     }
 
     #[tokio::test]
@@ -468,6 +526,6 @@ mod tests {
         writer.mailbox.call(add()).await.unwrap();
         let Ok(Ok(Reply::Claimed(tasks))) = waiting.await else { panic!() };
         assert_eq!(tasks.len(), 1);
-        writer.stop().unwrap();
+        tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
     }
 }

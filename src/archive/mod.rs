@@ -1,1 +1,65 @@
-//! archive
+//! What makes a data directory safe: the journal, images, identity, start-up, backup and restore.
+//!
+//! ```text
+//! data_dir/
+//!   identity                    who this directory is, whether it was closed cleanly, whether held
+//!   mark                        numbers that journal and base have certainly reached
+//!   suspect                     present: the base reported damage while running
+//!   journal/{first:020}.jnl     every commit, in order, on disk before it is answered
+//!   images/{start:020}.img      all rows, scanned while commits went on
+//!   store/                      the base: sled, behind the journal by some commits
+//!   store.aside-{time}/         a base that was replaced, kept as evidence
+//! ```
+//!
+//! Commits have numbers from 1 without gaps and consist of absolute puts and deletes. The base
+//! holds under [`APPLIED_KEY`] in [`Tree::Meta`] the number of the last commit that it certainly
+//! holds. Therefore base + journal after that number, and likewise image + journal after the
+//! image's start, are the exact state; applying a commit twice does no harm.
+
+pub mod backup;
+mod broken;
+#[cfg(test)]
+mod damage_tests;
+pub mod decide;
+mod existing;
+pub mod frame;
+pub mod identity;
+pub mod image;
+mod image_reader;
+mod inspect;
+pub mod journal;
+pub mod mark;
+pub mod reader;
+pub mod refused;
+pub mod retention;
+mod sealed;
+pub mod source;
+pub mod startup;
+pub mod store_files;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod torn;
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::kv::{Fault, Tree};
+
+/// The key in [`Tree::Meta`] with the number of the last commit that the base certainly holds:
+/// eight bytes, big-endian. Absent means 0.
+pub const APPLIED_KEY: &[u8] = b"applied";
+
+/// The tree of [`APPLIED_KEY`].
+pub const APPLIED_TREE: Tree = Tree::Meta;
+
+/// Newest format of journal, image and identity that this program reads and the one it writes.
+pub const FORMAT: u32 = 1;
+
+/// Makes created, renamed and removed names of a directory survive a power cut.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Fault> {
+    File::open(dir).and_then(|handle| handle.sync_all()).map_err(|error| {
+        Fault::io("syncing a directory", format_args!("{}: {error}", dir.display()))
+    })
+}

@@ -1,3 +1,86 @@
-//! daemon
+//! The daemon: assembly, start and stop.
+//!
+//! Start: lease, store (opened, replayed or rebuilt), engine, writer, workers, admin port, ready.
+//! Stop, in stages (see [`stop`]): no new claims; what is not on the wire goes back; what is on the
+//! wire gets until the deadline, then it is recorded as in doubt; the writer ends and the base holds
+//! everything; a clean mark; the lease is released.
 
+mod duties;
+mod lead;
 pub mod notify;
+mod pulls;
+mod pushers;
+mod senders;
+pub mod signals;
+mod standby;
+pub mod state;
+pub mod stop;
+mod work;
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use self::signals::StopAsked;
+use self::state::State;
+
+/// How the daemon ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to stop and did so cleanly.
+    Stopped,
+    /// The lease was lost: another process may lead now.
+    LostLease(String),
+    /// The data directory was refused; what to do about it.
+    Refused {
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: String,
+        /// Whether starting again could help.
+        again: bool,
+    },
+    /// The configuration cannot work.
+    Usage(String),
+    /// Broken storage or a broken invariant.
+    Fault(String),
+}
+
+/// The admin address of a running daemon is in this file of the data directory.
+pub const ADDRESS_FILE: &str = "admin.addr";
+
+/// Runs the daemon until it is asked to stop or fails. Blocks.
+///
+/// `adopt` says that a copied data directory shall work.
+#[must_use]
+pub fn run(config: Config, adopt: bool) -> Ended {
+    let stop = match signals::install() {
+        Ok(stop) => stop,
+        Err(error) => return Ended::Fault(format!("no signal handler: {error}")),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .thread_name("worker")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(serve(Arc::new(config), adopt, stop));
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Ended::Fault(format!("no runtime: {error}")),
+    }
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8)
+}
+
+async fn serve(config: Arc<Config>, adopt: bool, stop: StopAsked) -> Ended {
+    let state = Arc::new(State::new());
+    match standby::wait_for_lease(&config, &state, &stop).await {
+        Ok(Some(holder)) => lead::lead(config, adopt, stop, state, holder).await,
+        Ok(None) => Ended::Stopped,
+        Err(ended) => ended,
+    }
+}

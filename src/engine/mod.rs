@@ -35,6 +35,7 @@ use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::notice::NoticeBody;
 use crate::model::rules::Rules;
 use crate::model::task::QueueState;
+use crate::model::tenant::{StoredToken, TenantState};
 use crate::store::keys::{self, Lane, TenantNo, TypeNo};
 use crate::store::{Order, Store};
 use crate::time::Timestamp;
@@ -206,6 +207,18 @@ impl<K: Kv> Engine<K> {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The access tokens that an earlier process left, by tenant.
+    pub fn stored_tokens(&self) -> Result<BTreeMap<String, StoredToken>, Fault> {
+        let mut tokens = BTreeMap::new();
+        for (number, name) in self.names.tenants() {
+            let state = self.store.read::<TenantState>(&keys::tenant_state(number))?;
+            if let Some(token) = state.and_then(|state| state.token) {
+                tokens.insert(name.to_owned(), token);
+            }
+        }
+        Ok(tokens)
     }
 
     /// Deliveries claimed and not yet settled.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 
-use super::secret::Secret;
 use crate::limits;
+use crate::secret::Secret;
 
 /// A connection that does not stand after this long will not.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

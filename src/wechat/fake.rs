@@ -11,7 +11,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
-use super::{Account, Secret};
+use super::Account;
+use crate::secret::Secret;
 
 /// What the server saw.
 #[derive(Clone, Debug)]

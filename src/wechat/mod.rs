@@ -8,11 +8,9 @@ mod answer;
 mod client;
 #[cfg(test)]
 mod fake;
-pub mod secret;
 pub mod send;
 pub mod token;
 
 pub use client::{Account, ClientError};
-pub use secret::Secret;
 pub use send::{Limits, Message, Provider};
 pub use token::{Token, TokenError, TokenOwner};

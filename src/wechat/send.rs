@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Answer};
 use super::client::{self, Account, ClientError, Failure};
-use super::secret::Secret;
 use super::token::{OnNewToken, Token, TokenError, TokenOwner};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
 use crate::model::cut;
+use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
 /// Bounds of one tenant's sends.

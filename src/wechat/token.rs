@@ -17,10 +17,10 @@ use tokio::sync::watch;
 
 use super::answer::split_rid;
 use super::client::{self, Account, ClientError};
-use super::secret::Secret;
 use crate::limits;
 use crate::model::attempt::Class;
 use crate::model::{cut, errcode};
+use crate::secret::Secret;
 use crate::time::{Clock, DAY_MS, SECOND_MS, Timestamp};
 
 mod standing;

@@ -1,8 +1,8 @@
 //! What is known of the token, and what follows from it. Pure: time is an argument.
 
 use super::{Token, TokenError, TokenProblem};
+use crate::secret::Secret;
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
-use crate::wechat::secret::Secret;
 
 /// The token is renewed when it has less than this left. The provider has a new one by then, and
 /// takes both until the end of the old one.

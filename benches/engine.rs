@@ -1,0 +1,263 @@
+//! How fast decisions are without disk and network, and how fast commits reach the base.
+//!
+//! `cargo bench --bench engine`. The daemon's own rates are measured by `--bench load`; these
+//! numbers say where its time goes.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use duebox::engine::command::{
+    Audience, ClaimRequest, ClaimedTask, Command, Effect, NoticeDraft, Recipient, Reply, SendJob,
+    Settlement, TaskDraft, Verdict,
+};
+use duebox::engine::{Engine, Handled, Identity, Mode};
+use duebox::id::{DeliveryId, Id};
+use duebox::kv::memory::MemoryKv;
+use duebox::kv::sled::SledKv;
+use duebox::kv::{Kv, Tree, Value};
+use duebox::model::attempt::{Class, Try};
+use duebox::model::delivery::{Delivery, Entry};
+use duebox::model::keyword::Overflow;
+use duebox::model::retry::RetryPolicy;
+use duebox::model::rules::{Rules, TemplateRule, TenantRule};
+use duebox::store::{self, Record, Store, codec};
+use duebox::time::Timestamp;
+
+const NOW: Timestamp = Timestamp(1_795_395_600_000);
+const TASKS: usize = 500;
+const CLAIM: usize = 100;
+const RECIPIENTS: usize = 1_000;
+/// Cache of the base, as small as a small machine would set it.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+type Memory = Engine<MemoryKv>;
+
+fn engine() -> Memory {
+    let template = TemplateRule {
+        id: "TEMPLATE".into(),
+        overflow: Overflow::Truncate,
+        fields: BTreeMap::new(),
+    };
+    let tenant = TenantRule {
+        concurrency: 100,
+        rate: 0,
+        templates: BTreeMap::from([("new_task".to_owned(), template)]),
+        retry: RetryPolicy::deliveries(),
+        send_timeout_ms: 10_000,
+    };
+    let tenants = BTreeMap::from([("acme".to_owned(), tenant)]);
+    let rules = Rules { tenants, ..Rules::default() };
+    let store = Store::new(Arc::new(MemoryKv::new()), 0);
+    let identity = Identity { term: 1, worker: "bench".into() };
+    Engine::open(store, rules, identity, Mode::Working, NOW).expect("memory does not fail")
+}
+
+/// One command, as the mailbox does it: decide, tick, end the group.
+fn decide<K: Kv>(engine: &mut Engine<K>, command: Command) -> (Reply, Vec<Effect>) {
+    let handled = engine.handle(NOW, command).expect("memory does not fail");
+    let Handled::Now(decision) = handled else { panic!("nothing here waits") };
+    let ticked = engine.tick(NOW).expect("memory does not fail");
+    black_box(engine.store().end_group());
+    (decision.expect("nothing here is refused"), ticked.effects)
+}
+
+fn add() -> Command {
+    let payload = format!(r#"{{"pad":"{}"}}"#, "x".repeat(290));
+    let draft = TaskDraft { kind: "1001".into(), payload, ..TaskDraft::default() };
+    Command::AddTasks { items: vec![draft; TASKS], atomic: false }
+}
+
+fn claim() -> Command {
+    Command::Claim(ClaimRequest { kind: "1001".into(), max: CLAIM, ..ClaimRequest::default() })
+}
+
+fn ack(task: &ClaimedTask) -> Settlement {
+    Settlement { task: task.id, claim: task.claim.clone(), verdict: Verdict::Ack }
+}
+
+fn tasks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tasks");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements(TASKS as u64));
+    group.bench_function("add_500", |bench| {
+        bench.iter_batched(
+            || (engine(), add()),
+            |(mut engine, add)| {
+                let (reply, _) = decide(&mut engine, add);
+                assert!(matches!(reply, Reply::Tasks(tasks) if tasks.len() == TASKS));
+                engine
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.throughput(Throughput::Elements(CLAIM as u64));
+    group.bench_function("claim_and_ack_100", |bench| {
+        bench.iter_batched(
+            || {
+                let mut engine = engine();
+                decide(&mut engine, add());
+                engine
+            },
+            |mut engine| {
+                let (Reply::Claimed(tasks), _) = decide(&mut engine, claim()) else { panic!() };
+                assert_eq!(tasks.len(), CLAIM);
+                decide(&mut engine, Command::Settle(tasks.iter().map(ack).collect()));
+                engine
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+fn notice() -> Command {
+    let data = BTreeMap::from([("thing1".to_owned(), "Boiler check".to_owned())]);
+    let recipient = |number| Recipient { openid: openid(number), data: BTreeMap::new() };
+    Command::SubmitNotice(Box::new(NoticeDraft {
+        tenant: "acme".into(),
+        template: "new_task".into(),
+        data,
+        audience: Audience::Inline((0..RECIPIENTS).map(recipient).collect()),
+        ..NoticeDraft::default()
+    }))
+}
+
+fn openid(number: usize) -> String {
+    format!("oLoad{number:023}")
+}
+
+fn taken(job: &SendJob) -> Command {
+    let answer = Try {
+        at: NOW,
+        duration_ms: 50,
+        class: Class::Ok,
+        errcode: Some(0),
+        errmsg: "ok".into(),
+        msgid: Some("3000000001".into()),
+        rid: None,
+        field: None,
+        response: r#"{"errcode":0,"errmsg":"ok","msgid":3000000001}"#.into(),
+    };
+    Command::SettleSend { delivery: job.delivery, claim: job.claim, tries: vec![answer] }
+}
+
+/// Settles what was handed out until nothing more comes, a group at a time.
+fn send_all(engine: &mut Memory, mut effects: Vec<Effect>) -> usize {
+    let mut sent = 0;
+    while !effects.is_empty() {
+        for effect in &effects {
+            let Effect::Send(job) = effect else { panic!("only sends are due") };
+            let settled = engine.handle(NOW, taken(job)).expect("memory does not fail");
+            assert!(matches!(settled, Handled::Now(Ok(_))));
+        }
+        sent += effects.len();
+        effects = engine.tick(NOW).expect("memory does not fail").effects;
+        black_box(engine.store().end_group());
+    }
+    sent
+}
+
+fn sends(c: &mut Criterion) {
+    let mut group = c.benchmark_group("sends");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements(RECIPIENTS as u64));
+    group.bench_function("fan_out_1000", |bench| {
+        bench.iter_batched(
+            || (engine(), notice()),
+            |(mut engine, notice)| {
+                let (reply, _) = decide(&mut engine, notice);
+                assert!(matches!(reply, Reply::Notice { created: true, .. }));
+                engine
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("claim_and_settle_1000", |bench| {
+        bench.iter_batched(
+            || {
+                let mut engine = engine();
+                let (_, effects) = decide(&mut engine, notice());
+                (engine, effects)
+            },
+            |(mut engine, effects)| {
+                assert_eq!(send_all(&mut engine, effects), RECIPIENTS);
+                engine
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+/// Rows of one group, random keys.
+const ROWS: usize = 1_000;
+
+fn commits(c: &mut Criterion) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for the base");
+    let base = SledKv::open(dir.path(), CACHE_BYTES).expect("a new base opens");
+    let mut store = Store::new(Arc::new(base), 0);
+    let mut random = fastrand::Rng::with_seed(1);
+    let value: Value = Arc::from(&[7; 300][..]);
+    let mut group = c.benchmark_group("store");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("commit_1000_rows_to_sled", |bench| {
+        bench.iter(|| {
+            for _ in 0..ROWS {
+                let key = random.u64(..).to_be_bytes().to_vec();
+                store.create(Tree::Tasks, key, value.clone());
+            }
+            black_box(store.end_group());
+            let table = store.freeze();
+            store::apply(&**store.base(), &table).expect("the base takes it");
+            store.thaw();
+        });
+    });
+    group.finish();
+}
+
+fn records(c: &mut Criterion) {
+    let id = DeliveryId { notice: Id(1_882_000_000_000_000_000), number: 77 };
+    let entry = Entry {
+        tenant: 1,
+        delivery: id,
+        openid: openid(77),
+        attempt: 1,
+        at: NOW,
+        duration_ms: 87,
+        class: Class::Ok,
+        errcode: Some(0),
+        errmsg: "ok".into(),
+        msgid: Some("3000000001".into()),
+        rid: None,
+        response: r#"{"errcode":0,"errmsg":"ok","msgid":3000000001}"#.into(),
+        worker: "host/4711".into(),
+        term: 3,
+    };
+    record(c, "delivery", &Delivery::new(openid(77), NOW, false));
+    record(c, "entry", &entry);
+}
+
+fn record<R: Record>(c: &mut Criterion, name: &str, record: &R) {
+    let bytes = codec::encode(record);
+    let mut group = c.benchmark_group("codec");
+    group.sample_size(20);
+    group.bench_function(format!("encode_{name}"), |bench| {
+        bench.iter(|| codec::encode(black_box(record)));
+    });
+    group.bench_function(format!("decode_{name}"), |bench| {
+        bench.iter(|| codec::decode::<R>(black_box(&bytes)).expect("what was just written"));
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(std::time::Duration::from_millis(500))
+        .measurement_time(std::time::Duration::from_secs(2));
+    targets = tasks, sends, commits, records
+}
+criterion_main!(benches);

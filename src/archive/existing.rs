@@ -1,0 +1,194 @@
+//! Opening a base that is there: after a clean stop or a crash. The second table of
+//! [`super::decide`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use super::decide::{Base, Decision, RebuildWhy};
+use super::frame::Header;
+use super::identity::{FileId, Identity, InstanceId};
+use super::image::applied;
+use super::journal::{self, JournalReader};
+use super::reader::{Broken, BrokenKind};
+use super::refused::{Reason, Refused};
+use super::source::{self, BuildError};
+use super::startup::{How, Opened, Parts, Progress, begin, refused, sync_last_journal};
+use super::store_files;
+use crate::kv::Fault;
+use crate::kv::sled::SledKv;
+
+/// What came of it.
+pub(super) enum Outcome {
+    /// It is open and holds everything.
+    Opened(Box<Opened>),
+    /// It has to be made anew.
+    Rebuild {
+        /// Why.
+        why: RebuildWhy,
+        /// The commit that the new one must reach.
+        reached: u64,
+    },
+}
+
+/// Opens the base and applies what the journal has beyond it.
+pub(super) fn open(
+    data_dir: &Path,
+    identity: &mut Identity,
+    decision: &Decision,
+    cache_bytes: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, Refused> {
+    let exact = matches!(decision.base, Base::Exact { .. });
+    if !exact {
+        refuse_short_journal(data_dir, decision)?;
+    }
+    // The clean mark goes before sled writes anything.
+    identity.clean = None;
+    identity.store = FileId::at(&store_files::main_file(data_dir));
+    identity.write(data_dir)?;
+    sync_last_journal(data_dir)?;
+    progress(Progress::OpeningStore);
+    let opened = guarded(|| {
+        let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
+        let applied = applied(&kv)?;
+        Ok((kv, applied))
+    })?;
+    let rebuild = |why, reached| Ok(Outcome::Rebuild { why, reached });
+    let (kv, applied) = match opened {
+        Ok(opened) => opened,
+        Err(why) => return rebuild(why, decision.journal_reached),
+    };
+    let wrong = match decision.base {
+        Base::Exact { seq } | Base::Unchecked { seq } => applied != seq,
+        Base::Crashed => applied < decision.base_reached,
+        Base::Create | Base::Rebuild(_) => true,
+    };
+    let reached = decision.journal_reached.max(applied);
+    if wrong {
+        return rebuild(RebuildWhy::Behind { applied }, reached);
+    }
+    let follow = follow(data_dir, applied, exact)?;
+    let (last_seq, writer) = match follow.journal {
+        Ok(end) => end,
+        Err(_) if source::find(data_dir, reached)?.is_ok() => {
+            return rebuild(RebuildWhy::Behind { applied }, reached);
+        }
+        Err(broken) => return Err(Reason::Journal(broken).into()),
+    };
+    if last_seq < reached {
+        return Err(Reason::JournalShort { last: last_seq, reached }.into());
+    }
+    let replayed = match guarded(|| {
+        if last_seq == applied {
+            return Ok(0);
+        }
+        source::replay(data_dir, &kv, applied, last_seq, progress).map_err(Attempt::from)
+    })? {
+        Ok(replayed) => replayed,
+        Err(why) => return rebuild(why, reached),
+    };
+    let crashed = decision.base == Base::Crashed;
+    let how = if crashed { How::Recovered { replayed } } else { How::Clean };
+    let image_wanted = crashed || follow.gap;
+    let parts = Parts { last_seq, writer, how, image_wanted };
+    Ok(Outcome::Opened(Box::new(begin(data_dir, identity, kv, parts)?)))
+}
+
+struct Follow {
+    /// The last commit and who wrote it.
+    journal: Result<(u64, InstanceId), Broken>,
+    /// The base holds commits that the archived files do not; only a new image closes that.
+    gap: bool,
+}
+
+/// Checks what the journal has beyond the base. A base that was checked byte by byte needs nothing
+/// of it: what the journal lost is in the base.
+fn follow(data_dir: &Path, applied: u64, exact: bool) -> Result<Follow, Fault> {
+    let journal = check_journal(data_dir, applied);
+    Ok(match journal {
+        Ok((last, writer)) if exact && last < applied => {
+            Follow { journal: Ok((applied, writer)), gap: true }
+        }
+        Ok((last, InstanceId(0))) if exact => {
+            Follow { journal: Ok((last, InstanceId(0))), gap: true }
+        }
+        Err(broken) if exact && broken.kind != BrokenKind::Newer => {
+            tracing::warn!(event = "archive.journal_broken", why = %broken);
+            Follow { journal: Ok((applied, last_writer(data_dir)?)), gap: true }
+        }
+        journal => Follow { journal, gap: false },
+    })
+}
+
+/// Refuses before anything is touched when the journal ends before what was certainly reached.
+fn refuse_short_journal(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
+    let reached = decision.journal_reached;
+    if journal::list(&journal::dir_in(data_dir))?.is_empty() {
+        return Err(Reason::JournalShort { last: 0, reached: reached.max(1) }.into());
+    }
+    let known = decision.base_reached.max(match decision.base {
+        Base::Unchecked { seq } | Base::Exact { seq } => seq,
+        Base::Crashed | Base::Create | Base::Rebuild(_) => 0,
+    });
+    match check_journal(data_dir, known) {
+        Ok((last, _)) if last < reached => Err(Reason::JournalShort { last, reached }.into()),
+        // What a break means depends on where the base is.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn check_journal(data_dir: &Path, applied: u64) -> Result<(u64, InstanceId), Broken> {
+    let mut reader = JournalReader::open(&journal::dir_in(data_dir), applied + 1)?;
+    let last = reader.check_to_end()?;
+    Ok((last, reader.writer().unwrap_or(InstanceId(0))))
+}
+
+fn last_writer(data_dir: &Path) -> Result<InstanceId, Fault> {
+    let files = journal::list(&journal::dir_in(data_dir))?;
+    let bytes = files.last().map(|last| std::fs::read(&last.path)).transpose();
+    let bytes = bytes.map_err(|error| Fault::io("reading the journal's last file", error))?;
+    let header = bytes.and_then(|bytes| Header::decode(&bytes).ok());
+    Ok(header.map_or(InstanceId(0), |header| header.instance))
+}
+
+/// Why work on the base ended early.
+enum Attempt {
+    Store(Fault),
+    Refused(Refused),
+}
+
+impl From<Fault> for Attempt {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault)
+    }
+}
+
+impl From<BuildError> for Attempt {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Fault(fault) => Self::Store(fault),
+            other => Self::Refused(refused(other)),
+        }
+    }
+}
+
+/// Runs work on a base that may be damaged: sled answers damage with errors and with panics.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Attempt>) -> Result<Result<T, RebuildWhy>, Refused> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(Ok(done)),
+        Ok(Err(Attempt::Refused(refused))) => Err(refused),
+        // A rebuild would need even more space, and the base is not to blame.
+        Ok(Err(Attempt::Store(fault))) if is_disk_full(&fault) => Err(fault.into()),
+        Ok(Err(Attempt::Store(fault))) => Ok(Err(RebuildWhy::Unusable(fault.to_string()))),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            Ok(Err(RebuildWhy::Unusable(text.unwrap_or_else(|| "panic".to_owned()))))
+        }
+    }
+}
+
+fn is_disk_full(fault: &Fault) -> bool {
+    let text = fault.to_string();
+    text.contains("os error 28") || text.contains("StorageFull")
+}

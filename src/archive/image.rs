@@ -1,0 +1,202 @@
+//! Images: all rows of the base in one compressed, checksummed file. All integers are big-endian.
+//!
+//! ```text
+//! header   magic 8 | format u32 | instance u128 | start seq u64 | crc u32
+//! block    packed length u32 | raw length u32, not 0 | crc u32 | packed rows (LZ4 block)
+//! trailer  body length u32 | 0 u32 | crc u32 | end seq u64 | rows of each tree u64 x 20
+//!          | crc u32 over the crcs of all blocks
+//! ```
+//!
+//! An image is scanned while commits go on. It holds everything up to `start` and may hold any part
+//! of what came after, up to `end`: it is the exact state only together with the journal from
+//! `start + 1` to at least `end`. A crc covers all of its section but itself. A raw block is a run of puts in the journal's encoding, in key
+//! order. A file without a right trailer at its very end is no image.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::frame::{put_write, u64_at};
+use super::identity::InstanceId;
+use super::{APPLIED_KEY, APPLIED_TREE, FORMAT, sync_dir};
+use crate::kv::{Fault, Kv, Tree, Write};
+use crate::limits;
+
+pub use super::image_reader::{BadImage, Image, LoadError, list, load, peek, verify};
+
+pub(super) const MAGIC: &[u8; 8] = b"dueboxI\n";
+pub(super) const HEADER_BYTES: usize = 40;
+pub(super) const BLOCK_HEAD_BYTES: usize = 12;
+pub(super) const TRAILER_BYTES: usize = 8 + 8 * Tree::ALL.len() + 4;
+
+/// Rows read from the base at once.
+const PAGE_ROWS: usize = 512;
+/// Above every key: no key is this long.
+const END_OF_KEYS: [u8; 4096] = [0xff; 4096];
+
+/// Where images are in a data directory.
+#[must_use]
+pub fn dir_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("images")
+}
+
+/// What is known of a complete image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// Who made it.
+    pub instance: InstanceId,
+    /// Every commit up to this one is in it.
+    pub start_seq: u64,
+    /// No commit after this one has left a trace in it.
+    pub end_seq: u64,
+    /// Rows by tree, in the order of [`Tree::ALL`].
+    pub rows_by_tree: [u64; Tree::ALL.len()],
+    /// Length of the file in bytes.
+    pub bytes: u64,
+}
+
+impl ImageInfo {
+    /// All rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows_by_tree.iter().sum()
+    }
+}
+
+/// The number of the last commit that the base certainly holds; 0 when it says nothing.
+pub fn applied(kv: &dyn Kv) -> Result<u64, Fault> {
+    match kv.get(APPLIED_TREE, APPLIED_KEY)? {
+        None => Ok(0),
+        Some(bytes) if bytes.len() == 8 => Ok(u64_at(&bytes, 0)),
+        Some(bytes) => Err(Fault::Damaged {
+            tree: APPLIED_TREE.name(),
+            why: format!("the number of the last commit has {} bytes", bytes.len()),
+        }),
+    }
+}
+
+/// The change that records `seq` as the last commit the base holds. It goes last in its batch.
+#[must_use]
+pub fn applied_write(seq: u64) -> Write {
+    Write {
+        tree: APPLIED_TREE,
+        key: APPLIED_KEY.to_vec(),
+        value: Some(seq.to_be_bytes()[..].into()),
+    }
+}
+
+/// Makes an image of the base while others apply commits to it.
+///
+/// `committed` gives the number of the last commit that may have begun to reach the base: the
+/// journal's last. `progress` is called with the rows so far after every page of at most 512 rows.
+/// When the file has its name, it is complete and survives a power cut.
+pub fn make(
+    kv: &dyn Kv,
+    images_dir: &Path,
+    instance: InstanceId,
+    committed: &dyn Fn() -> u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ImageInfo, Fault> {
+    let fault = |error| Fault::io("writing an image", error);
+    fs::create_dir_all(images_dir).map_err(fault)?;
+    let start_seq = applied(kv)?;
+    let path = images_dir.join(format!("{start_seq:020}.img"));
+    let part = path.with_extension("part");
+    let mut output = Output::create(&part, instance, start_seq).map_err(fault)?;
+    let mut rows_by_tree = [0; Tree::ALL.len()];
+    for tree in Tree::ALL {
+        let mut from = Vec::new();
+        loop {
+            let page = kv.scan(tree, &from, &END_OF_KEYS, PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { break };
+            from.clone_from(last);
+            from.push(0);
+            for (key, value) in page {
+                // The image's own start number takes its place.
+                if (tree, key.as_slice()) == (APPLIED_TREE, APPLIED_KEY) {
+                    continue;
+                }
+                rows_by_tree[tree as usize] += 1;
+                output.put(&Write { tree, key, value: Some(value) }).map_err(fault)?;
+            }
+            progress(rows_by_tree.iter().sum());
+        }
+    }
+    let end_seq = committed().max(start_seq);
+    let bytes = output.finish(end_seq, &rows_by_tree).map_err(fault)?;
+    fs::rename(&part, &path).map_err(fault)?;
+    sync_dir(images_dir)?;
+    Ok(ImageInfo { path, instance, start_seq, end_seq, rows_by_tree, bytes })
+}
+
+/// The checksum of a block or trailer: both lengths and the body.
+pub(super) fn section_crc(body: &[u8], raw_bytes: u32) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&(body.len() as u32).to_be_bytes());
+    hasher.update(&raw_bytes.to_be_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+struct Output {
+    file: BufWriter<File>,
+    raw: Vec<u8>,
+    blocks: crc32fast::Hasher,
+    bytes: u64,
+}
+
+impl Output {
+    fn create(part: &Path, instance: InstanceId, start_seq: u64) -> std::io::Result<Self> {
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&FORMAT.to_be_bytes());
+        header.extend_from_slice(&instance.0.to_be_bytes());
+        header.extend_from_slice(&start_seq.to_be_bytes());
+        header.extend_from_slice(&crc32fast::hash(&header).to_be_bytes());
+        let mut file = BufWriter::new(File::create(part)?);
+        file.write_all(&header)?;
+        let (raw, blocks) = (Vec::new(), crc32fast::Hasher::new());
+        Ok(Self { file, raw, blocks, bytes: HEADER_BYTES as u64 })
+    }
+
+    fn put(&mut self, row: &Write) -> std::io::Result<()> {
+        put_write(&mut self.raw, row);
+        if self.raw.len() >= limits::IMAGE_BLOCK_BYTES { self.end_block() } else { Ok(()) }
+    }
+
+    fn end_block(&mut self) -> std::io::Result<()> {
+        if self.raw.is_empty() {
+            return Ok(());
+        }
+        let packed = lz4_flex::block::compress(&self.raw);
+        let crc = self.section(self.raw.len() as u32, &packed)?;
+        self.blocks.update(&crc.to_be_bytes());
+        self.raw.clear();
+        Ok(())
+    }
+
+    fn section(&mut self, raw_bytes: u32, body: &[u8]) -> std::io::Result<u32> {
+        let crc = section_crc(body, raw_bytes);
+        self.file.write_all(&(body.len() as u32).to_be_bytes())?;
+        self.file.write_all(&raw_bytes.to_be_bytes())?;
+        self.file.write_all(&crc.to_be_bytes())?;
+        self.file.write_all(body)?;
+        self.bytes += (BLOCK_HEAD_BYTES + body.len()) as u64;
+        Ok(crc)
+    }
+
+    fn finish(mut self, end_seq: u64, rows_by_tree: &[u64]) -> std::io::Result<u64> {
+        self.end_block()?;
+        let mut trailer = end_seq.to_be_bytes().to_vec();
+        for rows in rows_by_tree {
+            trailer.extend_from_slice(&rows.to_be_bytes());
+        }
+        trailer.extend_from_slice(&self.blocks.clone().finalize().to_be_bytes());
+        self.section(0, &trailer)?;
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        Ok(self.bytes)
+    }
+}

@@ -1,0 +1,268 @@
+//! Reading images: what is in the directory, the short look, the full check, and loading.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::FORMAT;
+use super::frame::{take_write, u32_at, u64_at};
+use super::identity::InstanceId;
+use super::image::{BLOCK_HEAD_BYTES, HEADER_BYTES, ImageInfo, MAGIC, TRAILER_BYTES, section_crc};
+use super::journal::numbered;
+use crate::kv::{Fault, Kv, Tree, Write};
+use crate::limits;
+
+/// A file that is no complete, undamaged image of this format; why, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("image {}: {why}", path.display())]
+pub struct BadImage {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Why an image was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The image's fault: another one may do.
+    #[error(transparent)]
+    Bad(#[from] BadImage),
+    /// The target's fault.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The names of images in `images_dir` with their start numbers, newest first. A missing directory
+/// has none.
+pub fn list(images_dir: &Path) -> Result<Vec<(u64, PathBuf)>, Fault> {
+    let fault = |error| Fault::io("listing the images", error);
+    let entries = match fs::read_dir(images_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fault(error)),
+    };
+    let mut images = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(fault)?;
+        if let Some(start) = numbered(&entry.file_name().to_string_lossy(), ".img") {
+            images.push((start, entry.path()));
+        }
+    }
+    images.sort();
+    images.reverse();
+    Ok(images)
+}
+
+/// Looks at header and trailer only: whether the image was finished, and what it says of itself.
+pub fn peek(path: &Path) -> Result<ImageInfo, BadImage> {
+    let mut image = Image::open(path)?;
+    let skip = (BLOCK_HEAD_BYTES + TRAILER_BYTES) as u64;
+    let at = image.bytes.checked_sub(skip).filter(|at| *at >= HEADER_BYTES as u64);
+    let at = at.ok_or_else(|| image.bad("cut short"))?;
+    image.file.seek(SeekFrom::Start(at)).map_err(|error| image.bad(error))?;
+    let (raw_bytes, _, body) = image.section()?;
+    if raw_bytes != 0 || body.len() != TRAILER_BYTES {
+        return Err(image.bad("not finished, or damaged at its end"));
+    }
+    Ok(image.info(&body))
+}
+
+/// Checks every byte and counts every row.
+pub fn verify(path: &Path) -> Result<ImageInfo, BadImage> {
+    let mut image = Image::open(path)?;
+    while image.next_block()?.is_some() {}
+    image.into_info()
+}
+
+/// Puts all rows of an image into `kv`, in key order. `progress` gets the rows so far.
+///
+/// When it fails, `kv` holds some of the rows and must be thrown away.
+pub fn load(
+    path: &Path,
+    kv: &dyn Kv,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ImageInfo, LoadError> {
+    let mut image = Image::open(path)?;
+    let mut rows = 0;
+    while let Some(block) = image.next_block()? {
+        kv.apply(&block)?;
+        rows += block.len() as u64;
+        progress(rows);
+    }
+    Ok(image.into_info()?)
+}
+
+/// An image being read block by block.
+#[derive(Debug)]
+pub struct Image {
+    path: PathBuf,
+    file: BufReader<File>,
+    bytes: u64,
+    at: u64,
+    instance: InstanceId,
+    start_seq: u64,
+    blocks: crc32fast::Hasher,
+    rows_by_tree: [u64; Tree::ALL.len()],
+    info: Option<ImageInfo>,
+}
+
+impl Image {
+    /// Opens an image and checks its header.
+    pub fn open(path: &Path) -> Result<Self, BadImage> {
+        let bad = |why: String| BadImage { path: path.to_path_buf(), why };
+        let file = File::open(path).map_err(|error| bad(error.to_string()))?;
+        let bytes = file.metadata().map_err(|error| bad(error.to_string()))?.len();
+        let mut file = BufReader::new(file);
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact(&mut header).map_err(|_| bad("cut short".to_owned()))?;
+        if &header[..8] != MAGIC || crc32fast::hash(&header[..36]) != u32_at(&header, 36) {
+            return Err(bad("damaged header".to_owned()));
+        }
+        let format = u32_at(&header, 8);
+        if format != FORMAT {
+            return Err(bad(format!("format {format} is not known")));
+        }
+        let instance = u128::from(u64_at(&header, 12)) << 64 | u128::from(u64_at(&header, 20));
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            bytes,
+            at: HEADER_BYTES as u64,
+            instance: InstanceId(instance),
+            start_seq: u64_at(&header, 28),
+            blocks: crc32fast::Hasher::new(),
+            rows_by_tree: [0; Tree::ALL.len()],
+            info: None,
+        })
+    }
+
+    /// The rows of the next block; `None` after a right trailer at the very end of the file.
+    pub fn next_block(&mut self) -> Result<Option<Vec<Write>>, BadImage> {
+        if self.info.is_some() {
+            return Ok(None);
+        }
+        let (raw_bytes, crc, body) = self.section()?;
+        if raw_bytes == 0 {
+            self.end(&body)?;
+            return Ok(None);
+        }
+        self.blocks.update(&crc.to_be_bytes());
+        let raw = lz4_flex::block::decompress(&body, raw_bytes).map_err(|error| self.bad(error))?;
+        let mut rest = raw.as_slice();
+        let mut rows = Vec::new();
+        while !rest.is_empty() {
+            let row = take_write(&mut rest).ok_or_else(|| self.bad("unknown row"))?;
+            self.rows_by_tree[row.tree as usize] += 1;
+            rows.push(row);
+        }
+        Ok(Some(rows))
+    }
+
+    fn end(&mut self, body: &[u8]) -> Result<(), BadImage> {
+        if body.len() != TRAILER_BYTES || self.at != self.bytes {
+            return Err(self.bad("damaged end"));
+        }
+        let info = self.info(body);
+        let blocks = u32_at(body, TRAILER_BYTES - 4);
+        if info.rows_by_tree != self.rows_by_tree || blocks != self.blocks.clone().finalize() {
+            return Err(self.bad("rows are missing"));
+        }
+        self.info = Some(info);
+        Ok(())
+    }
+
+    fn into_info(mut self) -> Result<ImageInfo, BadImage> {
+        self.info.take().ok_or_else(|| self.bad("not read to its end"))
+    }
+
+    /// The next section's raw length, checksum and body; the checksum is right.
+    fn section(&mut self) -> Result<(usize, u32, Vec<u8>), BadImage> {
+        let mut head = [0; BLOCK_HEAD_BYTES];
+        self.file.read_exact(&mut head).map_err(|_| self.bad("cut short"))?;
+        let (length, raw_bytes) = (u32_at(&head, 0) as usize, u32_at(&head, 4) as usize);
+        // A block ends with the row that fills it; LZ4 adds less than a tenth to what it cannot pack.
+        let most = 2 * (limits::IMAGE_BLOCK_BYTES + limits::FRAME_BYTES);
+        if length > most || raw_bytes > most || length as u64 > self.bytes {
+            return Err(self.bad("damaged block"));
+        }
+        let mut body = vec![0; length];
+        self.file.read_exact(&mut body).map_err(|_| self.bad("cut short"))?;
+        self.at += (BLOCK_HEAD_BYTES + length) as u64;
+        let crc = section_crc(&body, u32_at(&head, 4));
+        if crc != u32_at(&head, 8) {
+            return Err(self.bad("damaged block"));
+        }
+        Ok((raw_bytes, crc, body))
+    }
+
+    fn info(&self, trailer: &[u8]) -> ImageInfo {
+        let mut rows_by_tree = [0; Tree::ALL.len()];
+        for (number, rows) in rows_by_tree.iter_mut().enumerate() {
+            *rows = u64_at(trailer, 8 + 8 * number);
+        }
+        ImageInfo {
+            path: self.path.clone(),
+            instance: self.instance,
+            start_seq: self.start_seq,
+            end_seq: u64_at(trailer, 0),
+            rows_by_tree,
+            bytes: self.bytes,
+        }
+    }
+
+    fn bad(&self, why: impl std::fmt::Display) -> BadImage {
+        BadImage { path: self.path.clone(), why: why.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::image::{applied, applied_write, make};
+    use super::*;
+    use crate::archive::testing::{A, dump, put};
+    use crate::kv::memory::MemoryKv;
+
+    fn filled(rows: usize) -> MemoryKv {
+        let kv = MemoryKv::new();
+        for row in 0..rows {
+            kv.apply(&[put(&format!("key {row:06}"), &"value ".repeat(row % 50))]).unwrap();
+        }
+        kv.apply(&[applied_write(7)]).unwrap();
+        kv
+    }
+
+    #[test]
+    fn an_image_gives_back_every_row() {
+        let dir = tempfile::tempdir().unwrap();
+        for rows in [0, 1, 512, 20_000] {
+            let kv = filled(rows);
+            let made = make(&kv, dir.path(), A, &|| 9, &mut |_| {}).unwrap();
+            assert_eq!((made.start_seq, made.end_seq, made.rows()), (7, 9, rows as u64));
+            assert_eq!(peek(&made.path), Ok(made.clone()));
+            assert_eq!(verify(&made.path), Ok(made.clone()));
+            let copy = MemoryKv::new();
+            assert_eq!(load(&made.path, &copy, &mut |_| {}).unwrap(), made);
+            assert_eq!(applied(&copy).unwrap(), 0, "the caller says what the base holds");
+            assert_eq!(dump(&copy), dump(&kv));
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = make(&filled(60), dir.path(), A, &|| 9, &mut |_| {}).unwrap();
+        let whole = fs::read(&made.path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&made.path, bytes).unwrap();
+            assert!(verify(&made.path).is_err(), "byte {at}");
+            fs::write(&made.path, &whole[..at]).unwrap();
+            assert!(verify(&made.path).is_err() && peek(&made.path).is_err(), "cut at {at}");
+        }
+        fs::write(&made.path, [&whole[..], b"x"].concat()).unwrap();
+        assert!(verify(&made.path).is_err() && peek(&made.path).is_err(), "longer");
+    }
+}

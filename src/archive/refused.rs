@@ -1,0 +1,111 @@
+//! Why a data directory is not opened, and what to do about it.
+
+use super::reader::{Broken, BrokenKind};
+use crate::kv::Fault;
+
+/// What stands against opening a data directory.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// Made by a newer program.
+    #[error("{0}, which is newer than this program")]
+    Newer(String),
+    /// An established directory without any data.
+    #[error("the directory had data, but store, journal and images are all gone")]
+    NothingLeft,
+    /// An interrupted restore.
+    #[error("a restore into this directory was interrupted")]
+    Restoring,
+    /// A store that nothing vouches for.
+    #[error(
+        "there is a store but no journal, no image and no identity: whether it is complete cannot be known"
+    )]
+    OnlyStore,
+    /// The journal does not give the commits that are needed.
+    #[error("the journal is broken: {0}")]
+    Journal(Broken),
+    /// The journal ends before a commit that was certainly made.
+    #[error("the journal ends with commit {last}, but commit {reached} was made")]
+    JournalShort {
+        /// The journal's last commit.
+        last: u64,
+        /// What it must reach.
+        reached: u64,
+    },
+    /// The base has to be rebuilt and nothing is there to rebuild it from.
+    #[error("the store must be rebuilt ({wanted}), but no image with its journal is usable: {why}")]
+    NoSource {
+        /// Why it must be rebuilt.
+        wanted: String,
+        /// What is wrong with each source.
+        why: String,
+    },
+    /// Another process has the base open.
+    #[error("the store is open in another process")]
+    InUse,
+    /// The operating system or the engine refused an operation.
+    #[error(transparent)]
+    Storage(#[from] Fault),
+}
+
+/// Classes of refusals, for exit codes: who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedKind {
+    /// Data is damaged or missing; an operator must restore it. Starting again does not help.
+    Data,
+    /// Another program version is needed.
+    Version,
+    /// Another process is at work here; starting again later may help.
+    Busy,
+    /// Disk, permissions, space.
+    Storage,
+}
+
+/// A data directory that is not opened. Nothing that could help was destroyed.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// What stands against it.
+    pub reason: Reason,
+    /// What an operator can do.
+    pub hint: &'static str,
+    /// For the exit code.
+    pub kind: RefusedKind,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        const RESTORE: &str = "keep this directory as it is and restore a backup into an empty one \
+             with `duebox restore`; `duebox inspect` lists what is usable here";
+        let (kind, hint) = match &reason {
+            Reason::Newer(_) => {
+                (RefusedKind::Version, "start the program version that wrote this directory")
+            }
+            Reason::Journal(broken) if broken.kind == BrokenKind::Newer => {
+                (RefusedKind::Version, "start the program version that wrote this directory")
+            }
+            Reason::NothingLeft => (
+                RefusedKind::Data,
+                "mount what is missing or restore a backup with `duebox restore`; to begin with \
+                 nothing, remove the file `identity`",
+            ),
+            Reason::Restoring => {
+                (RefusedKind::Data, "empty the directory and run `duebox restore` again")
+            }
+            Reason::OnlyStore
+            | Reason::Journal(_)
+            | Reason::JournalShort { .. }
+            | Reason::NoSource { .. } => (RefusedKind::Data, RESTORE),
+            Reason::InUse => (RefusedKind::Busy, "stop the other process first"),
+            Reason::Storage(_) => {
+                (RefusedKind::Storage, "check the disk, its free space and the permissions")
+            }
+        };
+        Self { reason, hint, kind }
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Reason::Storage(fault).into()
+    }
+}

@@ -1,0 +1,161 @@
+//! Finding an image and its journal from which the exact state can be made, and making it.
+
+use std::path::Path;
+
+use super::identity::InstanceId;
+use super::image::{self, ImageInfo, applied_write};
+use super::journal::{self, JournalReader};
+use super::reader::{Broken, BrokenKind};
+use super::startup::Progress;
+use crate::kv::{Fault, Kv, Write};
+use crate::limits;
+
+/// A whole image and its unbroken journal, or an unbroken journal from commit 1 on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The image; without one the journal starts from nothing.
+    pub image: Option<ImageInfo>,
+    /// The last commit of the journal.
+    pub last_seq: u64,
+    /// Who wrote the last file of the journal.
+    pub writer: InstanceId,
+}
+
+impl Source {
+    /// The commit after which the journal is needed.
+    #[must_use]
+    pub fn start_seq(&self) -> u64 {
+        self.image.as_ref().map_or(0, |image| image.start_seq)
+    }
+}
+
+/// Nothing usable; what is wrong with each source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSource {
+    /// For people.
+    pub why: String,
+    /// A newer program could read it.
+    pub newer: bool,
+}
+
+/// The best source in a data directory or backup: the newest usable image, else the whole journal.
+/// The journal must reach commit `reached`. Everything that will be read is checked. Reading only.
+pub fn find(data_dir: &Path, reached: u64) -> Result<Result<Source, NoSource>, Fault> {
+    let journal_dir = journal::dir_in(data_dir);
+    if journal::list(&journal_dir)?.is_empty() {
+        let why = "there is no journal".to_owned();
+        return Ok(Err(NoSource { why, newer: false }));
+    }
+    let mut problems = Vec::new();
+    let mut newer = false;
+    let mut note = |problem: Problem| {
+        newer |= matches!(&problem, Problem::Broken(Broken { kind: BrokenKind::Newer, .. }));
+        problems.push(problem.to_string());
+    };
+    for (_, path) in image::list(&image::dir_in(data_dir))? {
+        let checked = image::verify(&path).map_err(|bad| Problem::Other(bad.to_string()));
+        let source = checked.and_then(|image| {
+            let needed = reached.max(image.end_seq);
+            let (last_seq, writer) = chain(&journal_dir, image.start_seq, needed)?;
+            Ok(Source { image: Some(image), last_seq, writer })
+        });
+        match source {
+            Ok(source) => return Ok(Ok(source)),
+            Err(problem) => note(problem),
+        }
+    }
+    match chain(&journal_dir, 0, reached) {
+        Ok((last_seq, writer)) => return Ok(Ok(Source { image: None, last_seq, writer })),
+        Err(problem) => note(problem),
+    }
+    Ok(Err(NoSource { why: problems.join("; "), newer }))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Broken(Broken),
+    #[error("{0}")]
+    Other(String),
+}
+
+fn chain(journal_dir: &Path, start_seq: u64, needed: u64) -> Result<(u64, InstanceId), Problem> {
+    let mut reader = JournalReader::open(journal_dir, start_seq + 1).map_err(Problem::Broken)?;
+    let last = reader.check_to_end().map_err(Problem::Broken)?;
+    if last < needed.max(start_seq) {
+        return Err(Problem::Other(format!(
+            "the journal ends with commit {last}, but commit {} is needed",
+            needed.max(start_seq)
+        )));
+    }
+    Ok((last, reader.writer().unwrap_or(InstanceId(0))))
+}
+
+/// What [`build`] and [`replay`] may fail with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BuildError {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error(transparent)]
+    Image(#[from] image::LoadError),
+}
+
+/// Makes the exact state of `source` in the empty `kv`; gives the image's rows.
+pub(super) fn build(
+    data_dir: &Path,
+    source: &Source,
+    kv: &dyn Kv,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<u64, BuildError> {
+    let mut image_rows = 0;
+    if let Some(image) = &source.image {
+        let of = image.rows();
+        image::load(&image.path, kv, &mut |rows| progress(Progress::LoadingImage { rows, of }))?;
+        image_rows = of;
+    }
+    kv.apply(&[applied_write(source.start_seq())])?;
+    replay(data_dir, kv, source.start_seq(), source.last_seq, progress)?;
+    Ok(image_rows)
+}
+
+/// Applies the journal after commit `applied`; gives how many commits that were.
+pub(super) fn replay(
+    data_dir: &Path,
+    kv: &dyn Kv,
+    applied: u64,
+    last: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<u64, BuildError> {
+    let mut reader = JournalReader::open(&journal::dir_in(data_dir), applied + 1)?;
+    let mut batch: Vec<Write> = Vec::new();
+    let mut bytes = 0;
+    let mut seq = applied;
+    while let Some(commit) = reader.next_commit()? {
+        seq = commit.seq;
+        bytes += commit.writes.iter().map(weight).sum::<usize>();
+        batch.extend(commit.writes);
+        if bytes >= limits::REPLAY_BYTES {
+            apply(kv, &mut batch, seq)?;
+            bytes = 0;
+            progress(Progress::Replaying { seq, last });
+        }
+    }
+    if !batch.is_empty() || seq > applied {
+        apply(kv, &mut batch, seq)?;
+        progress(Progress::Replaying { seq, last });
+    }
+    Ok(seq - applied)
+}
+
+fn apply(kv: &dyn Kv, batch: &mut Vec<Write>, seq: u64) -> Result<(), Fault> {
+    batch.push(applied_write(seq));
+    kv.apply(batch)?;
+    batch.clear();
+    Ok(())
+}
+
+fn weight(write: &Write) -> usize {
+    write.key.len() + write.value.as_ref().map_or(0, |value| value.len()) + 64
+}

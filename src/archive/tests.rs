@@ -1,0 +1,243 @@
+//! Starts over every kind of directory.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::backup::{backup, inspect, restore};
+use super::decide::RebuildWhy;
+use super::identity::{HeldReason, release};
+use super::image::{self, applied, applied_write};
+use super::mark::mark_suspect;
+use super::reader::{BrokenKind, JournalReader};
+use super::refused::{Reason, Refused};
+use super::startup::{How, Opened, settle_store};
+use super::testing::{A, Rig, busy, changes, copy_dir, dump, settle_in, try_open};
+use super::{identity, journal};
+use crate::kv::Kv as _;
+use crate::kv::memory::MemoryKv;
+
+fn assert_whole(opened: &Opened, model: &MemoryKv) {
+    assert_eq!(dump(&opened.kv), dump(model));
+    assert_eq!(applied(&opened.kv).unwrap(), opened.next_seq - 1);
+}
+
+fn rebuilt(opened: &Opened) -> bool {
+    matches!(opened.how, How::Rebuilt { .. })
+}
+
+#[test]
+fn a_stopped_directory_opens_as_it_was_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = busy(dir.path(), false);
+    assert_eq!((&rig.opened.how, rig.opened.held), (&How::Fresh, None));
+    let model = rig.stop(dir.path());
+    assert!(settle_store(dir.path(), 1 << 20, u64::MAX).unwrap());
+    super::startup::close_clean(dir.path(), 45).unwrap();
+    let opened = try_open(dir.path()).unwrap();
+    assert_whole(&opened, &model);
+    let facts = (opened.how.clone(), opened.next_seq, opened.held, opened.image_wanted);
+    assert_eq!(facts, (How::Clean, 46, None, false));
+    let mut rig = Rig { opened, model };
+    rig.commit(3);
+    let model = rig.crash();
+    let opened = try_open(dir.path()).unwrap();
+    assert_eq!(opened.how, How::Recovered { replayed: 3 });
+    assert_whole(&opened, &model);
+}
+
+#[test]
+fn a_base_that_lost_its_unsynced_tail_is_healed_from_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = busy(dir.path(), true).crash();
+    let db = dir.path().join("store/db");
+    let bytes = fs::metadata(&db).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&db).unwrap().set_len(bytes - bytes / 3).unwrap();
+    let opened = try_open(dir.path()).unwrap();
+    assert_whole(&opened, &model);
+}
+
+#[test]
+fn a_copy_of_a_stopped_directory_is_whole_new_and_held_until_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let model = busy(&one, false).stop(&one);
+    copy_dir(&one, &two);
+    let original = try_open(&one).unwrap();
+    let copy = try_open(&two).unwrap();
+    assert_eq!((original.held, copy.held), (None, Some(HeldReason::Copy)));
+    assert_eq!((&original.how, &copy.how), (&How::Clean, &How::Clean));
+    assert_ne!(original.instance, copy.instance);
+    assert_whole(&copy, &model);
+    drop(copy);
+    let again = try_open(&two).unwrap();
+    assert_eq!(again.held, Some(HeldReason::Copy), "a restart does not lift the hold");
+    drop(again);
+    release(&two).unwrap();
+    assert_eq!(try_open(&two).unwrap().held, None);
+}
+
+#[test]
+fn a_copy_of_a_running_directory_is_rebuilt_and_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let rig = busy(&one, true);
+    copy_dir(&one, &two);
+    let copy = try_open(&two).unwrap();
+    assert_eq!(copy.held, Some(HeldReason::Copy));
+    assert!(matches!(copy.how, How::Rebuilt { why: RebuildWhy::CopiedWhileOpen, .. }));
+    assert_whole(&copy, &rig.model);
+    let asides = fs::read_dir(&two).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("store.aside-")
+    });
+    assert_eq!(asides.count(), 1, "the copied store is kept");
+}
+
+#[test]
+fn what_is_in_use_is_refused_and_a_suspect_store_is_rebuilt_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = busy(dir.path(), true);
+    assert!(matches!(try_open(dir.path()), Err(Refused { reason: Reason::InUse, .. })));
+    mark_suspect(dir.path(), "page 7").unwrap();
+    let model = rig.crash();
+    let opened = try_open(dir.path()).unwrap();
+    assert!(rebuilt(&opened) && opened.image_wanted && opened.held.is_none());
+    assert_whole(&opened, &model);
+    drop(opened);
+    assert!(matches!(try_open(dir.path()).unwrap().how, How::Recovered { replayed: 0 }));
+}
+
+#[test]
+fn an_image_made_while_commits_are_applied_is_exact_with_its_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(dir.path());
+    rig.commit_and_apply(400);
+    let committed = AtomicU64::new(400);
+    let (begin, end) = (std::sync::Barrier::new(2), AtomicU64::new(0));
+    let Opened { kv, journal, .. } = &mut rig.opened;
+    let kv = &*kv;
+    let made = std::thread::scope(|scope| {
+        let imager = scope.spawn(|| {
+            let mut first = true;
+            let made = image::make(
+                kv,
+                &image::dir_in(dir.path()),
+                A,
+                &|| committed.load(Ordering::SeqCst),
+                &mut |_| {
+                    if std::mem::take(&mut first) {
+                        begin.wait();
+                    }
+                },
+            );
+            end.store(1, Ordering::SeqCst);
+            made
+        });
+        begin.wait();
+        let mut seq = 400;
+        while end.load(Ordering::SeqCst) == 0 || seq < 450 {
+            seq += 1;
+            journal.append(seq, &changes(seq)).unwrap();
+            committed.store(seq, Ordering::SeqCst);
+            kv.apply(&[changes(seq), vec![applied_write(seq)]].concat()).unwrap();
+            rig.model.apply(&changes(seq)).unwrap();
+        }
+        imager.join().unwrap().unwrap()
+    });
+    assert!(made.start_seq >= 400 && made.end_seq >= made.start_seq);
+    let copy = MemoryKv::new();
+    image::load(&made.path, &copy, &mut |_| {}).unwrap();
+    let mut reader = JournalReader::open(&journal::dir_in(dir.path()), made.start_seq + 1).unwrap();
+    while let Some(commit) = reader.next_commit().unwrap() {
+        copy.apply(&commit.writes).unwrap();
+    }
+    assert_eq!(dump(&copy), dump(&rig.model));
+}
+
+#[test]
+fn a_broken_journal_is_refused_when_the_base_needs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good");
+    let mut rig = Rig::new(&good);
+    for _ in 0..3 {
+        rig.commit(5);
+        rig.opened.journal.rotate().unwrap();
+    }
+    rig.crash();
+    for (file, kind) in [(6, BrokenKind::Missing), (6, BrokenKind::Damaged)] {
+        let bad = dir.path().join(format!("{kind:?}"));
+        copy_dir(&good, &bad);
+        settle_in(&bad);
+        let path = bad.join(format!("journal/{file:020}.jnl"));
+        let mut bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        if kind == BrokenKind::Damaged {
+            bytes[100] ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }
+        let Err(Refused { reason: Reason::Journal(broken), .. }) = try_open(&bad) else {
+            panic!("{kind:?} must be refused")
+        };
+        assert_eq!((broken.kind, broken.at_seq), (kind, 6));
+        assert!(inspect(&bad).unwrap().source.is_err());
+    }
+}
+
+#[test]
+fn a_clean_base_outlives_a_journal_that_lost_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = busy(dir.path(), false).stop(dir.path());
+    let last = journal::list(&journal::dir_in(dir.path())).unwrap().pop().unwrap();
+    fs::OpenOptions::new().write(true).open(last.path).unwrap().set_len(70).unwrap();
+    let opened = try_open(dir.path()).unwrap();
+    assert!(opened.image_wanted);
+    assert_whole(&opened, &model);
+    let mut rig = Rig { opened, model };
+    rig.commit(2);
+    let model = rig.crash();
+    let opened = try_open(dir.path()).unwrap();
+    assert_whole(&opened, &model);
+    let rig = Rig { opened, model };
+    rig.image(dir.path());
+    let model = rig.crash();
+    fs::remove_dir_all(dir.path().join("store")).unwrap();
+    let opened = try_open(dir.path()).unwrap();
+    assert!(rebuilt(&opened));
+    assert_whole(&opened, &model);
+}
+
+#[test]
+fn nothing_left_is_refused_and_an_interrupted_creation_begins_again() {
+    let dir = tempfile::tempdir().unwrap();
+    busy(dir.path(), false).stop(dir.path());
+    for name in ["store", "journal", "images"] {
+        fs::remove_dir_all(dir.path().join(name)).unwrap();
+    }
+    let refused = try_open(dir.path()).err().unwrap();
+    assert!(matches!(refused.reason, Reason::NothingLeft));
+    let fresh = tempfile::tempdir().unwrap();
+    let stage = identity::Stage::Creating;
+    identity::Identity::new(stage, None).unwrap().write(fresh.path()).unwrap();
+    assert_eq!(try_open(fresh.path()).unwrap().how, How::Fresh);
+}
+
+#[test]
+fn a_backup_of_a_running_directory_restores_everything_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, copy, new) =
+        (dir.path().join("data"), dir.path().join("copy"), dir.path().join("new"));
+    let rig = busy(&data, true);
+    let made = backup(&data, &copy).unwrap();
+    assert_eq!((made.start_seq, made.last_seq), (30, 45));
+    assert!(backup(&data, &copy).is_err(), "a backup never overwrites");
+    let report = inspect(&copy).unwrap();
+    assert!(report.source.is_ok() && report.would.contains("held"), "{}", report.would);
+    assert_eq!(restore(&copy, &new, Some(HeldReason::Restored)).unwrap().last_seq, 45);
+    let opened = try_open(&new).unwrap();
+    assert_eq!(opened.held, Some(HeldReason::Restored));
+    assert_whole(&opened, &rig.model);
+    let direct = try_open(&copy).unwrap();
+    assert_eq!(direct.held, Some(HeldReason::Copy));
+    assert_whole(&direct, &rig.model);
+    assert!(backup(&new, &dir.path().join("again")).is_ok());
+}

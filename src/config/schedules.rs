@@ -1,0 +1,172 @@
+//! `[[schedules]]`: cron rules, each adding a task or pulling notices.
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+use super::section::Section;
+use super::text::{advise, check_name, check_template};
+use crate::limits::PAYLOAD_BYTES;
+use crate::model::cron::CronRule;
+use crate::model::rules::{Action, ScheduleRule};
+
+/// Where a schedule pulls notices from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The address with the placeholders `{tenant}` and `{last_run}`.
+    pub url: String,
+}
+
+/// All schedules: what the edges need and what the engine needs.
+#[derive(Default)]
+pub(super) struct Schedules {
+    pub(super) rules: BTreeMap<String, ScheduleRule>,
+    pub(super) pulls: BTreeMap<String, Pull>,
+}
+
+/// The zone of a rule that names none: WeChat's own.
+const TIMEZONE: &str = "Asia/Shanghai";
+
+/// Reads `[[schedules]]`; `tenants` are the names that a pull may be made for.
+pub(super) fn read(top: &Section<'_>, tenants: &[String]) -> Schedules {
+    let mut schedules = Schedules::default();
+    let named = |(name, ..): &Read| !name.is_empty();
+    let all = top.list("schedules", |one| read_schedule(one, tenants));
+    for (name, rule, pull) in all.into_iter().filter(named) {
+        if let Some(pull) = pull {
+            schedules.pulls.insert(name.clone(), pull);
+        }
+        // A rule without a cron expression or an action was noted as a problem.
+        if let Some(rule) = rule
+            && schedules.rules.insert(name.clone(), rule).is_some()
+        {
+            let what = "is the name of two schedules; rename one, runs are logged by it";
+            top.problem(&format!("schedules.{name}"), what);
+        }
+    }
+    schedules
+}
+
+type Read = (String, Option<ScheduleRule>, Option<Pull>);
+
+fn read_schedule(section: &Section<'_>, tenants: &[String]) -> Read {
+    let name = section.required_text("name", "\"new-tasks\"");
+    if let Err(why) = check_name(name)
+        && !name.is_empty()
+    {
+        section.problem("name", why);
+    }
+    let cron = read_cron(section);
+    let pull = read_pull(section);
+    let task = section.section("task", read_task);
+    let asked = read_tenants(section, tenants);
+    let action = match (&pull, task) {
+        (Some(_), None) => Some(Action::Pull { tenants: asked }),
+        (None, Some(task)) => {
+            if section.has("tenants") {
+                section.problem("tenants", "goes with pull only; remove it");
+            }
+            Some(task)
+        }
+        (Some(_), Some(_)) => {
+            section.problem_here("has both pull and task; keep one of them");
+            None
+        }
+        (None, None) => {
+            if !section.has("pull") && !section.has("task") {
+                section.problem_here(
+                    "does nothing; add pull = \"http://…\" or task = { type = \"…\", payload = {} }",
+                );
+            }
+            None
+        }
+    };
+    let rule = cron.zip(action).map(|(cron, action)| ScheduleRule { cron, action });
+    (name.to_owned(), rule, pull)
+}
+
+fn read_cron(section: &Section<'_>) -> Option<CronRule> {
+    let expression = section.required_text("cron", "\"0 0/5 * * * ?\"");
+    let timezone = section.text("timezone").unwrap_or(TIMEZONE);
+    if expression.is_empty() {
+        return None;
+    }
+    let rule = CronRule::parse(expression, timezone);
+    if let Err(why) = &rule {
+        let what = format!("{expression:?} in the zone {timezone:?} is no rule: {why}");
+        section.problem("cron", what);
+    }
+    rule.ok()
+}
+
+fn read_pull(section: &Section<'_>) -> Option<Pull> {
+    let url = section.text("pull")?;
+    if let Err(why) = check_template(url, &["tenant", "last_run"]) {
+        section.problem("pull", why);
+    }
+    Some(Pull { url: url.to_owned() })
+}
+
+/// The tenants named, or all of them.
+fn read_tenants(section: &Section<'_>, known: &[String]) -> Vec<String> {
+    if !section.has("tenants") {
+        if section.has("pull") && known.is_empty() {
+            section.problem("pull", "is made per tenant and there is none; add [tenants.NAME]");
+        }
+        return known.to_vec();
+    }
+    let mut asked: Vec<String> = Vec::new();
+    for name in section.texts("tenants") {
+        if asked.iter().any(|earlier| earlier == name) {
+            section.problem("tenants", format!("names {name:?} twice; remove one"));
+        } else if known.iter().any(|tenant| tenant == name) {
+            asked.push(name.to_owned());
+        } else {
+            let names: Vec<&str> = known.iter().map(String::as_str).collect();
+            let advice = advise(name, &names);
+            section.problem("tenants", format!("there is no tenant {name:?}; {advice}"));
+        }
+    }
+    if section.texts("tenants").is_empty() {
+        section.problem("tenants", "is empty; name tenants, or remove the key to mean all");
+    }
+    asked
+}
+
+fn read_task(section: &Section<'_>) -> Action {
+    let kind = section.required_text("type", "\"1001\"");
+    if let Err(why) = check_name(kind)
+        && !kind.is_empty()
+    {
+        section.problem("type", why);
+    }
+    let priority = section.number("priority", 0..=u32::from(u8::MAX), 0);
+    let payload = section.value("payload").map_or(Ok(serde_json::json!({})), json);
+    let payload = payload.map(|payload| payload.to_string()).unwrap_or_else(|why| {
+        section.problem("payload", why);
+        String::new()
+    });
+    if PAYLOAD_BYTES < payload.len() {
+        section.problem("payload", format!("is longer than {PAYLOAD_BYTES} bytes as JSON"));
+    }
+    let priority = u8::try_from(priority).unwrap_or(u8::MAX);
+    Action::Task { kind: kind.to_owned(), priority, payload }
+}
+
+/// A TOML value as JSON; dates become texts.
+fn json(value: &Value) -> Result<serde_json::Value, &'static str> {
+    Ok(match value {
+        Value::String(text) => text.as_str().into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Float(number) => serde_json::Number::from_f64(*number)
+            .ok_or("holds a number that JSON does not have (inf or nan)")?
+            .into(),
+        Value::Boolean(flag) => (*flag).into(),
+        Value::Datetime(time) => time.to_string().into(),
+        Value::Array(items) => items.iter().map(json).collect::<Result<_, _>>()?,
+        Value::Table(table) => {
+            let entry = |(key, value): (&String, &Value)| json(value).map(|v| (key.clone(), v));
+            serde_json::Value::Object(table.iter().map(entry).collect::<Result<_, _>>()?)
+        }
+    })
+}

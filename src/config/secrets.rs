@@ -1,0 +1,156 @@
+//! Secrets: from the file itself (for development), from a file of their own, or from systemd.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::section::Section;
+use crate::limits::SECRET_BYTES;
+use crate::secret::Secret;
+
+/// The three keys under which one secret may be given.
+pub(super) struct SecretKeys {
+    /// The secret itself.
+    inline: &'static str,
+    /// A path; a bare name is looked for among systemd's credentials first.
+    file: &'static str,
+    /// A name among systemd's credentials.
+    credential: &'static str,
+}
+
+macro_rules! secret_keys {
+    ($name:literal) => {
+        SecretKeys {
+            inline: $name,
+            file: concat!($name, "_file"),
+            credential: concat!($name, "_credential"),
+        }
+    };
+}
+
+/// `secret`, of a tenant or a webhook.
+pub(super) const SECRET: SecretKeys = secret_keys!("secret");
+/// `token`, of the admin port.
+pub(super) const TOKEN: SecretKeys = secret_keys!("token");
+/// `callback_token`, of a tenant.
+pub(super) const CALLBACK_TOKEN: SecretKeys = secret_keys!("callback_token");
+/// `encoding_aes_key`, of a tenant.
+pub(super) const ENCODING_AES_KEY: SecretKeys = secret_keys!("encoding_aes_key");
+/// `secret_id`, of a moderation provider.
+pub(super) const SECRET_ID: SecretKeys = secret_keys!("secret_id");
+/// `secret_key`, of a moderation provider.
+pub(super) const SECRET_KEY: SecretKeys = secret_keys!("secret_key");
+
+/// Reads a secret that may be absent. No message shows anything of it.
+pub(super) fn secret(section: &Section<'_>, keys: &SecretKeys) -> Option<Secret> {
+    let inline = section.hidden_text(keys.inline).map(|text| (keys.inline, text));
+    let file = section.text(keys.file).map(|text| (keys.file, text));
+    let credential = section.text(keys.credential).map(|text| (keys.credential, text));
+    let mut given = [inline, file, credential].into_iter().flatten();
+    let (key, text) = given.next()?;
+    if let Some((second, _)) = given.next() {
+        section.problem(second, format!("{key} is given as well; keep one of them"));
+    }
+    if key == keys.inline {
+        section.reading.inline_secret.set(true);
+        return check(section, key, text.to_owned());
+    }
+    let path = if key == keys.file {
+        file_path(section, text)
+    } else {
+        credential_path(section, key, text)?
+    };
+    match read_file(&path) {
+        Ok(text) => {
+            warn_if_open(section, key, &path);
+            check(section, key, text)
+        }
+        Err(why) => {
+            section.problem(key, format!("{}: {why}", path.display()));
+            None
+        }
+    }
+}
+
+/// Reads a secret that must be there.
+pub(super) fn required(section: &Section<'_>, keys: &SecretKeys) -> Secret {
+    let given = [keys.inline, keys.file, keys.credential].into_iter().any(|key| section.has(key));
+    if !given {
+        let what = format!(
+            "is missing; add {} = \"/path\", or {} = \"name\" for a systemd credential",
+            keys.file, keys.credential
+        );
+        section.problem(keys.inline, what);
+    }
+    secret(section, keys).unwrap_or_else(|| Secret::new(""))
+}
+
+/// A bare or relative path: a credential of that name when there is one, else beside the
+/// configuration file.
+fn file_path(section: &Section<'_>, text: &str) -> PathBuf {
+    let from_systemd = section.reading.credentials.as_ref().map(|dir| dir.join(text));
+    match from_systemd {
+        Some(path) if Path::new(text).is_relative() && path.is_file() => path,
+        _ => section.reading.base.join(text),
+    }
+}
+
+fn credential_path(section: &Section<'_>, key: &str, name: &str) -> Option<PathBuf> {
+    if name.contains('/') || name == ".." {
+        section.problem(key, "must be the bare name of a credential, without a path");
+        return None;
+    }
+    let Some(dir) = &section.reading.credentials else {
+        let fix = format!(
+            "$CREDENTIALS_DIRECTORY is not set, so there is no credential {name:?}; start the \
+             daemon by systemd with LoadCredential={name}:/path, or give a file instead"
+        );
+        section.problem(key, fix);
+        return None;
+    };
+    Some(dir.join(name))
+}
+
+/// Reads a whole small file. The bound keeps a wrong path from reading a huge file.
+fn read_file(path: &Path) -> Result<String, String> {
+    let facts = fs::metadata(path)
+        .map_err(|why| format!("{why}; create it, readable by the daemon's user"))?;
+    if !facts.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    let file =
+        File::open(path).map_err(|why| format!("{why}; make it readable by the daemon's user"))?;
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(SECRET_BYTES + 1).unwrap_or(u64::MAX);
+    file.take(bound).read_to_end(&mut bytes).map_err(|why| why.to_string())?;
+    String::from_utf8(bytes).map_err(|_| "is not text in UTF-8".to_owned())
+}
+
+fn warn_if_open(section: &Section<'_>, key: &str, path: &Path) {
+    if is_world_readable(path) {
+        let shown = path.display();
+        section.warn(key, format!("{shown} can be read by everybody; chmod 600 {shown}"));
+    }
+}
+
+/// Whether the mode bits let everybody read a file.
+pub(super) fn is_world_readable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
+}
+
+/// One line, not empty, not huge.
+fn check(section: &Section<'_>, key: &str, text: String) -> Option<Secret> {
+    let text = text.trim_end_matches(['\n', '\r']);
+    let problem = if text.trim().is_empty() {
+        "the secret is empty".to_owned()
+    } else if SECRET_BYTES < text.len() {
+        format!("the secret is longer than {SECRET_BYTES} bytes; is this the right file?")
+    } else if text.chars().any(char::is_control) {
+        "the secret has more than one line or a control character".to_owned()
+    } else {
+        return Some(Secret::new(text));
+    };
+    section.problem(key, problem);
+    None
+}

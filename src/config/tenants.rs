@@ -1,0 +1,158 @@
+//! `[tenants.NAME]`: official accounts, their limits and templates.
+
+use std::collections::BTreeMap;
+
+use super::queues::read_retry;
+use super::secrets::{self, CALLBACK_TOKEN, ENCODING_AES_KEY, SECRET};
+use super::section::{Section, choice_of, describe};
+use super::text::{Route, check_name, check_url};
+use crate::limits::DEDUPE_MARGIN_MS;
+use crate::model::keyword::Overflow;
+use crate::model::retry::RetryPolicy;
+use crate::model::rules::{TemplateRule, TenantRule};
+use crate::secret::Secret;
+use crate::time::SECOND_MS;
+
+/// One official account: how to reach it and prove to be it.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// The account's id.
+    pub appid: String,
+    /// The account's secret.
+    pub secret: Secret,
+    /// The provider's address without a trailing slash.
+    pub base_url: String,
+    /// What WeChat's own calls are checked with; without it they are refused.
+    pub callback: Option<CallbackKeys>,
+}
+
+/// What WeChat's own calls are checked with.
+#[derive(Clone, Debug)]
+pub struct CallbackKeys {
+    /// The token of the signature.
+    pub token: Secret,
+    /// The key of encrypted calls: 43 characters of Base64.
+    pub encoding_aes_key: Option<Secret>,
+}
+
+/// All tenants: what the edges need and what the engine needs.
+#[derive(Default)]
+pub(super) struct Tenants {
+    pub(super) accounts: BTreeMap<String, Tenant>,
+    pub(super) rules: BTreeMap<String, TenantRule>,
+}
+
+/// The provider.
+const BASE_URL: &str = "https://api.weixin.qq.com";
+/// Longest account id; real ones have 18 characters.
+const APPID_BYTES: usize = 64;
+/// Longest template id; real ones have 43 characters.
+const TEMPLATE_ID_BYTES: usize = 128;
+/// Length of the key that WeChat's page generates for encrypted calls.
+const AES_KEY_CHARS: usize = 43;
+
+/// The policies for values over their limit, the default first.
+const OVERFLOWS: &[(&str, Overflow)] =
+    &[("reject", Overflow::Reject), ("truncate", Overflow::Truncate)];
+
+/// Reads `[tenants]`.
+pub(super) fn read(top: &Section<'_>) -> Tenants {
+    let mut tenants = Tenants::default();
+    for (name, (account, rule)) in
+        top.named("tenants", |_, one| (read_account(one), read_rule(one)))
+    {
+        tenants.accounts.insert(name.clone(), account);
+        tenants.rules.insert(name, rule);
+    }
+    warn_of_twins(top, &tenants.accounts);
+    tenants
+}
+
+fn read_account(section: &Section<'_>) -> Tenant {
+    let appid = section.required_text("appid", "\"wx…\", from the account's page");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if APPID_BYTES < appid.len() || !appid.bytes().all(plain) {
+        section.problem("appid", "must be the account's id: wx and letters and digits");
+    }
+    let secret = secrets::required(section, &SECRET);
+    let base_url = section.text("base_url").unwrap_or(BASE_URL).trim_end_matches('/');
+    match check_url(base_url) {
+        Ok(_) if base_url.contains(['?', '#']) => {
+            section.problem("base_url", "must end before any ? or #");
+        }
+        Ok(Route::Private) => {}
+        Ok(Route::Open) => section.warn("base_url", "sends the account's secret unencrypted"),
+        Err(why) => section.problem("base_url", why),
+    }
+    let callback = read_callback_keys(section);
+    Tenant { appid: appid.to_owned(), secret, base_url: base_url.to_owned(), callback }
+}
+
+fn read_callback_keys(section: &Section<'_>) -> Option<CallbackKeys> {
+    let token = secrets::secret(section, &CALLBACK_TOKEN);
+    let encoding_aes_key = secrets::secret(section, &ENCODING_AES_KEY);
+    if let Some(key) = &encoding_aes_key {
+        let right = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+        let text = key.expose();
+        if text.len() != AES_KEY_CHARS || !text.bytes().all(right) {
+            let what =
+                format!("must be the {AES_KEY_CHARS} letters and digits of the account's page");
+            section.problem("encoding_aes_key", what);
+        }
+        if token.is_none() {
+            section.problem("encoding_aes_key", "needs a callback_token beside it");
+        }
+    }
+    Some(CallbackKeys { token: token?, encoding_aes_key })
+}
+
+fn read_rule(section: &Section<'_>) -> TenantRule {
+    TenantRule {
+        concurrency: section.number("concurrency", 1..=1_000, 100),
+        rate: section.number("rate", 0..=10_000, 100),
+        templates: section.named("templates", |_, template| read_template(template)),
+        retry: read_retry(section, RetryPolicy::deliveries()),
+        send_timeout_ms: section.duration_ms(
+            "timeout",
+            SECOND_MS..=DEDUPE_MARGIN_MS,
+            30 * SECOND_MS,
+        ),
+    }
+}
+
+fn read_template(section: &Section<'_>) -> TemplateRule {
+    let id = section.required_text("id", "\"…\", from the account's list of templates");
+    let plain = |byte: u8| byte.is_ascii_graphic();
+    if TEMPLATE_ID_BYTES < id.len() || !id.bytes().all(plain) {
+        section.problem("id", "must be a template id without spaces");
+    }
+    let overflow = section.choice("overflow", OVERFLOWS);
+    let mut fields = BTreeMap::new();
+    for (field, value) in section.entries("fields") {
+        let name = format!("fields.{field}");
+        if let Err(why) = check_name(field) {
+            section.problem(&name, why);
+        }
+        match choice_of(value, OVERFLOWS) {
+            Ok(overflow) => {
+                fields.insert(field.to_owned(), overflow);
+            }
+            Err(wanted) => {
+                section.problem(&name, format!("must be {wanted}, found {}", describe(value)));
+            }
+        }
+    }
+    TemplateRule { id: id.to_owned(), overflow, fields }
+}
+
+/// Two tenants with one account have two rates and two tokens for it: legal, hardly meant.
+fn warn_of_twins(top: &Section<'_>, accounts: &BTreeMap<String, Tenant>) {
+    let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for (name, tenant) in accounts {
+        let account = (tenant.appid.as_str(), tenant.base_url.as_str());
+        if let Some(first) = seen.insert(account, name) {
+            let what = format!("is the account of tenants.{first} too; their limits add up");
+            top.warn(&format!("tenants.{name}.appid"), what);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the admin port may set off in the daemon itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::duties::ImageRequest;
+use super::state::{Role, State};
+use crate::admin::{self, BoxFuture};
+use crate::archive::identity;
+use crate::engine::command::{Code, Command, Refusal};
+use crate::mailbox::Mailbox;
+
+/// The daemon's side of the admin port's actions.
+pub(super) struct Actions {
+    pub(super) images: mpsc::Sender<ImageRequest>,
+    pub(super) mailbox: Mailbox,
+    pub(super) state: Arc<State>,
+    pub(super) data_dir: PathBuf,
+}
+
+impl admin::Actions for Actions {
+    fn backup(&self) -> BoxFuture<'_, Result<serde_json::Value, Refusal>> {
+        Box::pin(async {
+            let (reply, answer) = oneshot::channel();
+            let busy = |_| Refusal::new(Code::Running, "other backups are waiting: try again soon");
+            self.images.try_send(reply).map_err(busy)?;
+            let gone = |_| Refusal::new(Code::Draining, "the daemon is stopping");
+            answer.await.map_err(gone)?.map_err(|words| Refusal::new(Code::Storage, words))
+        })
+    }
+
+    fn release(&self) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(async {
+            let dir = self.data_dir.clone();
+            let noted = tokio::task::spawn_blocking(move || identity::release(&dir)).await;
+            let words = match noted {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(words) = words {
+                return Err(Refusal::new(Code::Storage, format!("not released: {words}")));
+            }
+            let gone = |_| Refusal::new(Code::Draining, "the daemon is stopping");
+            self.mailbox.call(Command::Release).await.map_err(gone)?;
+            if self.state.role() == Role::Held {
+                self.state.set(Role::Leader, None);
+            }
+            tracing::info!(event = "daemon.released", "this copy works now");
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! What runs beside the work: the watchdog's food, the disk's free space, images.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::notify;
+use super::stop::{Stage, Stopping};
+use crate::archive::identity::InstanceId;
+use crate::archive::mark::Mark;
+use crate::archive::{image, retention};
+use crate::kv::Fault;
+use crate::kv::sled::SledKv;
+use crate::mailbox::{Mailbox, Pulse};
+use crate::time::{Clock, SystemClock};
+
+/// How often the free space is looked at.
+const DISK_EVERY: Duration = Duration::from_secs(2);
+/// An image is made when the journal has grown by this much since the last one.
+const JOURNAL_GROWTH: u64 = 512 * 1024 * 1024;
+/// How often the journal's growth is looked at.
+const GROWTH_EVERY: Duration = Duration::from_secs(30);
+
+/// Whether the writer has turned lately: it turns at least once a second while it lives.
+pub(super) struct Liveness {
+    pulse: Arc<Pulse>,
+    seen: std::sync::Mutex<(u64, Instant)>,
+}
+
+impl Liveness {
+    /// A watch over the writer's pulse.
+    pub(super) fn new(pulse: Arc<Pulse>) -> Self {
+        Self { pulse, seen: std::sync::Mutex::new((0, Instant::now())) }
+    }
+
+    /// Whether the writer turned within `within`.
+    pub(super) fn is_alive(&self, within: Duration) -> bool {
+        let turns = self.pulse.turns.load(Ordering::Relaxed);
+        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if seen.0 != turns {
+            *seen = (turns, Instant::now());
+        }
+        seen.1.elapsed() < within
+    }
+}
+
+/// Feeds the service manager's watchdog while the writer and the runtime live.
+pub(super) async fn feed_watchdog(liveness: Liveness, stopping: Stopping) {
+    let Some(interval) = notify::watchdog_interval() else { return };
+    let mut ticks = tokio::time::interval(interval / 3);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopping.reached(Stage::Cut) => return,
+        }
+        if liveness.is_alive(interval) {
+            notify::watchdog();
+        }
+    }
+}
+
+/// How often the mark is brought up to date.
+const MARK_EVERY: Duration = Duration::from_secs(2);
+
+/// Keeps the mark that says, outside of journal and base, how far both certainly are: a start that
+/// finds less knows that something was lost.
+pub(super) async fn keep_mark(
+    data_dir: PathBuf,
+    instance: InstanceId,
+    pulse: Arc<Pulse>,
+    stopping: Stopping,
+) {
+    let mut ticks = tokio::time::interval(MARK_EVERY);
+    let mut written = (0, 0);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopping.reached(Stage::Cut) => return,
+        }
+        // The base first: it never holds more than the journal.
+        let base_seq = pulse.base_commit.load(Ordering::Acquire);
+        let journal_seq = pulse.commit.load(Ordering::Acquire);
+        if journal_seq == 0 || (journal_seq, base_seq) == written {
+            continue;
+        }
+        let (dir, mark) = (data_dir.clone(), Mark { instance, journal_seq, base_seq });
+        match tokio::task::spawn_blocking(move || mark.write(&dir)).await {
+            Ok(Ok(())) => written = (journal_seq, base_seq),
+            // The next try, or the next commit, meets the same disk.
+            Ok(Err(error)) => tracing::error!(event = "mark.failed", %error),
+            Err(error) => tracing::error!(event = "mark.failed", %error),
+        }
+    }
+}
+
+/// Refuses new work while the disk is nearly full. What is under way is finished: it needs little.
+pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, stopping: Stopping) {
+    let mut ticks = tokio::time::interval(DISK_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopping.reached(Stage::Drain) => return,
+        }
+        let Some(free) = free_bytes(&dir) else { continue };
+        let low = free < min_free;
+        if pulse.storage_low.swap(low, Ordering::Relaxed) != low {
+            if low {
+                tracing::warn!(event = "disk.low", free, min_free, "new work is refused");
+            } else {
+                tracing::info!(event = "disk.enough", free, "new work is accepted again");
+            }
+        }
+    }
+}
+
+/// Free bytes on the file system of a directory, for a process without privileges.
+pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Asks for an image and hears of it.
+pub(super) type ImageRequest = oneshot::Sender<Result<serde_json::Value, String>>;
+
+/// Makes images: on a schedule, when the journal has grown, and when asked.
+pub(super) struct Images {
+    pub(super) data_dir: PathBuf,
+    pub(super) kv: Arc<SledKv>,
+    pub(super) instance: InstanceId,
+    pub(super) every: Duration,
+    /// Whether one is wanted at once.
+    pub(super) wanted: bool,
+    pub(super) requests: mpsc::Receiver<ImageRequest>,
+    pub(super) mailbox: Mailbox,
+    pub(super) stopping: Stopping,
+}
+
+impl Images {
+    pub(super) async fn run(mut self) {
+        let mut growth = tokio::time::interval(GROWTH_EVERY);
+        growth.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        let mut at_last = journal_bytes(&self.data_dir);
+        loop {
+            let request = tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(request) => Some(request),
+                    None => return,
+                },
+                _ = growth.tick() => None,
+                () = self.stopping.reached(Stage::Drain) => return,
+            };
+            let grown = journal_bytes(&self.data_dir).saturating_sub(at_last);
+            let due = self.wanted
+                || (last.elapsed() > self.every && grown > 0)
+                || grown > JOURNAL_GROWTH;
+            if request.is_none() && !due {
+                continue;
+            }
+            let made = self.make().await;
+            if made.is_ok() {
+                (last, at_last, self.wanted) =
+                    (Instant::now(), journal_bytes(&self.data_dir), false);
+            }
+            if let Some(request) = request {
+                let _ = request.send(made);
+            }
+        }
+    }
+
+    async fn make(&self) -> Result<serde_json::Value, String> {
+        let (kv, dir, instance) = (self.kv.clone(), self.data_dir.clone(), self.instance);
+        let began = Instant::now();
+        // An image begins where the base stands: the newer, the more of the journal may go.
+        self.mailbox.flush().await.map_err(|error| error.to_string())?;
+        let pulse = self.mailbox.pulse().clone();
+        let made = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
+            let committed = || pulse.commit.load(Ordering::Acquire);
+            let images = image::dir_in(&dir);
+            let info = image::make(&*kv, &images, instance, &committed, &mut |_| {})?;
+            let removed = retention::prune(&dir, SystemClock.now())?;
+            Ok((info, removed.len()))
+        });
+        let words = |error: &dyn std::fmt::Display| {
+            tracing::error!(event = "image.failed", %error);
+            format!("no image was made: {error}")
+        };
+        match made.await {
+            Ok(Ok((info, removed))) => {
+                let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(event = "image.made", name = %info.name, rows = info.rows(),
+                    bytes = info.bytes, removed, ms);
+                Ok(serde_json::json!({
+                    "image": info.name,
+                    "path": info.path.display().to_string(),
+                    "commit": info.start_seq,
+                    "rows": info.rows(),
+                    "bytes": info.bytes,
+                    "took_ms": ms,
+                }))
+            }
+            Ok(Err(error)) => Err(words(&error)),
+            Err(error) => Err(words(&error)),
+        }
+    }
+}
+
+/// Bytes in the journal's files.
+fn journal_bytes(data_dir: &Path) -> u64 {
+    let files = crate::archive::journal::list(&crate::archive::journal::dir_in(data_dir));
+    files.map_or(0, |files| files.iter().map(|file| file.bytes).sum())
+}

@@ -1,0 +1,335 @@
+//! Leading: from the open store to the clean stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::duties::{self, Images, Liveness};
+use super::signals::StopAsked;
+use super::state::{Role, State};
+use super::stop::{Stage, Stopper, Stopping, stopper};
+use super::work::{self, Tools, Workers};
+use super::{ADDRESS_FILE, Ended, actions, notify};
+use crate::admin;
+use crate::archive::identity::InstanceId;
+use crate::archive::journal::JournalWriter;
+use crate::archive::mark;
+use crate::archive::startup::{self, OpenOptions, Opened, Progress, RefusedKind};
+use crate::config::Config;
+use crate::engine::command::Command;
+use crate::engine::{Engine, Identity, Mode};
+use crate::kv::sled::SledKv;
+use crate::kv::{Fault, Kv, Tree, Write};
+use crate::lease::{self, Holder, Lease};
+use crate::mailbox::{Journal, Writer};
+use crate::store::{Store, keys};
+use crate::time::{Clock, SystemClock};
+
+/// How long a stop waits, beyond the drain, for cut-off work to be recorded.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// How much longer the service manager shall wait for a start or stop that makes progress.
+const EXTEND: Duration = Duration::from_secs(60);
+
+impl Journal for JournalWriter {
+    fn append(&mut self, number: u64, writes: &[Write]) -> Result<(), Fault> {
+        JournalWriter::append(self, number, writes)
+    }
+}
+
+/// Opens the store and works until asked to stop.
+pub(super) async fn lead(
+    config: Arc<Config>,
+    adopt: bool,
+    stop: StopAsked,
+    state: Arc<State>,
+    holder: Holder,
+) -> Ended {
+    let opening = config.clone();
+    let opened = tokio::task::spawn_blocking(move || open(&opening, adopt)).await;
+    let opened = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(ended)) => return ended,
+        Err(error) => return Ended::Fault(format!("opening the store: {error}")),
+    };
+    match Leading::start(config, stop, state, holder, opened).await {
+        Ok(leading) => leading.run().await,
+        Err(ended) => ended,
+    }
+}
+
+fn open(config: &Config, adopt: bool) -> Result<Opened, Ended> {
+    let mut said = std::time::Instant::now();
+    let mut progress = |progress: Progress| {
+        notify::extend_timeout(EXTEND);
+        if matches!(progress, Progress::OpeningStore) || said.elapsed() > Duration::from_secs(1) {
+            said = std::time::Instant::now();
+            let text = match progress {
+                Progress::OpeningStore => "opening the store".to_owned(),
+                Progress::LoadingImage { rows, of } => format!("loading image: {rows} of {of} rows"),
+                Progress::Replaying { seq, last } => format!("replaying commit {seq} of {last}"),
+            };
+            notify::status(&text);
+            tracing::info!(event = "start.progress", "{text}");
+        }
+    };
+    let cache_bytes = config.storage.cache_bytes;
+    let options = OpenOptions { cache_bytes, adopt, progress: &mut progress };
+    startup::open(&config.data_dir, options).map_err(|refused| Ended::Refused {
+        reason: format!("{}: {refused}", config.data_dir.display()),
+        hint: refused.hint.to_owned(),
+        again: matches!(refused.kind, RefusedKind::Busy | RefusedKind::Storage),
+    })
+}
+
+/// A leading daemon.
+struct Leading {
+    config: Arc<Config>,
+    stop: StopAsked,
+    state: Arc<State>,
+    lease: Lease,
+    writer: Writer,
+    kv: Arc<SledKv>,
+    stopper: Stopper,
+    stopping: Stopping,
+    admin: tokio::task::JoinHandle<()>,
+    stop_admin: tokio::sync::oneshot::Sender<()>,
+    lost: tokio::sync::oneshot::Receiver<String>,
+}
+
+impl Leading {
+    async fn start(
+        config: Arc<Config>,
+        stop: StopAsked,
+        state: Arc<State>,
+        mut holder: Holder,
+        opened: Opened,
+    ) -> Result<Self, Ended> {
+        let fault = |error: &dyn std::fmt::Display| Ended::Fault(error.to_string());
+        let Opened { kv, journal, next_seq, instance, held, how, image_wanted } = opened;
+        tracing::info!(event = "store.open", ?how, commit = next_seq - 1, %instance);
+        let kv = Arc::new(kv);
+        let stored = kv.get(Tree::Meta, keys::TERM).map_err(|error| fault(&error))?;
+        let stored = stored.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0);
+        let term = holder.settle_term(stored).map_err(|error| fault(&error))?;
+        let mode = if held.is_some() { Mode::Held } else { Mode::Working };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let identity = Identity { term, worker: lease::worker_name() };
+        let store = Store::new(kv.clone(), next_seq - 1);
+        let engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
+            .map_err(|error| fault(&error))?;
+        let tokens = engine.stored_tokens().map_err(|error| fault(&error))?;
+        let bound = work::outstanding(&config);
+        let mut writer = Writer::start(engine, journal, clock.clone(), bound)
+            .map_err(|error| fault(&error))?;
+        let (lost_out, lost) = tokio::sync::oneshot::channel();
+        let alive = Liveness::new(writer.mailbox.pulse().clone());
+        let lease = holder.start(
+            move || alive.is_alive(Duration::from_secs(5)),
+            move |why: &str| {
+                let _ = lost_out.send(why.to_owned());
+            },
+        );
+        let lease = lease.map_err(|error| fault(&error))?;
+        let (stopper, stopping) = stopper();
+        let held_lease = lease.clone();
+        let tools = Tools {
+            mailbox: writer.mailbox.clone(),
+            clock,
+            stopping: stopping.clone(),
+            may_send: Arc::new(move |needs_ms| held_lease.may_send(needs_ms)),
+        };
+        let workers = Workers::new(&config, &tools, &tokens, admin::read_notice)
+            .map_err(Ended::Usage)?;
+        let (never, effects) = mpsc::channel(1);
+        drop(never);
+        let effects = std::mem::replace(&mut writer.effects, effects);
+        tokio::spawn(workers.dispatch(effects, stopping.clone()));
+        let images = start_duties(&config, &writer, &kv, instance, image_wanted, &stopping);
+        let listener = bind(&config).await?;
+        let address = listener.local_addr().map_err(|error| fault(&error))?;
+        write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
+        lease.set_admin(&address.to_string());
+        state.tell(serde_json::json!({
+            "address": address.to_string(), "term": term, "instance": instance.to_string(),
+        }));
+        let reason = held.map(|why| format!("held: {why}; release it with POST /v1/release"));
+        let role = if reason.is_some() { Role::Held } else { Role::Leader };
+        if let Some(reason) = &reason {
+            tracing::warn!(event = "daemon.held", "{reason}");
+        }
+        state.set(role, reason);
+        let actions = actions::Actions {
+            images,
+            mailbox: writer.mailbox.clone(),
+            state: state.clone(),
+            data_dir: config.data_dir.clone(),
+        };
+        let ports = admin::Ports {
+            mailbox: Some(writer.mailbox.clone()),
+            status: state.clone(),
+            actions: Arc::new(actions),
+        };
+        let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
+        let settings = super::admin_settings(&config);
+        let admin = tokio::spawn(admin::serve(listener, ports, settings, async {
+            let _ = admin_stopped.await;
+        }));
+        tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
+        notify::ready(&format!("leader, term {term}, listening on {address}"));
+        Ok(Self { config, stop, state, lease, writer, kv, stopper, stopping, admin, stop_admin, lost })
+    }
+
+    async fn run(mut self) -> Ended {
+        tokio::select! {
+            () = self.stop.asked() => self.stop_cleanly().await,
+            () = self.writer.ended() => {
+                let data_dir = self.config.data_dir.clone();
+                let result = tokio::task::spawn_blocking(move || self.writer.stop()).await;
+                failed(&data_dir, result)
+            }
+            lost = &mut self.lost => {
+                // What is on the wire may be sent by another process soon: leave at once.
+                Ended::LostLease(lost.unwrap_or_else(|_| "the renewing thread ended".to_owned()))
+            }
+        }
+    }
+
+    async fn stop_cleanly(mut self) -> Ended {
+        let drain = Duration::from_millis(self.config.drain_ms);
+        tracing::info!(event = "daemon.stopping", drain_ms = self.config.drain_ms);
+        notify::stopping("finishing what is under way");
+        notify::extend_timeout(drain + SETTLE_WITHIN + EXTEND);
+        self.state.set(Role::Draining, Some("the daemon is stopping".to_owned()));
+        self.lease.set_draining();
+        // From here on the engine claims nothing.
+        let _ = self.writer.mailbox.call(Command::Drain).await;
+        self.stopper.enter(Stage::Drain);
+        drop(self.stopping);
+        if tokio::time::timeout(drain, self.stopper.all_gone()).await.is_err() {
+            tracing::warn!(event = "daemon.cut", "recording what is still on the wire as in doubt");
+            self.stopper.enter(Stage::Cut);
+            let _ = tokio::time::timeout(SETTLE_WITHIN, self.stopper.all_gone()).await;
+        }
+        let _ = self.stop_admin.send(());
+        let mut admin = self.admin;
+        if tokio::time::timeout(Duration::from_secs(2), &mut admin).await.is_err() {
+            admin.abort();
+            let _ = admin.await;
+        }
+        let (writer, kv, config, lease) = (self.writer, self.kv, self.config, self.lease);
+        let closing = config.clone();
+        let closed = tokio::task::spawn_blocking(move || close(writer, kv, &closing)).await;
+        let commit = match closed {
+            Ok(Ok(commit)) => commit,
+            Ok(Err(error)) => return failed(&config.data_dir, Ok(Err(error))),
+            Err(error) => return failed(&config.data_dir, Err(error)),
+        };
+        if let Err(error) = lease.release(commit) {
+            tracing::warn!(event = "lease.release_failed", %error);
+        }
+        tracing::info!(event = "daemon.stopped", commit);
+        Ended::Stopped
+    }
+}
+
+/// Ends the writer and closes the base, so that the next start finds everything in place. Returns
+/// the last commit.
+fn close(writer: Writer, kv: Arc<SledKv>, config: &Config) -> Result<u64, Fault> {
+    let pulse = writer.mailbox.pulse().clone();
+    writer.stop()?;
+    let commit = pulse.commit.load(std::sync::atomic::Ordering::Acquire);
+    let written = pulse.applied_bytes.load(std::sync::atomic::Ordering::Acquire);
+    // Others let go of the base when they saw the stop; an image under way takes a moment longer.
+    let patience = std::time::Instant::now() + Duration::from_secs(30);
+    let mut kv = Some(kv);
+    while let Some(shared) = kv.take() {
+        match Arc::try_unwrap(shared) {
+            Ok(last) => drop(last),
+            Err(shared) if std::time::Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(10));
+                kv = Some(shared);
+            }
+            // Not a clean close then: the next start recovers, which loses nothing.
+            Err(_) => return Ok(commit),
+        }
+    }
+    notify::extend_timeout(EXTEND * 2);
+    startup::settle_store(&config.data_dir, config.storage.cache_bytes, written)?;
+    startup::close_clean(&config.data_dir, commit)?;
+    Ok(commit)
+}
+
+/// How a failed writer ends the process. Damage is remembered, so that the next start rebuilds.
+fn failed(
+    data_dir: &Path,
+    result: Result<Result<(), Fault>, tokio::task::JoinError>,
+) -> Ended {
+    let words = match &result {
+        Ok(Ok(())) => "the writer ended by itself".to_owned(),
+        Ok(Err(fault)) => fault.to_string(),
+        Err(panic) => format!("a broken invariant: {panic}"),
+    };
+    let damaged = match &result {
+        Ok(Err(Fault::Damaged { .. })) => true,
+        Ok(Err(Fault::Io { cause, .. })) => cause.contains("orruption"),
+        Ok(Ok(())) | Err(_) => false,
+    };
+    if damaged && let Err(error) = mark::mark_suspect(data_dir, &words) {
+        tracing::error!(event = "store.not_marked", %error);
+    }
+    Ended::Fault(words)
+}
+
+fn start_duties(
+    config: &Config,
+    writer: &Writer,
+    kv: &Arc<SledKv>,
+    instance: InstanceId,
+    image_wanted: bool,
+    stopping: &Stopping,
+) -> mpsc::Sender<duties::ImageRequest> {
+    let pulse = writer.mailbox.pulse();
+    let (images, requests) = mpsc::channel(4);
+    let maker = Images {
+        data_dir: config.data_dir.clone(),
+        kv: kv.clone(),
+        instance,
+        every: Duration::from_millis(config.storage.image_every_ms),
+        wanted: image_wanted,
+        requests,
+        mailbox: writer.mailbox.clone(),
+        stopping: stopping.clone(),
+    };
+    tokio::spawn(maker.run());
+    tokio::spawn(duties::feed_watchdog(Liveness::new(pulse.clone()), stopping.clone()));
+    tokio::spawn(duties::keep_mark(
+        config.data_dir.clone(),
+        instance,
+        pulse.clone(),
+        stopping.clone(),
+    ));
+    tokio::spawn(duties::watch_disk(
+        config.data_dir.clone(),
+        config.storage.min_free_bytes,
+        pulse.clone(),
+        stopping.clone(),
+    ));
+    images
+}
+
+async fn bind(config: &Config) -> Result<TcpListener, Ended> {
+    let listen = config.admin.listen;
+    TcpListener::bind(listen).await.map_err(|error| {
+        Ended::Usage(format!("admin.listen: {listen} cannot be listened on: {error}"))
+    })
+}
+
+fn write_address(data_dir: &Path, address: &str) -> std::io::Result<()> {
+    let path = data_dir.join(ADDRESS_FILE);
+    let part = data_dir.join(format!("{ADDRESS_FILE}.part"));
+    std::fs::write(&part, address)?;
+    std::fs::rename(part, path)
+}

@@ -1,0 +1,83 @@
+//! The senders: claimed deliveries go out through their tenant's provider and come back settled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use tokio::sync::Semaphore;
+
+use super::stop::{Stage, Stopping};
+use crate::engine::command::{Command, SendJob};
+use crate::limits;
+use crate::mailbox::Mailbox;
+use crate::model::attempt::{Class, Try};
+use crate::model::cut;
+use crate::time::Clock;
+use crate::wechat::{Message, Provider};
+
+/// What one tenant's sends share.
+pub(super) struct Channel {
+    pub(super) provider: Provider,
+    pub(super) permits: Arc<Semaphore>,
+    /// The longest time one send may take.
+    pub(super) timeout_ms: u64,
+}
+
+/// All tenants' channels.
+pub(super) struct Senders {
+    pub(super) channels: BTreeMap<String, Arc<Channel>>,
+    pub(super) mailbox: Mailbox,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stopping: Stopping,
+    /// Whether the lease lasts for a send of this many milliseconds.
+    pub(super) may_send: Arc<dyn Fn(u64) -> bool + Send + Sync>,
+}
+
+impl Senders {
+    /// Takes a job over. It ends in exactly one settlement or return, whatever happens.
+    pub(super) fn take(self: &Arc<Self>, job: SendJob) {
+        let senders = self.clone();
+        let guard = self.stopping.guard();
+        tokio::spawn(async move {
+            let SendJob { tenant, delivery, claim, body } = job;
+            let tries = senders.send(&tenant, body).await;
+            let command = match tries {
+                Some(tries) => Command::SettleSend { delivery, claim, tries },
+                None => Command::ReturnSend { delivery, claim },
+            };
+            // A closed mailbox means that the process is failing: recovery will find the claim.
+            let _ = senders.mailbox.call(command).await;
+            drop(guard);
+        });
+    }
+
+    /// Sends. `None` when nothing was put on the wire.
+    async fn send(&self, tenant: &str, body: String) -> Option<Vec<Try>> {
+        let channel = self.channels.get(tenant)?;
+        let permit = tokio::select! {
+            permit = channel.permits.acquire() => permit.ok()?,
+            () = self.stopping.reached(Stage::Drain) => return None,
+        };
+        if self.stopping.has_reached(Stage::Drain) || !(self.may_send)(channel.timeout_ms) {
+            return None;
+        }
+        let message = Message { body: Bytes::from(body) };
+        let at = self.clock.now();
+        let tries = tokio::select! {
+            tries = channel.provider.send(&message) => tries,
+            () = self.stopping.reached(Stage::Cut) => vec![Try {
+                at,
+                duration_ms: self.clock.now().since(at),
+                class: Class::InDoubt,
+                errcode: None,
+                errmsg: cut("cut off when the daemon stopped", limits::TEXT_BYTES).to_owned(),
+                msgid: None,
+                rid: None,
+                field: None,
+                response: String::new(),
+            }],
+        };
+        drop(permit);
+        Some(tries)
+    }
+}

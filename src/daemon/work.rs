@@ -1,0 +1,190 @@
+//! Assembling the workers: providers, webhooks, pulls, and the dispatcher that feeds them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::pulls::{Pulls, ReadNotice};
+use super::pushers::{Pushers, Target};
+use super::senders::{Channel, Senders};
+use super::stop::{Stage, Stopping};
+use crate::config::Config;
+use crate::engine::command::{Command, Effect};
+use crate::mailbox::Mailbox;
+use crate::model::rules::Deliver;
+use crate::model::tenant::StoredToken;
+use crate::pull::Puller;
+use crate::secret::Secret;
+use crate::time::{Clock, SECOND_MS};
+use crate::webhook::{Hook, Hooks, SigningKeys};
+use crate::wechat::token::OnNewToken;
+use crate::wechat::{Account, Limits, Provider, Token};
+
+/// Longest time for one page of a pull.
+const PULL_TIMEOUT_MS: u64 = 20 * SECOND_MS;
+/// Room for effects beyond what tenants and types may have claimed: pulls, answers.
+const SPARE_EFFECTS: usize = 1_024;
+
+/// What all workers share.
+#[derive(Clone)]
+pub(super) struct Tools {
+    pub(super) mailbox: Mailbox,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stopping: Stopping,
+    /// Whether the lease lasts for a request of this many milliseconds.
+    pub(super) may_send: Arc<dyn Fn(u64) -> bool + Send + Sync>,
+}
+
+/// The workers.
+pub(super) struct Workers {
+    senders: Arc<Senders>,
+    pushers: Arc<Pushers>,
+    pulls: Arc<Pulls>,
+}
+
+/// How many effects may be outstanding: what the engine may have claimed at once, and some room.
+pub(super) fn outstanding(config: &Config) -> usize {
+    let sends = config.rules.tenants.values().map(|rule| rule.concurrency as usize * 2);
+    let pushes = config.rules.queues.values().map(|rule| match &rule.deliver {
+        Deliver::Push(push) => push.concurrency as usize,
+        Deliver::Claim => 0,
+    });
+    sends.sum::<usize>() + pushes.sum::<usize>() + config.rules.schedules.len() + SPARE_EFFECTS
+}
+
+impl Workers {
+    /// Builds all clients. What is wrong with an address or a key is said in words.
+    pub(super) fn new(
+        config: &Config,
+        tools: &Tools,
+        tokens: &BTreeMap<String, StoredToken>,
+        read: ReadNotice,
+    ) -> Result<Self, String> {
+        let senders = Senders {
+            channels: channels(config, tools, tokens)?,
+            mailbox: tools.mailbox.clone(),
+            clock: tools.clock.clone(),
+            stopping: tools.stopping.clone(),
+            may_send: tools.may_send.clone(),
+        };
+        let pushers = Pushers {
+            hooks: Hooks::new().map_err(|error| error.to_string())?,
+            targets: targets(config)?,
+            mailbox: tools.mailbox.clone(),
+            clock: tools.clock.clone(),
+            stopping: tools.stopping.clone(),
+            may_send: tools.may_send.clone(),
+        };
+        let urls = config.pulls.iter().map(|(name, pull)| (name.clone(), pull.url.clone()));
+        let pulls = Pulls {
+            puller: Puller::new(PULL_TIMEOUT_MS).map_err(|error| error.to_string())?,
+            urls: urls.collect(),
+            mailbox: tools.mailbox.clone(),
+            stopping: tools.stopping.clone(),
+            read,
+        };
+        let (senders, pushers, pulls) = (Arc::new(senders), Arc::new(pushers), Arc::new(pulls));
+        Ok(Self { senders, pushers, pulls })
+    }
+
+    /// Gives effects to their workers until the writer ends. When the daemon drains, what was
+    /// given out before is taken first: it must be waited for.
+    pub(super) async fn dispatch(self, mut effects: mpsc::Receiver<Effect>, stopping: Stopping) {
+        let guard = stopping.guard();
+        loop {
+            tokio::select! {
+                effect = effects.recv() => match effect {
+                    Some(effect) => self.take(effect),
+                    None => return,
+                },
+                () = stopping.reached(Stage::Drain) => break,
+            }
+        }
+        while let Ok(effect) = effects.try_recv() {
+            self.take(effect);
+        }
+        drop(guard);
+        while let Some(effect) = effects.recv().await {
+            self.take(effect);
+        }
+    }
+
+    fn take(&self, effect: Effect) {
+        match effect {
+            Effect::Send(job) => self.senders.take(job),
+            Effect::Push(task) => self.pushers.take(task),
+            Effect::Pull(job) => self.pulls.take(job),
+            // The mailbox keeps these to itself.
+            Effect::Answer { .. } => {}
+        }
+    }
+}
+
+fn channels(
+    config: &Config,
+    tools: &Tools,
+    tokens: &BTreeMap<String, StoredToken>,
+) -> Result<BTreeMap<String, Arc<Channel>>, String> {
+    let mut channels = BTreeMap::new();
+    for (name, tenant) in &config.tenants {
+        let Some(rule) = config.rules.tenants.get(name) else { continue };
+        let account = Account {
+            appid: tenant.appid.clone(),
+            secret: tenant.secret.clone(),
+            base_url: tenant.base_url.clone(),
+        };
+        let limits = Limits {
+            concurrency: rule.concurrency as usize,
+            send_timeout: Duration::from_millis(rule.send_timeout_ms),
+        };
+        let initial = tokens.get(name).map(|token| Token {
+            value: Secret::new(token.value.clone()),
+            expires_at: token.expires_at,
+        });
+        let provider =
+            Provider::new(account, limits, tools.clock.clone(), initial, keep_token(name, tools))
+                .map_err(|error| format!("tenants.{name}: {error}"))?;
+        let channel = Channel {
+            provider,
+            permits: Arc::new(Semaphore::new(rule.concurrency as usize)),
+            timeout_ms: rule.send_timeout_ms,
+        };
+        channels.insert(name.clone(), Arc::new(channel));
+    }
+    Ok(channels)
+}
+
+/// Stores each new token, so that a restart does not fetch one.
+fn keep_token(tenant: &str, tools: &Tools) -> OnNewToken {
+    let (tenant, mailbox, clock) = (tenant.to_owned(), tools.mailbox.clone(), tools.clock.clone());
+    Box::new(move |token: &Token| {
+        let token = StoredToken {
+            value: token.value.expose().to_owned(),
+            expires_at: token.expires_at,
+            fetched_at: clock.now(),
+        };
+        let command = Command::SaveToken { tenant: tenant.clone(), token };
+        let mailbox = mailbox.clone();
+        tokio::spawn(async move {
+            let _ = mailbox.call(command).await;
+        });
+    })
+}
+
+fn targets(config: &Config) -> Result<BTreeMap<String, Target>, String> {
+    let mut targets = BTreeMap::new();
+    for (kind, webhook) in &config.webhooks {
+        let keys = webhook.secret.as_ref().map(|secret| SigningKeys::parse(secret.expose()));
+        let keys = keys.transpose().map_err(|error| format!("queues.{kind}.deliver: {error}"))?;
+        let hook = Hook::new(&webhook.url, keys);
+        let hook = hook.map_err(|_| format!("queues.{kind}.deliver.webhook: not an address"))?;
+        let timeout_ms = match config.rules.queues.get(kind).map(|rule| &rule.deliver) {
+            Some(Deliver::Push(push)) => push.timeout_ms,
+            Some(Deliver::Claim) | None => continue,
+        };
+        targets.insert(kind.clone(), Target { hook, timeout_ms });
+    }
+    Ok(targets)
+}
