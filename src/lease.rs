@@ -27,12 +27,11 @@
 //! try_acquire ── None: Watch::poll … try_acquire
 //!      │ Holder   open the store, Holder::settle_term, put the term into the store
 //!      ▼
-//!    start ── Lease::may_send before each send ── set_state(Draining) ── close the store ── release
+//!    start ── Lease::may_send before each send ── set_draining ── close the store ── release
 //! ```
 
 mod deadline;
 mod holder;
-mod place;
 mod process;
 mod record;
 mod renew;
@@ -48,7 +47,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub use holder::Holder;
-pub use place::Place;
 pub use process::{Identity, ProcessState};
 pub use record::{Record, State};
 pub use renew::Lease;
@@ -84,11 +82,10 @@ impl Options {
     /// A lease on `dir` with the usual time to live, this machine's name and its boot-time clock.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
             dir: dir.into(),
             ttl_ms: LEASE_TTL_MS,
-            host,
+            host: host_name(),
             instance: String::new(),
             clock: boot_ms,
         }
@@ -110,16 +107,6 @@ pub enum LeaseError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file system cannot keep two machines apart.
-    #[error("lease: {} lies on {kind}: {why}; use a local disk", dir.display())]
-    Place {
-        /// The data directory.
-        dir: PathBuf,
-        /// The file system's type as the kernel names it.
-        kind: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
     /// Terms are used up: a term must grow and cannot.
     #[error("lease: the stored term {0} leaves no room for a next one")]
     TermExhausted(u64),
@@ -139,21 +126,14 @@ impl LeaseError {
 
 /// Takes the lock if it is free: `None` when somebody else holds it.
 ///
-/// A directory on a file system that cannot exclude a second machine is refused; one on a cluster
-/// file system is logged as a warning. A record that cannot be read counts as absent, because the
-/// store has the term too.
+/// A record that cannot be read counts as absent, because the store has the term too.
+///
+/// The lock keeps two processes of one machine apart. Whether it reaches further is the file
+/// system's affair, and the configuration refuses those that may not; it is not asked here.
+///
+/// # Errors
+/// The lock file or the record could not be made, or the record's term is the last one.
 pub fn try_acquire(options: Options) -> Result<Option<Holder>, LeaseError> {
-    match place::of(&options.dir) {
-        Place::Local => {}
-        Place::Shared { kind } => tracing::warn!(
-            kind,
-            dir = %options.dir.display(),
-            "data directory on a shared file system: exclusion between machines rests on its locks"
-        ),
-        Place::Unsafe { kind, why } => {
-            return Err(LeaseError::Place { dir: options.dir, kind, why });
-        }
-    }
     let Some(lock) = lock_file(&options.dir.join(LOCK_FILE))? else { return Ok(None) };
     Holder::new(options, lock).map(Some)
 }
@@ -199,6 +179,26 @@ fn lock_file(path: &Path) -> Result<Option<Lock>, LeaseError> {
     }
     let replaced = io::Error::other("it is replaced again and again; nothing may remove it");
     Err(LeaseError::io("keep", path, replaced))
+}
+
+/// Ends the process because its lease is lost: what [`Holder::start`] wants for `lost`.
+///
+/// It ends right here and waits for nothing, because what hangs may be the very thing that would
+/// be waited for. The store is left as after a crash, which loses nothing that was accepted.
+pub fn leave(reason: &str) -> ! {
+    tracing::error!(event = "lease.lost", "leaving at once: {reason}");
+    std::process::exit(EXIT_LOST)
+}
+
+/// What the log calls this process as a worker: machine and process number.
+#[must_use]
+pub fn worker_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
+}
+
+/// The machine's name, as `uname -n` prints it.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Milliseconds since the machine was started, time asleep included (`CLOCK_BOOTTIME`).

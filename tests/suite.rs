@@ -1,1 +1,3 @@
+//! Tests of the program as a whole, linked once.
 
+mod systemd;

@@ -74,8 +74,9 @@ impl Holder {
     /// `alive` is asked before each renewal, from the renewing thread; it must answer at once, and
     /// say no when the writer or the runtime has not moved lately. `lost` is called at most once,
     /// from a thread of the lease, when the lease has run out or its lock was taken away; it is
-    /// expected to end the process with [`super::EXIT_LOST`]. No lease of this term allows a send
-    /// by then.
+    /// expected to end the process from there, as [`super::leave`] does. To pass the news on to
+    /// another thread is not enough: that one may hang. No lease of this term allows a send by
+    /// then.
     ///
     /// # Errors
     /// The term was not settled, the record could not be written, or the system gave no timer or

@@ -21,7 +21,7 @@ enum Order {
     /// Write the record now: something in it changed.
     Publish,
     /// Write it for the last time, unlock, answer and end.
-    Release { last_commit: Option<u64>, done: SyncSender<Result<(), LeaseError>> },
+    Release { last_commit: u64, done: SyncSender<Result<(), LeaseError>> },
 }
 
 /// The leader's guard: cheap to clone, cheap to ask.
@@ -61,11 +61,10 @@ impl Lease {
         if self.trust.is_over() { 0 } else { self.trust.left_ms() }
     }
 
-    /// What the leader is doing; takes effect here at once and in the record soon after.
-    ///
-    /// A lease that was lost or released stays so.
-    pub fn set_state(&self, state: State) {
-        self.trust.set(state);
+    /// Begins the end: no new send may begin from now on. The record says so soon after, and
+    /// renewal goes on until [`Lease::release`].
+    pub fn set_draining(&self) {
+        self.trust.set(State::Draining);
         self.publish();
     }
 
@@ -83,7 +82,7 @@ impl Lease {
     /// # Errors
     /// The record could not be written (the lock is given back all the same), or the renewing
     /// thread did not answer within the time to live (then the lock goes with the process).
-    pub fn release(self, last_commit: Option<u64>) -> Result<(), LeaseError> {
+    pub fn release(self, last_commit: u64) -> Result<(), LeaseError> {
         let (done, answer) = sync_channel(1);
         let order = Order::Release { last_commit, done };
         self.orders.try_send(order).map_err(|_| LeaseError::Renewer)?;
@@ -229,12 +228,12 @@ impl Renewer {
     }
 
     /// The last write and the unlocking, in this order.
-    fn finish(mut self, last_commit: Option<u64>) -> Result<(), LeaseError> {
+    fn finish(mut self, last_commit: u64) -> Result<(), LeaseError> {
         self.trust.set(State::Released);
         let _ = self.alarm.set(0);
         let record = self.holder.record_mut();
         record.state = State::Released;
-        record.last_commit = last_commit;
+        record.last_commit = Some(last_commit);
         let written = self.holder.write();
         drop(self.holder.into_lock());
         written

@@ -125,7 +125,7 @@ fn leader_renews_while_alive_and_publishes_what_changes() {
     wait_until("it renews", || read(&dir).renewals >= before + 3);
     assert!(lease.may_send(100));
     assert!(why.try_recv().is_err());
-    lease.set_state(State::Draining);
+    lease.set_draining();
     assert!(!lease.may_send(0));
     wait_until("draining is in the record", || read(&dir).state == State::Draining);
 }
@@ -160,7 +160,7 @@ fn released_lease_names_the_last_commit_and_is_taken_over_at_once() {
     let other = lease.clone();
     let mut watch = Watch::new(options(dir.path(), 15_000));
     assert!(watch.try_acquire().unwrap().is_none());
-    lease.release(Some(77)).unwrap();
+    lease.release(77).unwrap();
     assert!(!other.may_send(0));
     let seen = watch.poll();
     assert_eq!(seen.record.unwrap().last_commit, Some(77));
@@ -223,7 +223,7 @@ fn leader_in_a_process_of_its_own() {
     let Ok(dir) = std::env::var(CHILD_DIR) else { return };
     let mut holder = try_acquire(options(Path::new(&dir), CHILD_TTL_MS)).unwrap().unwrap();
     holder.settle_term(0).unwrap();
-    let lease = holder.start(|| true, |_| std::process::exit(EXIT_LOST)).unwrap();
+    let lease = holder.start(|| true, |reason| leave(reason)).unwrap();
     let orphaned = Instant::now() + PATIENCE * 3;
     while Instant::now() < orphaned {
         // Read first: a stop between the two lines then counts as before the stop.

@@ -73,7 +73,8 @@ impl Watch {
         let record = match record::read(&self.options.dir) {
             Ok(record) => record,
             Err(error) => {
-                tracing::warn!(%error, "the leader's record cannot be read");
+                // Said at each look: the trouble that comes of it is for the caller to tell, once.
+                tracing::debug!(%error, "the leader's record cannot be read");
                 None
             }
         };
