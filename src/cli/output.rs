@@ -90,11 +90,6 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// What a command that is not there yet answers.
-pub(super) fn not_built(command: &str) -> Exit {
-    finish(Err(Failure::fault(format!("{command} is not built yet"))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

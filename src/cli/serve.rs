@@ -32,7 +32,6 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     };
     match daemon::run(config, args.adopt) {
         Ended::Stopped => Ok(()),
-        Ended::LostLease(why) => told(Exit::LostLease, format!("the lease was lost: {why}"), None),
         Ended::Refused { reason, hint, again } => {
             let exit = if again { Exit::Fault } else { Exit::Damaged };
             told(exit, reason, Some(hint))

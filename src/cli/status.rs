@@ -15,10 +15,10 @@ pub struct StatusArgs {
 }
 
 const TENANTS: &[Column] = &[
-    ("TENANT", "/name"),
+    ("TENANT", "/tenant"),
     ("CIRCUIT", "/circuit"),
-    ("QUOTA USED", "/quota_used"),
-    ("TOKEN AGE", "/token_age"),
+    ("REQUESTS TODAY", "/requests_today"),
+    ("TOKEN AGE MS", "/token/age_ms"),
     ("RATE", "/rate"),
 ];
 

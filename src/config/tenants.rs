@@ -115,7 +115,7 @@ fn read_rule(section: &Section<'_>) -> TenantRule {
         send_timeout_ms: section.duration_ms(
             "timeout",
             SECOND_MS..=DEDUPE_MARGIN_MS,
-            30 * SECOND_MS,
+            10 * SECOND_MS,
         ),
     }
 }

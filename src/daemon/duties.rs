@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -24,26 +24,39 @@ const JOURNAL_GROWTH: u64 = 512 * 1024 * 1024;
 /// How often the journal's growth is looked at.
 const GROWTH_EVERY: Duration = Duration::from_secs(30);
 
-/// Whether the writer has turned lately: it turns at least once a second while it lives.
+/// Whether the writer and the runtime have moved lately. Both do so once a second while they live.
 pub(super) struct Liveness {
     pulse: Arc<Pulse>,
-    seen: std::sync::Mutex<(u64, Instant)>,
+    runtime: Arc<AtomicU64>,
+    seen: std::sync::Mutex<[(u64, Instant); 2]>,
 }
 
 impl Liveness {
-    /// A watch over the writer's pulse.
-    pub(super) fn new(pulse: Arc<Pulse>) -> Self {
-        Self { pulse, seen: std::sync::Mutex::new((0, Instant::now())) }
+    /// A watch over the writer's pulse and over the runtime that this is called in.
+    pub(super) fn start(pulse: Arc<Pulse>) -> Self {
+        let runtime = Arc::new(AtomicU64::new(0));
+        let beat = Arc::downgrade(&runtime);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1));
+            while let Some(beat) = beat.upgrade() {
+                beat.fetch_add(1, Ordering::Relaxed);
+                ticks.tick().await;
+            }
+        });
+        Self { pulse, runtime, seen: std::sync::Mutex::new([(0, Instant::now()); 2]) }
     }
 
-    /// Whether the writer turned within `within`.
+    /// Whether both moved within `within`. Does not block.
     pub(super) fn is_alive(&self, within: Duration) -> bool {
-        let turns = self.pulse.turns.load(Ordering::Relaxed);
+        let beats =
+            [self.pulse.turns.load(Ordering::Relaxed), self.runtime.load(Ordering::Relaxed)];
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if seen.0 != turns {
-            *seen = (turns, Instant::now());
+        for (seen, beat) in seen.iter_mut().zip(beats) {
+            if seen.0 != beat {
+                *seen = (beat, Instant::now());
+            }
         }
-        seen.1.elapsed() < within
+        seen.iter().all(|(_, at)| at.elapsed() < within)
     }
 }
 

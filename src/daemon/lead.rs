@@ -20,6 +20,7 @@ use crate::archive::mark;
 use crate::archive::startup::{self, OpenOptions, Opened, Progress, RefusedKind};
 use crate::config::Config;
 use crate::engine::command::Command;
+use crate::engine::query::Query;
 use crate::engine::{Engine, Identity, Mode};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv, Tree, Write};
@@ -30,6 +31,8 @@ use crate::time::{Clock, SystemClock};
 
 /// How long a stop waits, beyond the drain, for cut-off work to be recorded.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// The writer and the runtime count as alive when they moved within this.
+const ALIVE_WITHIN: Duration = Duration::from_secs(5);
 /// How much longer the service manager shall wait for a start or stop that makes progress.
 const EXTEND: Duration = Duration::from_secs(60);
 
@@ -98,7 +101,6 @@ struct Leading {
     stopping: Stopping,
     admin: tokio::task::JoinHandle<()>,
     stop_admin: tokio::sync::oneshot::Sender<()>,
-    lost: tokio::sync::oneshot::Receiver<String>,
 }
 
 impl Leading {
@@ -119,7 +121,7 @@ impl Leading {
         let term = holder.settle_term(stored).map_err(|error| fault(&error))?;
         let mode = if held.is_some() { Mode::Held } else { Mode::Working };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let identity = Identity { term, worker: worker_name() };
+        let identity = Identity { term, worker: lease::worker_name() };
         let store = Store::new(kv.clone(), next_seq - 1);
         let engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
             .map_err(|error| fault(&error))?;
@@ -127,14 +129,11 @@ impl Leading {
         let bound = work::outstanding(&config);
         let mut writer =
             Writer::start(engine, journal, clock.clone(), bound).map_err(|error| fault(&error))?;
-        let (lost_out, lost) = tokio::sync::oneshot::channel();
-        let alive = Liveness::new(writer.mailbox.pulse().clone());
-        let lease = holder.start(
-            move || alive.is_alive(Duration::from_secs(5)),
-            move |why: &str| {
-                let _ = lost_out.send(why.to_owned());
-            },
-        );
+        // The term is durable before anything is done in its name.
+        let settled = writer.mailbox.call(Command::Query(Query::Stats)).await;
+        settled.map_err(|error| fault(&error))?;
+        let alive = Liveness::start(writer.mailbox.pulse().clone());
+        let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
         let lease = lease.map_err(|error| fault(&error))?;
         let (stopper, stopping) = stopper();
         let held_lease = lease.clone();
@@ -205,10 +204,6 @@ impl Leading {
                 let result = tokio::task::spawn_blocking(move || self.writer.stop()).await;
                 failed(&data_dir, result)
             }
-            lost = &mut self.lost => {
-                // What is on the wire may be sent by another process soon: leave at once.
-                Ended::LostLease(lost.unwrap_or_else(|_| "the renewing thread ended".to_owned()))
-            }
         }
     }
 
@@ -218,7 +213,7 @@ impl Leading {
         notify::stopping("finishing what is under way");
         notify::extend_timeout(drain + SETTLE_WITHIN + EXTEND);
         self.state.set(Role::Draining, Some("the daemon is stopping".to_owned()));
-        self.lease.set_state(lease::State::Draining);
+        self.lease.set_draining();
         // From here on the engine claims nothing.
         let _ = self.writer.mailbox.call(Command::Drain).await;
         self.stopper.enter(Stage::Drain);
@@ -242,7 +237,7 @@ impl Leading {
             Ok(Err(error)) => return failed(&config.data_dir, Ok(Err(error))),
             Err(error) => return failed(&config.data_dir, Err(error)),
         };
-        if let Err(error) = lease.release(Some(commit)) {
+        if let Err(error) = lease.release(commit) {
             tracing::warn!(event = "lease.release_failed", %error);
         }
         tracing::info!(event = "daemon.stopped", commit);
@@ -316,7 +311,7 @@ fn start_duties(
         stopping: stopping.clone(),
     };
     tokio::spawn(maker.run());
-    tokio::spawn(duties::feed_watchdog(Liveness::new(pulse.clone()), stopping.clone()));
+    tokio::spawn(duties::feed_watchdog(Liveness::start(pulse.clone()), stopping.clone()));
     tokio::spawn(duties::keep_mark(
         config.data_dir.clone(),
         instance,
@@ -330,12 +325,6 @@ fn start_duties(
         stopping.clone(),
     ));
     images
-}
-
-/// What this process is called in the log: machine and process.
-fn worker_name() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{}:{}", crate::model::cut(&host, 32), std::process::id())
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, Ended> {

@@ -30,8 +30,6 @@ use crate::config::Config;
 pub enum Ended {
     /// It was asked to stop and did so cleanly.
     Stopped,
-    /// The lease was lost: another process may lead now.
-    LostLease(String),
     /// The data directory was refused; what to do about it.
     Refused {
         /// Why.

@@ -10,19 +10,24 @@ use super::{Ended, admin_settings, notify};
 use crate::admin::{self, Role};
 use crate::config::Config;
 use crate::lease::{Holder, Options, Trouble, Watch};
+use crate::limits::LEASE_TTL_MS;
+use crate::model::rules::Deliver;
 use crate::time::SECOND_MS;
 
 /// How often the lock is tried. A file lock cannot be waited for together with a signal and a
 /// record; four small reads a second cost nothing and keep a take-over under a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// A lease lives at least this long.
-const TTL_MIN_MS: u64 = 15 * SECOND_MS;
 
 /// The lease of this configuration. It outlives the longest request twice, since a request begins
 /// only while the lease lasts for all of it.
 fn options(config: &Config) -> Options {
-    let longest = config.rules.tenants.values().map(|rule| rule.send_timeout_ms).max();
-    let ttl_ms = TTL_MIN_MS.max(2 * longest.unwrap_or(0) + 5 * SECOND_MS);
+    let sends = config.rules.tenants.values().map(|rule| rule.send_timeout_ms);
+    let pushes = config.rules.queues.values().filter_map(|rule| match &rule.deliver {
+        Deliver::Push(push) => Some(push.timeout_ms),
+        Deliver::Claim => None,
+    });
+    let longest = sends.chain(pushes).max().unwrap_or(0);
+    let ttl_ms = LEASE_TTL_MS.max(2 * longest + 5 * SECOND_MS);
     Options { ttl_ms, ..Options::new(&config.data_dir) }
 }
 
@@ -36,7 +41,7 @@ pub(super) async fn wait_for_lease(
         Ended::Usage(format!("data_dir: {}: {error}", config.data_dir.display()))
     })?;
     let mut watch = Watch::new(options(config));
-    let refused = |error: crate::lease::LeaseError| Ended::Usage(error.to_string());
+    let refused = |error: crate::lease::LeaseError| Ended::Fault(error.to_string());
     if let Some(holder) = watch.try_acquire().map_err(refused)? {
         return Ok(Some(holder));
     }
@@ -70,21 +75,11 @@ async fn stand_by(
             return Ok(Some(holder));
         }
         let seen = watch.poll();
-        let status = match seen.trouble() {
-            None => format!("standby: {seen}"),
-            Some(Trouble::Stopped { pid }) => format!(
-                "standby: the leader's process {pid} is stopped (SIGSTOP?) and keeps the lock: \
-                 continue or kill it; {seen}"
-            ),
-            Some(Trouble::Silent { pid, unchanged_ms }) => format!(
-                "standby: the leader's process {pid} has not renewed for {unchanged_ms} ms and \
-                 keeps the lock: it hangs, or its disk does"
-            ),
-            Some(Trouble::Elsewhere { pid }) => format!(
-                "standby: process {pid} of the lease is gone and the lock is held: a child of it?"
-            ),
-            Some(Trouble::Unknown) => "standby: somebody unknown holds the lock".to_owned(),
+        let hint = match seen.trouble() {
+            None | Some(Trouble::Silent { .. } | Trouble::Elsewhere { .. } | Trouble::Unknown) => "",
+            Some(Trouble::Stopped { .. }) => "; continue it or kill it",
         };
+        let status = format!("standby: {seen}{hint}");
         state.set(Role::Standby, Some(status.clone()));
         state.tell(serde_json::json!({ "leader": seen.record }));
         // The silence's length changes at each look; the line is said once per kind of trouble.
