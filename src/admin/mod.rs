@@ -1,1 +1,158 @@
-//! admin
+//! The admin port: HTTP for people, business systems, consumers and monitoring.
+//!
+//! One table of routes ([`routes`]) yields dispatch, the `Allow` of a 405 and the OpenAPI document.
+//! A handler turns a request into one command for the mailbox and its reply into JSON; it decides
+//! nothing by itself. Every refusal is an RFC 9457 problem with a stable `code` ([`problem`]).
+//!
+//! Left out on purpose: TLS (a proxy's business), CORS (nobody else's page may call this port) and
+//! WeChat's own callback, which must not share a port with operators.
+
+mod body;
+mod form;
+mod guard;
+mod legacy;
+mod listener;
+mod log;
+mod look;
+mod metrics;
+mod notices;
+mod openapi;
+mod port;
+mod problem;
+mod query;
+mod recipients;
+mod respond;
+mod routes;
+mod settle;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::command::Refusal;
+use crate::mailbox::Mailbox;
+
+pub use listener::serve;
+
+/// A boxed future, for the traits that the daemon implements.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How the port behaves.
+#[derive(Clone)]
+pub struct Settings {
+    /// SHA-256 of the bearer token; `None` lets everybody in who reaches the port.
+    pub token_sha256: Option<[u8; 32]>,
+    /// Names under which the port may be called, beside `localhost`, loopback addresses and the
+    /// address that a connection came in on. Without port numbers.
+    pub allowed_hosts: Vec<String>,
+    /// Connections at once; one more is told 503 and closed.
+    pub max_connections: usize,
+    /// The longest time between a connection's being idle and a complete request head.
+    pub header_timeout: Duration,
+    /// The longest pause within a request's body.
+    pub body_timeout: Duration,
+    /// The longest time for an ordinary call; above [`crate::limits::WAIT_MAX_MS`].
+    pub request_timeout: Duration,
+    /// How long calls under way may take after the port was told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            token_sha256: None,
+            allowed_hosts: Vec::new(),
+            max_connections: 256,
+            header_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(65),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The token's hash is not shown: a weak token could be found from it.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("token", &if self.token_sha256.is_some() { "set" } else { "none" })
+            .field("allowed_hosts", &self.allowed_hosts)
+            .field("max_connections", &self.max_connections)
+            .field("header_timeout", &self.header_timeout)
+            .field("body_timeout", &self.body_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish()
+    }
+}
+
+/// What the port talks to.
+pub struct Ports {
+    /// The engine; `None` on a standby, which answers only health, readiness and metrics.
+    pub mailbox: Option<Mailbox>,
+    /// Whether the daemon is ready.
+    pub status: Arc<dyn Status>,
+    /// What is the daemon's business, not the engine's.
+    pub actions: Arc<dyn Actions>,
+}
+
+/// Tells what `/readyz` answers.
+pub trait Status: Send + Sync {
+    /// Readiness now. Must not block.
+    fn ready(&self) -> Readiness;
+}
+
+/// What the daemon does for an operator beside the engine.
+pub trait Actions: Send + Sync {
+    /// Makes an image now; the document names it.
+    fn backup(&self) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
+
+    /// Lets a held daemon work.
+    fn release(&self) -> BoxFuture<'_, Result<(), Refusal>>;
+}
+
+/// Whether the daemon takes and does work.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// Whether it does.
+    pub ready: bool,
+    /// What this process is at the moment.
+    pub role: Role,
+    /// Why it is not ready, for people.
+    pub reasons: Vec<String>,
+    /// Who holds the lease, as far as it is known.
+    pub lease: serde_json::Value,
+}
+
+/// What a process is at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Opening the store.
+    Starting,
+    /// Waiting for the lease.
+    Standby,
+    /// The one writer.
+    Leader,
+    /// The one writer of a copy that nobody has released.
+    Held,
+    /// Stopping.
+    Draining,
+}
+
+impl Role {
+    /// The name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Standby => "standby",
+            Self::Leader => "leader",
+            Self::Held => "held",
+            Self::Draining => "draining",
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Connections: accepting them, bounding them, ending them.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::port::Port;
+use super::problem::Problem;
+use super::respond::Body;
+use super::routes::{self, Answer, Call, Route, Verb};
+use super::{Ports, Settings, guard};
+
+/// Most headers of a request.
+const HEADERS: usize = 64;
+/// Largest head of a request, and the largest piece of a body that is read at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long a client may leave what was sent to it unread.
+const UNREAD_MS: u32 = 30_000;
+/// Pause after a failed accept: when the process is out of file descriptors, trying again at once
+/// would spin until one is free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// What a connection too many is told.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Serves until `shutdown` resolves, then lets calls under way finish for
+/// [`Settings::drain_timeout`]. When it returns, no connection is left and the mailbox is dropped.
+pub async fn serve(
+    listener: TcpListener,
+    ports: Ports,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) {
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let drain = settings.drain_timeout;
+    let port = Arc::new(Port::new(ports, settings));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
+                    Ok(slot) => {
+                        let served = connection(&port, stream, &graceful);
+                        connections.spawn(async move {
+                            served.await;
+                            drop(slot);
+                        });
+                    }
+                    Err(_) => drop(stream.try_write(TOO_MANY)),
+                },
+                Err(error) => {
+                    tracing::warn!(event = "admin.accept_failed", %error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(event = "admin.cut_off", connections = connections.len());
+    }
+    connections.shutdown().await;
+}
+
+/// One connection, to be spawned.
+fn connection(
+    port: &Arc<Port>,
+    stream: TcpStream,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + use<> {
+    // Neither is vital: answers are written whole, and a silent client is only kept longer.
+    let _ = stream.set_nodelay(true);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_MS);
+    let local = stream.local_addr().map_or(IpAddr::from([127, 0, 0, 1]), |local| local.ip());
+    let served = Arc::clone(port);
+    let service = service_fn(move |request| answer(Arc::clone(&served), local, request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(port.settings.header_timeout)
+        .max_headers(HEADERS)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(event = "admin.connection_ended", %error);
+        }
+    }
+}
+
+async fn answer(
+    port: Arc<Port>,
+    local: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let mut response = handle(&port, local, request).await.unwrap_or_else(Problem::into_response);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+    port.count(response.status());
+    Ok(response)
+}
+
+async fn handle(port: &Port, local: IpAddr, request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    guard::check_site(&port.settings, local, &head)?;
+    let found = routes::find(&head.method, head.uri.path());
+    if !found.as_ref().is_ok_and(|(route, _)| route.is_open()) {
+        guard::check_token(&port.settings, &head.headers)?;
+    }
+    let (route, ids) = found?;
+    if !route.is_open() {
+        port.mailbox()?;
+    }
+    audit(route, head.uri.path());
+    let call = Call { head, body, ids, route };
+    if route.is_long() {
+        return routes::dispatch(port, call).await;
+    }
+    match tokio::time::timeout(port.settings.request_timeout, routes::dispatch(port, call)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Problem::new(504, "timeout", "the call took too long and was given up")),
+    }
+}
+
+/// What operators do is said in the process's log; the mass of task calls is not.
+fn audit(route: &Route, path: &str) {
+    if route.method == Verb::Get || route.path.starts_with("/v1/tasks") {
+        return;
+    }
+    tracing::info!(
+        event = "admin.call",
+        method = route.method.name(),
+        path = crate::model::cut(path, 200)
+    );
+}

@@ -1,0 +1,172 @@
+//! The send log: a page of JSON, or all of it as NDJSON or CSV.
+
+use std::fmt::Write;
+use std::io;
+
+use hyper::HeaderMap;
+use hyper::header::ACCEPT;
+use serde_json::Value as Json;
+
+use super::port::{Port, view};
+use super::problem::Problem;
+use super::respond::{self, Making, Page as Piece};
+use super::routes::{Answer, Call};
+use crate::engine::command::Command;
+use crate::engine::query::{LogFilter, Page, Query, View};
+use crate::mailbox::Mailbox;
+use crate::time::{Clock, SystemClock};
+
+/// Rows of one page of a stream: one page is one turn of the writer.
+const STREAM_ROWS: usize = 500;
+
+/// How a stream is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Lines,
+    Csv,
+}
+
+/// `GET /v1/log`.
+pub(super) async fn show(port: &Port, call: Call) -> Answer {
+    let mut params = call.query();
+    let mut filter = LogFilter {
+        tenant: params.text("tenant"),
+        openid: params.text("openid"),
+        notice: params.parse("notice", "a notice's id"),
+        errcode: params.parse("errcode", "a whole number"),
+        from: params.time("from"),
+        to: params.time("to"),
+    };
+    let mut page = params.page();
+    params.finish()?;
+    let Some(format) = format(&call.head.headers) else {
+        return Ok(respond::ok(&port.look(Query::Log { filter, page }).await?));
+    };
+    // The log grows while it is read: without an end the stream might never have one.
+    filter.to.get_or_insert_with(|| SystemClock.now().plus(1));
+    page.limit = STREAM_ROWS;
+    let feed = Feed { mailbox: port.mailbox()?.clone(), filter, page, format };
+    // The first page is made before the response begins, so that a refusal is still one.
+    let first = port.look(feed.query()).await?;
+    let kind = match format {
+        Format::Lines => respond::NDJSON,
+        Format::Csv => respond::CSV,
+    };
+    let mut text = String::new();
+    if format == Format::Csv {
+        text.push_str(&COLUMNS.join(","));
+        text.push_str("\r\n");
+    }
+    Ok(respond::pages(kind, Box::pin(async move { Ok(feed.piece(text, &first)) })))
+}
+
+fn format(headers: &HeaderMap) -> Option<Format> {
+    let accept = headers.get(ACCEPT)?.to_str().ok()?;
+    let kinds = accept.split(',').map(|kind| kind.split(';').next().unwrap_or("").trim());
+    kinds.into_iter().find_map(|kind| match kind {
+        "application/x-ndjson" | "application/ndjson" => Some(Format::Lines),
+        "text/csv" => Some(Format::Csv),
+        _ => None,
+    })
+}
+
+/// A stream under way.
+struct Feed {
+    mailbox: Mailbox,
+    filter: LogFilter,
+    page: Page,
+    format: Format,
+}
+
+impl Feed {
+    fn query(&self) -> Query {
+        Query::Log { filter: self.filter.clone(), page: self.page.clone() }
+    }
+
+    /// Writes a page behind `text` and says how to go on.
+    fn piece(mut self, mut text: String, page: &Json) -> Piece {
+        let items = page.get("items").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+        for item in items {
+            match self.format {
+                // Writing to a string cannot fail.
+                Format::Lines => drop(writeln!(text, "{item}")),
+                Format::Csv => push_row(&mut text, item),
+            }
+        }
+        let next = page.get("cursor").and_then(Json::as_str).map(|cursor| -> Making {
+            self.page.cursor = Some(cursor.to_owned());
+            Box::pin(self.next())
+        });
+        Piece { bytes: text.into(), next }
+    }
+
+    async fn next(self) -> io::Result<Piece> {
+        let reply = self.mailbox.call(Command::Query(self.query())).await;
+        let reply = reply.map_err(io::Error::other)?;
+        let cut_off = |problem: Problem| io::Error::other(problem.detail);
+        match view(reply).map_err(cut_off)? {
+            View::Json(page) => Ok(self.piece(String::new(), &page)),
+            View::Stats(_) => Err(io::Error::other("the engine gave numbers for a page")),
+        }
+    }
+}
+
+const COLUMNS: [&str; 19] = [
+    "id",
+    "at",
+    "tenant",
+    "notice",
+    "delivery",
+    "openid",
+    "attempt",
+    "duration_ms",
+    "class",
+    "errcode",
+    "errmsg",
+    "msgid",
+    "rid",
+    "template_id",
+    "title",
+    "request",
+    "response",
+    "worker",
+    "term",
+];
+
+fn push_row(text: &mut String, item: &Json) {
+    for (at, column) in COLUMNS.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        match item.get(column) {
+            None | Some(Json::Null) => {}
+            Some(Json::String(value)) => push_cell(text, value),
+            Some(other) => push_cell(text, &other.to_string()),
+        }
+    }
+    text.push_str("\r\n");
+}
+
+/// One cell as of RFC 4180: quoted when it must be, quotes doubled.
+fn push_cell(text: &mut String, value: &str) {
+    if value.contains(['"', ',', '\r', '\n']) {
+        text.push('"');
+        text.push_str(&value.replace('"', "\"\""));
+        text.push('"');
+    } else {
+        text.push_str(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn cells_are_quoted_when_they_must_be() {
+        let mut text = String::new();
+        push_row(&mut text, &json!({"id": "1", "errmsg": "a \"b\", c\nd", "errcode": 0}));
+        assert_eq!(text, "1,,,,,,,,,0,\"a \"\"b\"\", c\nd\",,,,,,,,\r\n");
+    }
+}

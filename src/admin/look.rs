@@ -1,0 +1,178 @@
+//! Looking at things, and the small acts of operators beside notices and tasks.
+
+use hyper::StatusCode;
+use serde_json::{Value as Json, json};
+
+use super::body;
+use super::form::{self, Form};
+use super::port::Port;
+use super::problem::Problem;
+use super::respond;
+use super::routes::{Answer, Call};
+use super::{Role, metrics};
+use crate::engine::command::{Command, Redrive, Reply};
+use crate::engine::query::Query;
+use crate::limits;
+use crate::model::delivery::DeliveryState;
+
+/// What can be looked at by a GET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    Notices,
+    Notice,
+    Deliveries,
+    Delivery,
+    Tenants,
+    Tasks,
+    Task,
+    Queues,
+    Dead,
+    Schedules,
+    Runs,
+    Run,
+    Quarantine,
+}
+
+/// Answers a GET with the engine's view.
+pub(super) async fn show(port: &Port, call: Call, sight: Sight) -> Answer {
+    let mut params = call.query();
+    let query = match sight {
+        Sight::Notices => Query::Notices {
+            tenant: params.text("tenant"),
+            state: params.named("state", NOTICE_STATES, notice_state),
+            page: params.page(),
+        },
+        Sight::Notice => Query::Notice(form::id("notice", call.id(0))?),
+        Sight::Deliveries => Query::Deliveries {
+            notice: form::id("notice", call.id(0))?,
+            state: params.named("state", DELIVERY_STATES, DeliveryState::from_name),
+            openid: params.text("openid"),
+            page: params.page(),
+        },
+        Sight::Delivery => Query::Delivery(form::path_id("delivery", call.id(0))?),
+        Sight::Tenants => Query::Tenants,
+        Sight::Tasks => Query::Tasks {
+            kind: params.text("type"),
+            state: params.text("state"),
+            page: params.page(),
+        },
+        Sight::Task => Query::Task(form::id("task", call.id(0))?),
+        Sight::Queues => Query::Queues,
+        Sight::Dead => Query::Dead { kind: params.text("type"), page: params.page() },
+        Sight::Schedules => Query::Schedules,
+        Sight::Runs => Query::Runs { schedule: params.text("schedule"), page: params.page() },
+        Sight::Run => Query::Run(form::id("run", call.id(0))?),
+        Sight::Quarantine => Query::Quarantine(params.page()),
+    };
+    params.finish()?;
+    Ok(respond::ok(&port.look(query).await?))
+}
+
+const NOTICE_STATES: &str = "scheduled, expanding, sending, paused, done, cancelled";
+const DELIVERY_STATES: &str =
+    "pending, sending, accepted, delivered, refused, skipped, dead, in_doubt, cancelled";
+
+fn notice_state(name: &str) -> Option<String> {
+    NOTICE_STATES.split(", ").any(|state| state == name).then(|| name.to_owned())
+}
+
+/// `POST /v1/queues/{type}/pause` and `resume`.
+pub(super) async fn pause(port: &Port, call: Call, paused: bool) -> Answer {
+    let kind = call.id(0).to_owned();
+    no_fields(port, call).await?;
+    port.call(Command::PauseQueue { kind: kind.clone(), paused }).await?;
+    Ok(respond::ok(&json!({"type": kind, "paused": paused})))
+}
+
+/// Refuses a body with anything in it.
+async fn no_fields(port: &Port, call: Call) -> Result<(), Problem> {
+    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    match Form::new(value, "").finish() {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(Problem::fields(errors)),
+    }
+}
+
+/// `POST /v1/dead/redrive`.
+pub(super) async fn redrive(port: &Port, call: Call) -> Answer {
+    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let mut form = Form::new(value, "");
+    let redrive = Redrive {
+        tasks: form.ids("tasks"),
+        deliveries: form.ids("deliveries"),
+        kind: form.name("type"),
+        notice: form.id("notice"),
+        all: form.flag("all").unwrap_or(false),
+        dry_run: form.flag("dry_run").unwrap_or(false),
+    };
+    let errors = form.finish();
+    if !errors.is_empty() {
+        return Err(Problem::fields(errors));
+    }
+    let named = redrive.tasks.len() + redrive.deliveries.len();
+    if named > limits::BATCH_ITEMS {
+        return Err(super::tasks::too_many(named));
+    }
+    let dry_run = redrive.dry_run;
+    let Reply::Count(count) = port.call(Command::Redrive(redrive)).await? else {
+        return Err(Problem::unexpected());
+    };
+    // One call takes a bounded part of what fits a filter.
+    let more = named == 0 && count >= limits::PAGE_ITEMS as u64;
+    Ok(respond::ok(&json!({"count": count, "dry_run": dry_run, "more": more})))
+}
+
+/// `POST /v1/schedules/{name}/run`.
+pub(super) async fn run(port: &Port, call: Call) -> Answer {
+    let name = call.id(0).to_owned();
+    no_fields(port, call).await?;
+    let Reply::Run(id) = port.call(Command::RunSchedule(name.clone())).await? else {
+        return Err(Problem::unexpected());
+    };
+    let answer = json!({"run": id.to_string(), "schedule": name});
+    Ok(respond::json(StatusCode::ACCEPTED, &answer))
+}
+
+/// `POST /v1/backup`.
+pub(super) async fn backup(port: &Port, call: Call) -> Answer {
+    no_fields(port, call).await?;
+    Ok(respond::ok(&port.ports.actions.backup().await?))
+}
+
+/// `POST /v1/release`.
+pub(super) async fn release(port: &Port, call: Call) -> Answer {
+    no_fields(port, call).await?;
+    port.ports.actions.release().await?;
+    Ok(respond::ok(&json!({"released": true})))
+}
+
+/// `GET /healthz`: whether the process does anything at all.
+pub(super) fn health(port: &Port) -> Answer {
+    if port.lives() {
+        return Ok(respond::ok(&json!({"status": "ok"})));
+    }
+    let detail = "the writer thread has not turned for a while";
+    Err(Problem::new(503, "stuck", detail))
+}
+
+/// `GET /readyz`: whether it takes and does work.
+pub(super) fn readiness(port: &Port, call: &Call) -> Answer {
+    let mut params = call.query();
+    let standby_ok = params.named("standby", "ok", |value| (value == "ok").then_some(()));
+    params.finish()?;
+    let found = port.ports.status.ready();
+    let fine = found.ready || (standby_ok.is_some() && found.role == Role::Standby);
+    let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let document: Json = json!({
+        "ready": found.ready,
+        "role": found.role.name(),
+        "reasons": found.reasons,
+        "lease": found.lease,
+    });
+    Ok(respond::json(status, &document))
+}
+
+/// `GET /metrics`.
+pub(super) async fn numbers(port: &Port, call: &Call) -> Answer {
+    metrics::respond(port, &call.head.headers).await
+}

@@ -1,0 +1,197 @@
+//! Numbers for Prometheus, in the OpenMetrics text format.
+//!
+//! Made anew for each scrape from what the engine and the writer know. Labels are tenants and task
+//! types, which are few by configuration or cut by the engine; never openids or ids.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, HeaderMap};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Role;
+use super::port::Port;
+use super::problem::Problem;
+use super::respond;
+use super::routes::Answer;
+use crate::engine::Mode;
+use crate::engine::query::{QueueStats, Stats, TenantStats};
+use crate::mailbox::Pulse;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+type NoLabels = [(&'static str, String); 0];
+type OneLabel = [(&'static str, String); 1];
+type TwoLabels = [(&'static str, String); 2];
+
+/// `GET /metrics`.
+pub(super) async fn respond(port: &Port, headers: &HeaderMap) -> Answer {
+    let mut numbers = Numbers(Registry::with_prefix("duebox"));
+    numbers.process(port);
+    if let Some(mailbox) = &port.ports.mailbox {
+        numbers.writer(mailbox.pulse());
+        // While the daemon stops, the rest is still worth having.
+        if let Ok(stats) = port.stats().await {
+            numbers.engine(&stats);
+            numbers.tenants(&stats.tenants);
+            numbers.queues(&stats.queues);
+        }
+    }
+    let mut out = String::new();
+    text::encode(&mut out, &numbers.0)
+        .map_err(|_| Problem::new(500, "internal", "the metrics could not be written"))?;
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+    let kind = if accept.contains("application/openmetrics-text") { OPEN_METRICS } else { PLAIN };
+    Ok(respond::text(StatusCode::OK, kind, out))
+}
+
+struct Numbers(Registry);
+
+impl Numbers {
+    fn gauge<L>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (L, f64)>)
+    where
+        L: EncodeLabelSet + Clone + Hash + Eq + Debug + Send + Sync + 'static,
+    {
+        let family = Family::<L, Gauge<f64, AtomicU64>>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).set(value);
+        }
+        self.0.register(name, help, family);
+    }
+
+    /// Its name gets `_total` at the end.
+    fn counter<L>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (L, f64)>)
+    where
+        L: EncodeLabelSet + Clone + Hash + Eq + Debug + Send + Sync + 'static,
+    {
+        let family = Family::<L, Counter<f64, AtomicU64>>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).inc_by(value);
+        }
+        self.0.register(name, help, family);
+    }
+
+    fn process(&mut self, port: &Port) {
+        let found = port.ports.status.ready();
+        let ready = if found.ready { 1.0 } else { 0.0 };
+        self.gauge("ready", "Whether work is taken and done", [(NoLabels::default(), ready)]);
+        let roles = [Role::Starting, Role::Standby, Role::Leader, Role::Held, Role::Draining];
+        let roles = roles.map(|role| {
+            ([("role", role.name().to_owned())], if role == found.role { 1.0 } else { 0.0 })
+        });
+        self.gauge::<OneLabel>("role", "What this process is at the moment", roles);
+        let served = port.served.iter().enumerate().map(|(at, count)| {
+            ([("status", format!("{}xx", at + 1))], of(count.load(Ordering::Relaxed)))
+        });
+        self.counter::<OneLabel>("http_requests", "Admin port responses by status class", served);
+    }
+
+    fn writer(&mut self, pulse: &Pulse) {
+        let read = |number: &AtomicU64| of(number.load(Ordering::Relaxed));
+        let low = if pulse.storage_low.load(Ordering::Relaxed) { 1.0 } else { 0.0 };
+        let counters = [
+            ("commits", "Group commits made durable", read(&pulse.groups)),
+            ("commands", "Commands decided", read(&pulse.commands)),
+            ("sync_seconds", "Time spent making commits durable", read(&pulse.sync_us) / 1e6),
+            ("writer_turns", "Turns of the writer's loop", read(&pulse.turns)),
+        ];
+        for (name, help, value) in counters {
+            self.counter(name, help, [(NoLabels::default(), value)]);
+        }
+        let unapplied = read(&pulse.active_bytes);
+        self.gauge(
+            "unapplied_bytes",
+            "Changes not yet in the base",
+            [(NoLabels::default(), unapplied)],
+        );
+        self.gauge("storage_low", "Whether new work is refused", [(NoLabels::default(), low)]);
+    }
+
+    fn engine(&mut self, stats: &Stats) {
+        let modes =
+            [("working", Mode::Working), ("held", Mode::Held), ("draining", Mode::Draining)];
+        let modes = modes.map(|(name, mode)| {
+            ([("mode", name.to_owned())], if mode == stats.mode { 1.0 } else { 0.0 })
+        });
+        self.gauge::<OneLabel>("mode", "Whether the engine hands out work", modes);
+        let gauges = [
+            ("term", "The term of leadership", of(stats.term)),
+            ("commit_number", "The number of the last commit", of(stats.commit)),
+            ("waiting_claims", "Claims that wait for work", of(stats.waiters as u64)),
+            ("store_bytes", "Size of the base on disk", of(stats.store_bytes)),
+        ];
+        for (name, help, value) in gauges {
+            self.gauge(name, help, [(NoLabels::default(), value)]);
+        }
+    }
+
+    fn tenants(&mut self, tenants: &[TenantStats]) {
+        let by = |value: fn(&TenantStats) -> f64| {
+            tenants.iter().map(move |one| ([("tenant", one.tenant.clone())], value(one)))
+        };
+        self.gauge::<OneLabel>(
+            "sends_in_flight",
+            "Deliveries claimed and not settled",
+            by(|one| f64::from(one.in_flight)),
+        );
+        self.gauge::<OneLabel>(
+            "tenant_held",
+            "Whether sending rests",
+            by(|one| if one.held { 1.0 } else { 0.0 }),
+        );
+        self.gauge::<OneLabel>(
+            "requests_today",
+            "Requests of the provider's day",
+            by(|one| of(one.requests_today)),
+        );
+        self.counter::<OneLabel>(
+            "token_fetches",
+            "Access tokens fetched",
+            by(|one| of(one.token_fetches)),
+        );
+        self.gauge::<OneLabel>(
+            "send_lateness_seconds",
+            "How long the first due delivery has been due",
+            by(|one| of(one.late_ms) / 1e3),
+        );
+    }
+
+    fn queues(&mut self, queues: &[QueueStats]) {
+        let states = queues.iter().flat_map(|one| {
+            let state = |name: &str, count: u64| -> (TwoLabels, f64) {
+                ([("type", one.kind.clone()), ("state", name.to_owned())], of(count))
+            };
+            [
+                state("pending", one.counts.pending),
+                state("claimed", one.counts.claimed),
+                state("dead", one.counts.dead),
+            ]
+        });
+        self.gauge::<TwoLabels>("tasks", "Tasks by state", states);
+        let ended = queues.iter().flat_map(|one| {
+            let outcome = |name: &str, count: u64| -> (TwoLabels, f64) {
+                ([("type", one.kind.clone()), ("outcome", name.to_owned())], of(count))
+            };
+            [outcome("acked", one.counts.acked), outcome("cancelled", one.counts.cancelled)]
+        });
+        self.counter::<TwoLabels>("tasks_ended", "Tasks that have ended", ended);
+        let late = queues.iter().map(|one| ([("type", one.kind.clone())], of(one.late_ms) / 1e3));
+        self.gauge::<OneLabel>(
+            "task_lateness_seconds",
+            "How long the first due task has been due",
+            late,
+        );
+    }
+}
+
+/// Counts fit a float exactly up to 2^53.
+fn of(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,88 @@
+//! What all connections share.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use super::problem::Problem;
+use super::{Ports, Settings};
+use crate::engine::command::{Command, Reply};
+use crate::engine::query::{Query, Stats, View};
+use crate::mailbox::Mailbox;
+
+/// The writer's loop turns at least once a second; a longer silence is a stuck disk.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// The port's state.
+pub(super) struct Port {
+    pub(super) ports: Ports,
+    pub(super) settings: Settings,
+    /// Responses by the first digit of their status, from 1.
+    pub(super) served: [AtomicU64; 5],
+    /// The writer's turns when they last grew, and when that was.
+    pulse: Mutex<(u64, Instant)>,
+}
+
+impl Port {
+    pub(super) fn new(ports: Ports, settings: Settings) -> Self {
+        let served = Default::default();
+        Self { ports, settings, served, pulse: Mutex::new((0, Instant::now())) }
+    }
+
+    /// Counts a response.
+    pub(super) fn count(&self, status: hyper::StatusCode) {
+        let class = usize::from(status.as_u16() / 100);
+        if let Some(count) = self.served.get(class.wrapping_sub(1)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The mailbox, or the standby's answer.
+    pub(super) fn mailbox(&self) -> Result<&Mailbox, Problem> {
+        self.ports.mailbox.as_ref().ok_or_else(|| {
+            Problem::new(503, "not_leader", "this daemon is a standby: ask the one that leads")
+        })
+    }
+
+    /// Has a command decided.
+    pub(super) async fn call(&self, command: Command) -> Result<Reply, Problem> {
+        Ok(self.mailbox()?.call(command).await?)
+    }
+
+    /// Looks at something.
+    pub(super) async fn look(&self, query: Query) -> Result<Json, Problem> {
+        match view(self.call(Command::Query(query)).await?)? {
+            View::Json(json) => Ok(json),
+            View::Stats(_) => Err(Problem::unexpected()),
+        }
+    }
+
+    /// The engine's numbers.
+    pub(super) async fn stats(&self) -> Result<Stats, Problem> {
+        match view(self.call(Command::Query(Query::Stats)).await?)? {
+            View::Stats(stats) => Ok(*stats),
+            View::Json(_) => Err(Problem::unexpected()),
+        }
+    }
+
+    /// Whether the writer's loop still turns. A standby has none and lives all the same.
+    pub(super) fn lives(&self) -> bool {
+        let Some(mailbox) = &self.ports.mailbox else { return true };
+        let turns = mailbox.pulse().turns.load(Ordering::Relaxed);
+        let mut last = self.pulse.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if turns != last.0 {
+            *last = (turns, Instant::now());
+        }
+        last.1.elapsed() < SILENCE
+    }
+}
+
+/// A query's view.
+pub(super) fn view(reply: Reply) -> Result<View, Problem> {
+    match reply {
+        Reply::View(view) => Ok(*view),
+        _ => Err(Problem::unexpected()),
+    }
+}

@@ -1,0 +1,140 @@
+//! Problem documents (RFC 9457): every no of the port in one shape.
+
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value as Json, json};
+
+use super::form::FieldError;
+use super::respond::{self, Body};
+use crate::engine::command::Refusal;
+use crate::mailbox::CallError;
+
+/// A no with everything that a caller needs to act on it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: u16,
+    /// The stable name.
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+    pub(super) errors: Vec<FieldError>,
+    /// Members beside the usual ones.
+    pub(super) extra: Map<String, Json>,
+    /// The methods of a 405.
+    pub(super) allow: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+        let (errors, extra) = (Vec::new(), Map::new());
+        Self { status, code, detail: detail.into(), errors, extra, allow: None }
+    }
+
+    /// A body or query whose shape is wrong.
+    pub(super) fn fields(errors: Vec<FieldError>) -> Self {
+        let unknown = errors.iter().all(|error| error.unknown);
+        let code = if unknown { "unknown_field" } else { "invalid" };
+        let detail = match &errors[..] {
+            [] => "the request is not of the expected shape".to_owned(),
+            [one] => format!("{}: {}", one.pointer, one.detail),
+            [one, rest @ ..] => {
+                format!("{}: {} (and {} more)", one.pointer, one.detail, rest.len())
+            }
+        };
+        Self { errors, ..Self::new(422, code, detail) }
+    }
+
+    pub(super) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError::new(pointer, detail)])
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(404, "not_found", detail)
+    }
+
+    /// A reply of another kind than the command asks for: a mistake in this program.
+    pub(super) fn unexpected() -> Self {
+        Self::new(500, "internal", "the engine gave an answer of the wrong kind")
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
+        self.extra.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with all pointers below `prefix`, as for one item of a batch.
+    pub(super) fn below(mut self, prefix: &str) -> Self {
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, prefix);
+        }
+        self
+    }
+
+    /// As the `error` of one item of a batch.
+    pub(super) fn item(&self) -> Json {
+        let mut error = self.extra.clone();
+        error.insert("code".into(), json!(self.code));
+        error.insert("status".into(), json!(self.status));
+        error.insert("detail".into(), json!(self.detail));
+        if !self.errors.is_empty() {
+            error.insert("errors".into(), self.errors_json());
+        }
+        Json::Object(error)
+    }
+
+    fn errors_json(&self) -> Json {
+        let one = |error: &FieldError| json!({"pointer": error.pointer, "detail": error.detail});
+        self.errors.iter().map(one).collect()
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut document = self.extra.clone();
+        document.insert("type".into(), json!(format!("urn:duebox:problem:{}", self.code)));
+        document.insert("title".into(), json!(status.canonical_reason().unwrap_or("Problem")));
+        document.insert("status".into(), json!(self.status));
+        document.insert("code".into(), json!(self.code));
+        document.insert("detail".into(), json!(self.detail));
+        if !self.errors.is_empty() {
+            document.insert("errors".into(), self.errors_json());
+        }
+        let text = Json::Object(document).to_string();
+        let mut response = respond::text(status, respond::PROBLEM, text);
+        let headers = response.headers_mut();
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        match self.status {
+            401 => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            429 | 503 => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            507 => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let errors = refusal
+            .fields
+            .into_iter()
+            .map(|(pointer, detail)| FieldError::new(pointer, detail))
+            .collect();
+        Self { errors, ..Self::new(refusal.code.status(), refusal.code.name(), refusal.detail) }
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) => refusal.into(),
+            CallError::Closed => Self::new(503, "stopping", "the daemon is stopping: try again"),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The query part of a request's target.
+
+use percent_encoding::percent_decode_str;
+
+use super::form::{self, FieldError};
+use super::problem::Problem;
+use crate::engine::query::Page;
+use crate::limits;
+use crate::time::Timestamp;
+
+/// Parameters, each taken once. All mistakes are told at once by [`Params::finish`].
+pub(super) struct Params {
+    pairs: Vec<(String, String)>,
+    errors: Vec<FieldError>,
+}
+
+impl Params {
+    /// Reads the parameters; those not in `known` are refused by name.
+    pub(super) fn new(query: Option<&str>, known: &[&str]) -> Self {
+        let mut params = Self { pairs: Vec::new(), errors: Vec::new() };
+        for pair in query.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name), decode(value));
+            if !known.contains(&name.as_str()) {
+                let detail = form::unknown("parameter", &name, known);
+                let pointer = format!("/{}", crate::model::cut(&name, 80));
+                params.errors.push(FieldError { pointer, detail, unknown: true });
+            } else if params.pairs.iter().any(|(other, _)| *other == name) {
+                params.wrong(&name, "given more than once");
+            } else {
+                params.pairs.push((name, value));
+            }
+        }
+        params
+    }
+
+    fn wrong(&mut self, name: &str, detail: impl Into<String>) {
+        self.errors.push(FieldError::new(format!("/{name}"), detail));
+    }
+
+    /// Takes a parameter; an empty one counts as absent.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let at = self.pairs.iter().position(|(other, _)| other == name)?;
+        Some(self.pairs.swap_remove(at).1).filter(|value| !value.is_empty())
+    }
+
+    /// Takes and parses a parameter.
+    pub(super) fn parse<T: std::str::FromStr>(&mut self, name: &str, wanted: &str) -> Option<T> {
+        let text = self.text(name)?;
+        let found = text.parse().ok();
+        if found.is_none() {
+            let text = crate::model::cut(&text, 40);
+            self.wrong(name, format!("give {wanted}, this is {text:?}"));
+        }
+        found
+    }
+
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        self.parse(name, "true or false").unwrap_or(false)
+    }
+
+    /// A time. The `+` of its zone may have come as a space, which is what `+` means in a query.
+    pub(super) fn time(&mut self, name: &str) -> Option<Timestamp> {
+        let text = self.text(name)?.replace(' ', "+");
+        let parsed = match text.parse() {
+            Ok(millis) => Timestamp::from_millis(millis),
+            Err(_) => Timestamp::parse(&text),
+        };
+        match parsed {
+            Ok(at) => Some(at),
+            Err(error) => {
+                self.wrong(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Which part of a list.
+    pub(super) fn page(&mut self) -> Page {
+        let wanted = format!("1 to {}", limits::PAGE_ITEMS);
+        let limit = self.parse("limit", &wanted);
+        if limit.is_some_and(|limit| limit == 0 || limit > limits::PAGE_ITEMS) {
+            self.wrong("limit", wanted);
+        }
+        Page { limit: limit.unwrap_or(limits::PAGE_DEFAULT), cursor: self.text("cursor") }
+    }
+
+    /// Reads a value that has a fixed set of names.
+    pub(super) fn named<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        let found = read(&text);
+        if found.is_none() {
+            self.wrong(name, format!("one of {wanted}"));
+        }
+        found
+    }
+
+    /// All mistakes, if there are any.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
+    }
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_and_strangers_refused() {
+        let query = Some("openid=a%2Bb&from=2026-11-23T09:00:00+08:00&to=1795395600000&limit=7");
+        let mut params = Params::new(query, &["openid", "from", "to", "limit"]);
+        assert_eq!(params.text("openid").as_deref(), Some("a+b"));
+        assert_eq!(params.time("from"), Some(Timestamp(1_795_395_600_000)));
+        assert_eq!(params.time("to"), Some(Timestamp(1_795_395_600_000)));
+        assert_eq!(params.page().limit, 7);
+        assert!(params.finish().is_ok());
+        for bad in ["limt=1", "limit=0", "limit=1001", "limit=x", "limit=1&limit=2"] {
+            let mut params = Params::new(Some(bad), &["limit", "cursor"]);
+            params.page();
+            assert_eq!(params.finish().map_err(|problem| problem.status), Err(422), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Streaming recipients into a notice, line by line and with bounded memory.
+//!
+//! Lines are stored in chunks. Chunks without values of their own can only be refused for reasons
+//! that hold for all later ones as well, so a few of them are under way at once; a chunk with
+//! values is waited for, so that nothing behind a refused line is ever stored.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::task::Poll;
+
+use hyper::body::{Body as _, Incoming};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::{self, Media};
+use super::form;
+use super::port::Port;
+use super::problem::Problem;
+use super::respond;
+use super::routes::{Answer, Call};
+use super::{BoxFuture, Settings};
+use crate::engine::command::{Command, Recipient, Reply};
+use crate::id::Id;
+use crate::limits;
+use crate::mailbox::{CallError, Mailbox};
+
+/// Chunks under way at once.
+const WINDOW: usize = 4;
+/// How much of a body is read and thrown away after a refusal, so that the client, still sending,
+/// gets to read the answer.
+const DISCARD_BYTES: usize = 16 * 1024 * 1024;
+
+/// One line: an object, or the bare openid as a JSON string.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    #[serde(borrow)]
+    openid: Cow<'a, str>,
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+/// Why the stream was not taken to its end.
+enum Stop {
+    /// What came before is good and shall be kept.
+    Here(Problem),
+    /// A chunk was refused: nothing behind it is kept.
+    Refused(Problem),
+}
+
+/// `POST /v1/notices/{id}/recipients`.
+pub(super) async fn stream(port: &Port, call: Call) -> Answer {
+    let notice = form::id("notice", call.id(0))?;
+    let mut params = call.query();
+    let done = params.flag("done");
+    params.finish()?;
+    // An empty body may close the notice without naming a media type.
+    let media = body::media(&call.head.headers)?;
+    let wrong = media == Media::Json || (media == Media::Absent && !call.body.is_end_stream());
+    if wrong {
+        return Err(body::unsupported("send one recipient per line as application/x-ndjson"));
+    }
+    let mut filling = Filling::new(notice, port.mailbox()?.clone());
+    let mut body = call.body;
+    let taken = match filling.fill(&port.settings, &mut body, done).await {
+        Ok(()) => Ok(()),
+        Err(Stop::Refused(problem)) => Err(problem),
+        Err(Stop::Here(problem)) => match filling.send(false).await {
+            Ok(()) => Err(problem),
+            Err(Stop::Here(earlier) | Stop::Refused(earlier)) => Err(earlier),
+        },
+    };
+    let earlier = filling.drain().await;
+    let Err(problem) = taken.and(earlier.map_err(Stop::into_problem)) else {
+        return Ok(respond::ok(&json!({
+            "added": filling.added,
+            "known": filling.known,
+            "total": filling.total,
+            "lines": filling.lines,
+            "closed": done,
+        })));
+    };
+    discard(&port.settings, &mut body).await;
+    Err(problem.with("added", filling.added).with("known", filling.known))
+}
+
+impl Stop {
+    fn into_problem(self) -> Problem {
+        match self {
+            Self::Here(problem) | Self::Refused(problem) => problem,
+        }
+    }
+}
+
+async fn discard(settings: &Settings, body: &mut Incoming) {
+    let mut bytes = 0;
+    while let Ok(Some(data)) = body::piece(settings, body).await {
+        bytes += data.len();
+        if bytes > DISCARD_BYTES {
+            return;
+        }
+    }
+}
+
+/// A chunk on its way: the lines it was made of, and its answer to come.
+struct Sent {
+    lines: Vec<u64>,
+    reply: BoxFuture<'static, Result<Reply, CallError>>,
+}
+
+/// A stream being taken in.
+struct Filling {
+    notice: Id,
+    mailbox: Mailbox,
+    chunk: Vec<Recipient>,
+    /// The line of each recipient in the chunk.
+    chunk_lines: Vec<u64>,
+    /// Whether a recipient of the chunk has values of its own.
+    with_data: bool,
+    under_way: VecDeque<Sent>,
+    lines: u64,
+    added: u64,
+    known: u64,
+    total: u64,
+}
+
+impl Filling {
+    fn new(notice: Id, mailbox: Mailbox) -> Self {
+        Self {
+            notice,
+            mailbox,
+            chunk: Vec::with_capacity(limits::STREAM_CHUNK),
+            chunk_lines: Vec::with_capacity(limits::STREAM_CHUNK),
+            with_data: false,
+            under_way: VecDeque::with_capacity(WINDOW),
+            lines: 0,
+            added: 0,
+            known: 0,
+            total: 0,
+        }
+    }
+
+    /// Takes the whole body. On success everything is stored.
+    async fn fill(
+        &mut self,
+        settings: &Settings,
+        body: &mut Incoming,
+        done: bool,
+    ) -> Result<(), Stop> {
+        let mut begun: Vec<u8> = Vec::new();
+        while let Some(piece) = body::piece(settings, body).await.map_err(Stop::Here)? {
+            let mut rest = &piece[..];
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let (line, behind) = rest.split_at(end);
+                if begun.is_empty() {
+                    self.line(line).await?;
+                } else {
+                    begun.extend_from_slice(line);
+                    self.line(&begun).await?;
+                    begun.clear();
+                }
+                rest = behind.get(1..).unwrap_or_default();
+            }
+            if begun.len() + rest.len() > limits::LINE_BYTES {
+                return Err(self.bad("bad_line", "it is longer than a line may be"));
+            }
+            begun.extend_from_slice(rest);
+        }
+        if !begun.is_empty() {
+            self.line(&begun).await?;
+        }
+        self.send(done).await?;
+        self.drain().await
+    }
+
+    fn bad(&self, code: &'static str, detail: impl std::fmt::Display) -> Stop {
+        let line = self.lines + 1;
+        Stop::Here(at_line(Problem::new(422, code, detail.to_string()), line))
+    }
+
+    async fn line(&mut self, line: &[u8]) -> Result<(), Stop> {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            self.lines += 1;
+            return Ok(());
+        }
+        let recipient = read(line).map_err(|error| self.bad("bad_line", error))?;
+        if !is_openid(&recipient.openid) {
+            let shown = crate::model::cut(&recipient.openid, 80).to_owned();
+            return Err(self.bad("bad_openid", format_args!("{shown:?} is no openid")));
+        }
+        if size(&recipient) > limits::OVERRIDE_BYTES {
+            let detail = format!("its data has more than {} bytes", limits::OVERRIDE_BYTES);
+            return Err(self.bad("bad_line", detail));
+        }
+        self.lines += 1;
+        self.with_data |= !recipient.data.is_empty();
+        self.chunk.push(recipient);
+        self.chunk_lines.push(self.lines);
+        if self.chunk.len() >= limits::STREAM_CHUNK { self.send(false).await } else { Ok(()) }
+    }
+
+    /// Puts the chunk into the mailbox. Also an empty one: it may close the notice, and its answer
+    /// tells the total.
+    async fn send(&mut self, done: bool) -> Result<(), Stop> {
+        if self.under_way.len() >= WINDOW {
+            self.take_answer().await?;
+        }
+        let fresh = || Vec::with_capacity(limits::STREAM_CHUNK);
+        let recipients = std::mem::replace(&mut self.chunk, fresh());
+        let lines = std::mem::replace(&mut self.chunk_lines, Vec::with_capacity(recipients.len()));
+        let alone = std::mem::take(&mut self.with_data);
+        let (mailbox, notice) = (self.mailbox.clone(), self.notice);
+        let mut reply: BoxFuture<'static, Result<Reply, CallError>> = Box::pin(async move {
+            mailbox.call(Command::AddRecipients { notice, recipients, done }).await
+        });
+        // The first poll puts the command into the mailbox, or in line for it: order is kept.
+        let early = poll_fn(|context| Poll::Ready(reply.as_mut().poll(context))).await;
+        if let Poll::Ready(early) = early {
+            reply = Box::pin(std::future::ready(early));
+        }
+        self.under_way.push_back(Sent { lines, reply });
+        if alone { self.drain().await } else { Ok(()) }
+    }
+
+    /// Waits for all answers; gives the first refusal.
+    async fn drain(&mut self) -> Result<(), Stop> {
+        let mut result = Ok(());
+        while !self.under_way.is_empty() {
+            let one = self.take_answer().await;
+            result = result.and(one);
+        }
+        result
+    }
+
+    async fn take_answer(&mut self) -> Result<(), Stop> {
+        let Some(sent) = self.under_way.pop_front() else { return Ok(()) };
+        let reply = sent.reply.await.map_err(|error| Stop::Refused(error.into()))?;
+        let Reply::Added { added, known, refused, total } = reply else {
+            return Err(Stop::Refused(Problem::unexpected()));
+        };
+        self.added += u64::from(added);
+        self.known += u64::from(known);
+        self.total = u64::from(total);
+        match refused {
+            None => Ok(()),
+            Some((at, refusal)) => {
+                let line = sent.lines.get(at).copied().unwrap_or_default();
+                Err(Stop::Refused(at_line(refusal.into(), line)))
+            }
+        }
+    }
+}
+
+fn at_line(problem: Problem, line: u64) -> Problem {
+    let detail = format!("line {line}: {}; the lines before it are kept", problem.detail);
+    Problem { detail, ..problem }.with("line", line)
+}
+
+fn read(line: &[u8]) -> serde_json::Result<Recipient> {
+    if line.first() == Some(&b'"') {
+        let openid = serde_json::from_slice(line)?;
+        return Ok(Recipient { openid, data: BTreeMap::new() });
+    }
+    let line: Line<'_> = serde_json::from_slice(line)?;
+    Ok(Recipient { openid: line.openid.into_owned(), data: line.data })
+}
+
+/// Whether a text can be an openid. The engine asks the same; asked here, a chunk of mere openids
+/// is not refused in its middle.
+fn is_openid(text: &str) -> bool {
+    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !text.is_empty() && text.len() <= limits::OPENID_BYTES && text.bytes().all(plausible)
+}
+
+fn size(recipient: &Recipient) -> usize {
+    recipient.data.iter().map(|(name, value)| name.len() + value.len() + 6).sum()
+}

@@ -1,0 +1,413 @@
+//! The route table: the one place that says what there is.
+
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Method, Response};
+use percent_encoding::percent_decode_str;
+
+use super::legacy::{self, Old};
+use super::look::{self, Sight};
+use super::notices;
+use super::port::Port;
+use super::problem::Problem;
+use super::query::Params;
+use super::respond::Body;
+use super::settle::{self, Outcome};
+use super::{log, openapi, recipients, tasks};
+use crate::engine::command::Act;
+
+/// What a handler gives.
+pub(super) type Answer = Result<Response<Body>, Problem>;
+
+/// A request on its way to a handler.
+pub(super) struct Call {
+    pub(super) head: Parts,
+    pub(super) body: Incoming,
+    /// The variable parts of the path.
+    pub(super) ids: Vec<String>,
+    pub(super) route: &'static Route,
+}
+
+impl Call {
+    /// The n-th variable part of the path.
+    pub(super) fn id(&self, at: usize) -> &str {
+        self.ids.get(at).map_or("", String::as_str)
+    }
+
+    pub(super) fn query(&self) -> Params {
+        Params::new(self.head.uri.query(), self.route.query)
+    }
+}
+
+/// Who does the work of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handler {
+    Submit,
+    Recipients,
+    Send,
+    Pause,
+    Resume,
+    Cancel,
+    Resend,
+    Resolve,
+    Test,
+    AddTasks,
+    Claim,
+    Settle(Outcome),
+    SettleMany,
+    CancelTask,
+    ChangeTask,
+    PauseQueue,
+    ResumeQueue,
+    Redrive,
+    Run,
+    Backup,
+    Release,
+    Log,
+    Show(Sight),
+    Health,
+    Ready,
+    Metrics,
+    OpenApi,
+    Page,
+    Old(Old),
+}
+
+/// The methods of the table. `hyper`'s own type cannot stand in a constant that is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Post,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// One line of the table.
+#[derive(Clone, Copy)]
+pub(super) struct Route {
+    pub(super) method: Verb,
+    pub(super) path: &'static str,
+    pub(super) handler: Handler,
+    pub(super) summary: &'static str,
+    /// The parameters it takes.
+    pub(super) query: &'static [&'static str],
+    /// The schema of its body; empty without one.
+    pub(super) takes: &'static str,
+    /// The schema of its answer, and the status of success.
+    pub(super) gives: (u16, &'static str),
+}
+
+const fn get(
+    path: &'static str,
+    handler: Handler,
+    summary: &'static str,
+    query: &'static [&'static str],
+    schema: &'static str,
+) -> Route {
+    Route { method: Verb::Get, path, handler, summary, query, takes: "", gives: (200, schema) }
+}
+
+const fn post(
+    path: &'static str,
+    handler: Handler,
+    summary: &'static str,
+    takes: &'static str,
+    gives: (u16, &'static str),
+) -> Route {
+    Route { method: Verb::Post, path, handler, summary, query: &[], takes, gives }
+}
+
+const PAGE: &[&str] = &["limit", "cursor"];
+const STATE: (u16, &str) = (200, "NoticeState");
+
+/// All routes. Of two that fit a path, the first wins.
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        query: &["atomic"],
+        ..post("/v1/tasks", Handler::AddTasks, "Add tasks", "Tasks", (200, "AddedTasks"))
+    },
+    post("/v1/tasks/claim", Handler::Claim, "Claim tasks", "Claim", (200, "ClaimedTasks")),
+    post("/v1/tasks/settle", Handler::SettleMany, "Settle many", "Settlements", (200, "Settled")),
+    post("/v1/tasks/{id}/ack", Handler::Settle(Outcome::Ack), "Done", "Ack", (200, "SettledTask")),
+    post(
+        "/v1/tasks/{id}/nack",
+        Handler::Settle(Outcome::Nack),
+        "Failed for now",
+        "Nack",
+        (200, "SettledTask"),
+    ),
+    post(
+        "/v1/tasks/{id}/reject",
+        Handler::Settle(Outcome::Reject),
+        "Failed for good",
+        "Reject",
+        (200, "SettledTask"),
+    ),
+    post(
+        "/v1/tasks/{id}/extend",
+        Handler::Settle(Outcome::Extend),
+        "Still at it",
+        "Extend",
+        (200, "SettledTask"),
+    ),
+    get(
+        "/v1/tasks",
+        Handler::Show(Sight::Tasks),
+        "List tasks",
+        &["type", "state", "limit", "cursor"],
+        "List",
+    ),
+    get("/v1/tasks/{id}", Handler::Show(Sight::Task), "One task with its attempts", &[], "Task"),
+    Route {
+        method: Verb::Delete,
+        ..get("/v1/tasks/{id}", Handler::CancelTask, "Cancel a task", &[], "CancelledTask")
+    },
+    Route {
+        method: Verb::Patch,
+        takes: "Move",
+        ..get("/v1/tasks/{id}", Handler::ChangeTask, "Change due or priority", &[], "Task")
+    },
+    get("/v1/queues", Handler::Show(Sight::Queues), "Depth and state per type", &[], "List"),
+    post("/v1/queues/{type}/pause", Handler::PauseQueue, "Hand out nothing", "", (200, "Queue")),
+    post("/v1/queues/{type}/resume", Handler::ResumeQueue, "Hand out again", "", (200, "Queue")),
+    post("/v1/notices", Handler::Submit, "Submit a notice", "Notice", (202, "Submitted")),
+    get(
+        "/v1/notices",
+        Handler::Show(Sight::Notices),
+        "List notices",
+        &["tenant", "state", "limit", "cursor"],
+        "List",
+    ),
+    get("/v1/notices/{id}", Handler::Show(Sight::Notice), "One notice", &[], "NoticeView"),
+    get(
+        "/v1/notices/{id}/deliveries",
+        Handler::Show(Sight::Deliveries),
+        "Its deliveries",
+        &["state", "openid", "limit", "cursor"],
+        "List",
+    ),
+    Route {
+        query: &["done"],
+        ..post(
+            "/v1/notices/{id}/recipients",
+            Handler::Recipients,
+            "Stream recipients, one per line",
+            "Recipients",
+            (200, "AddedRecipients"),
+        )
+    },
+    post("/v1/notices/{id}/send", Handler::Send, "Send now", "", STATE),
+    post("/v1/notices/{id}/pause", Handler::Pause, "Hold", "", STATE),
+    post("/v1/notices/{id}/resume", Handler::Resume, "Go on", "", STATE),
+    post("/v1/notices/{id}/cancel", Handler::Cancel, "Withdraw what waits", "", STATE),
+    post("/v1/notices/{id}/resend", Handler::Resend, "Send again to the failed", "Resend", STATE),
+    get(
+        "/v1/deliveries/{id}",
+        Handler::Show(Sight::Delivery),
+        "One delivery with its attempts",
+        &[],
+        "Delivery",
+    ),
+    post(
+        "/v1/deliveries/{id}/resolve",
+        Handler::Resolve,
+        "Settle a delivery that is in doubt",
+        "Resolve",
+        (200, "Delivery"),
+    ),
+    get(
+        "/v1/dead",
+        Handler::Show(Sight::Dead),
+        "Dead letters",
+        &["type", "limit", "cursor"],
+        "List",
+    ),
+    post(
+        "/v1/dead/redrive",
+        Handler::Redrive,
+        "Bring dead letters back",
+        "Redrive",
+        (200, "Count"),
+    ),
+    get(
+        "/v1/log",
+        Handler::Log,
+        "The send log; as NDJSON or CSV all of it",
+        &["tenant", "openid", "notice", "errcode", "from", "to", "limit", "cursor"],
+        "List",
+    ),
+    get("/v1/schedules", Handler::Show(Sight::Schedules), "Cron rules", &[], "List"),
+    post("/v1/schedules/{name}/run", Handler::Run, "Run a schedule now", "", (202, "RunStarted")),
+    get(
+        "/v1/runs",
+        Handler::Show(Sight::Runs),
+        "The run log, newest first",
+        &["schedule", "limit", "cursor"],
+        "List",
+    ),
+    get("/v1/runs/{id}", Handler::Show(Sight::Run), "One run", &[], "Run"),
+    get("/v1/tenants", Handler::Show(Sight::Tenants), "Limits, quota, token age", &[], "List"),
+    post(
+        "/v1/tenants/{tenant}/test",
+        Handler::Test,
+        "Send one message to one openid",
+        "Test",
+        (202, "Submitted"),
+    ),
+    get("/v1/quarantine", Handler::Show(Sight::Quarantine), "Rows set aside", PAGE, "List"),
+    post("/v1/backup", Handler::Backup, "Make an image now", "", (200, "Backup")),
+    post("/v1/release", Handler::Release, "Let a held daemon work", "", (200, "Released")),
+    get("/healthz", Handler::Health, "Whether the process lives", &[], "Health"),
+    get("/readyz", Handler::Ready, "Whether it takes and does work", &["standby"], "Readiness"),
+    get("/metrics", Handler::Metrics, "Numbers for Prometheus", &[], ""),
+    get("/openapi.json", Handler::OpenApi, "This document", &[], "Any"),
+    get("/", Handler::Page, "A page to look at", &[], ""),
+    post("/api/v1/task/add", Handler::Old(Old::Add), "Old: add", "OldTask", (200, "Envelope")),
+    get("/api/v1/task/cancel/{taskId}", Handler::Old(Old::Cancel), "Old: cancel", &[], "Envelope"),
+    get(
+        "/api/v1/task/poll/{type}/{priority}",
+        Handler::Old(Old::Poll),
+        "Old: poll",
+        &[],
+        "Envelope",
+    ),
+    get("/api/v1/task/{taskId}", Handler::Old(Old::Cancel), "Old: cancel", &[], "Envelope"),
+    get("/api/v1/task/{type}/{priority}", Handler::Old(Old::Poll), "Old: poll", &[], "Envelope"),
+    Route {
+        method: Verb::Delete,
+        ..get(
+            "/api/v1/task/delete/{taskId}/{status}",
+            Handler::Old(Old::Delete),
+            "Old: done (1) or cancelled (2)",
+            &[],
+            "Envelope",
+        )
+    },
+];
+
+impl Route {
+    /// Whether it is answered without a token and also by a standby. The page holds no data: its
+    /// script asks for the token.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.handler, Handler::Health | Handler::Ready | Handler::Metrics | Handler::Page)
+    }
+
+    /// Whether it may take longer than an ordinary call.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(self.handler, Handler::Recipients | Handler::Backup)
+    }
+
+    /// HEAD is as good as GET, but not where a GET changes something.
+    fn takes_method(&self, method: &Method) -> bool {
+        let head = method == Method::HEAD && self.method == Verb::Get;
+        self.method.name() == method.as_str() || (head && !matches!(self.handler, Handler::Old(_)))
+    }
+}
+
+/// The route of a request and the variable parts of its path.
+pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<String>), Problem> {
+    let mut allow: Vec<&str> = Vec::new();
+    for route in ROUTES {
+        let Some(ids) = fits(route.path, path) else { continue };
+        if route.takes_method(method) {
+            return Ok((route, ids));
+        }
+        allow.push(route.method.name());
+    }
+    if allow.is_empty() {
+        let path = crate::model::cut(path, 120);
+        return Err(Problem::not_found(format!("there is nothing at {path}; see /openapi.json")));
+    }
+    let allow = allow.join(", ");
+    let detail = format!("{method} is not for this path; allowed: {allow}");
+    let problem = Problem::new(405, "method_not_allowed", detail);
+    Err(Problem { allow: Some(allow), ..problem })
+}
+
+fn fits(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    let mut ids = Vec::new();
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(ids),
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {
+                ids.push(percent_decode_str(given).decode_utf8().ok()?.into_owned());
+            }
+            (Some(wanted), Some(given)) if wanted == given => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Does what a request asks for.
+pub(super) async fn dispatch(port: &Port, call: Call) -> Answer {
+    match call.route.handler {
+        Handler::AddTasks => tasks::add(port, call).await,
+        Handler::Claim => tasks::claim(port, call).await,
+        Handler::Settle(verb) => settle::one(port, call, verb).await,
+        Handler::SettleMany => settle::many(port, call).await,
+        Handler::CancelTask => tasks::cancel(port, call).await,
+        Handler::ChangeTask => tasks::change(port, call).await,
+        Handler::Submit => notices::submit(port, call).await,
+        Handler::Recipients => recipients::stream(port, call).await,
+        Handler::Send => notices::act(port, call, Act::Send).await,
+        Handler::Pause => notices::act(port, call, Act::Pause).await,
+        Handler::Resume => notices::act(port, call, Act::Resume).await,
+        Handler::Cancel => notices::act(port, call, Act::Cancel).await,
+        Handler::Resend => notices::resend(port, call).await,
+        Handler::Resolve => notices::resolve(port, call).await,
+        Handler::Test => notices::test(port, call).await,
+        Handler::PauseQueue => look::pause(port, call, true).await,
+        Handler::ResumeQueue => look::pause(port, call, false).await,
+        Handler::Redrive => look::redrive(port, call).await,
+        Handler::Run => look::run(port, call).await,
+        Handler::Backup => look::backup(port, call).await,
+        Handler::Release => look::release(port, call).await,
+        Handler::Log => log::show(port, call).await,
+        Handler::Show(sight) => look::show(port, call, sight).await,
+        Handler::Health => look::health(port),
+        Handler::Ready => look::readiness(port, &call),
+        Handler::Metrics => look::numbers(port, &call).await,
+        Handler::OpenApi => Ok(openapi::respond()),
+        Handler::Page => Ok(openapi::page()),
+        Handler::Old(old) => legacy::answer(port, call, old).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(method: Method, path: &str) -> Result<Handler, (u16, Option<String>)> {
+        find(&method, path)
+            .map(|(route, _)| route.handler)
+            .map_err(|problem| (problem.status, problem.allow))
+    }
+
+    #[test]
+    fn paths_find_their_handlers() {
+        assert_eq!(at(Method::POST, "/v1/tasks/claim"), Ok(Handler::Claim));
+        assert_eq!(at(Method::GET, "/v1/tasks/claim"), Ok(Handler::Show(Sight::Task)));
+        assert_eq!(at(Method::HEAD, "/v1/tasks"), Ok(Handler::Show(Sight::Tasks)));
+        assert_eq!(at(Method::GET, "/api/v1/task/cancel/7"), Ok(Handler::Old(Old::Cancel)));
+        assert_eq!(at(Method::GET, "/api/v1/task/1001/1"), Ok(Handler::Old(Old::Poll)));
+        assert_eq!(at(Method::GET, "/"), Ok(Handler::Page));
+        assert_eq!(at(Method::HEAD, "/api/v1/task/7").map_err(|it| it.0), Err(405));
+        let allow = Some("GET, DELETE, PATCH".to_owned());
+        assert_eq!(at(Method::PUT, "/v1/tasks/7"), Err((405, allow)));
+        for nowhere in ["/v2", "/v1/tasks/", "//v1/tasks", "/v1/notices//send", "/callback/acme"] {
+            assert_eq!(at(Method::GET, nowhere), Err((404, None)), "{nowhere}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Settling claimed tasks: one by one and many at once.
+
+use serde_json::Value as Json;
+
+use super::body;
+use super::form::{self, FieldError, Form};
+use super::port::Port;
+use super::problem::Problem;
+use super::respond;
+use super::routes::{Answer, Call};
+use super::tasks::{explain, push_error, text, too_many, ttl_range};
+use super::wire::{self, AckIn, AcksIn};
+use crate::engine::command::{Command, Reply, Settled, Settlement, Verdict};
+use crate::id::Id;
+use crate::limits;
+use crate::time::DAY_MS;
+
+/// The longest delay that a nack may ask for: a year.
+const DELAY_MAX_MS: u64 = 366 * DAY_MS;
+/// Longest reason that is read; [`limits::TEXT_BYTES`] of it are kept.
+const REASON_BYTES: usize = 64 * 1024;
+/// Claim tokens are short.
+const CLAIM_BYTES: usize = limits::NAME_BYTES * 2;
+
+/// What a consumer may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ack,
+    Nack,
+    Reject,
+    Extend,
+}
+
+/// `POST /v1/tasks/{id}/ack`, `nack`, `reject` and `extend`.
+pub(super) async fn one(port: &Port, call: Call, outcome: Outcome) -> Answer {
+    let task = form::id("task", call.id(0))?;
+    let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
+    let text = text(&bytes)?;
+    let (claim, verdict) = match outcome {
+        Outcome::Ack => {
+            let read: Result<AckIn, _> = serde_json::from_str(text);
+            let ack = read.map_err(|error| explain(text, &error, check_ack))?;
+            (ack.claim, Verdict::Ack)
+        }
+        Outcome::Nack | Outcome::Reject | Outcome::Extend => {
+            let mut form = Form::new(body::parse(text.as_bytes())?, "");
+            let claim = form.must_text("claim", CLAIM_BYTES);
+            let verdict = verdict(&mut form, outcome);
+            let errors = form.finish();
+            if !errors.is_empty() {
+                return Err(Problem::fields(errors));
+            }
+            (claim, verdict)
+        }
+    };
+    let extends = matches!(verdict, Verdict::Extend { .. });
+    let settlement = Settlement { task, claim, verdict };
+    let Reply::Settled(verdicts) = port.call(Command::Settle(vec![settlement])).await? else {
+        return Err(Problem::unexpected());
+    };
+    let settled = verdicts.into_iter().next().ok_or_else(Problem::unexpected)??;
+    let mut out = String::with_capacity(96);
+    push_settled(&mut out, task, settled, extends);
+    Ok(respond::raw(out))
+}
+
+fn check_ack(form: &mut Form) {
+    form.must_text("claim", CLAIM_BYTES);
+}
+
+/// Reads the fields of a verdict.
+fn verdict(form: &mut Form, outcome: Outcome) -> Verdict {
+    match outcome {
+        Outcome::Ack => Verdict::Ack,
+        Outcome::Nack => Verdict::Nack {
+            delay_ms: form.whole("delay_ms", 0..=DELAY_MAX_MS),
+            reason: form.text("reason", REASON_BYTES),
+        },
+        Outcome::Reject => Verdict::Reject { reason: form.text("reason", REASON_BYTES) },
+        Outcome::Extend => Verdict::Extend { ttl_ms: form.whole("ttl_ms", ttl_range()) },
+    }
+}
+
+fn push_settled(out: &mut String, id: Id, settled: Settled, extends: bool) {
+    out.push('{');
+    wire::push_plain(out, "id", id);
+    wire::push_plain(out, "state", settled.state);
+    if let Some(at) = settled.at {
+        wire::push_plain(out, if extends { "until" } else { "due" }, at);
+    }
+    wire::close(out);
+}
+
+/// `POST /v1/tasks/settle`.
+pub(super) async fn many(port: &Port, call: Call) -> Answer {
+    let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
+    let items = match all_acks(text(&bytes)?) {
+        Some(items) => items,
+        None => mixed(body::parse(&bytes)?)?,
+    };
+    if items.len() > limits::BATCH_ITEMS {
+        return Err(too_many(items.len()));
+    }
+    let mut told: Vec<(Option<Id>, bool, Option<Problem>)> = Vec::with_capacity(items.len());
+    let mut good = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            Ok(item) => {
+                let extends = matches!(item.verdict, Verdict::Extend { .. });
+                told.push((Some(item.task), extends, None));
+                good.push(item);
+            }
+            Err((id, problem)) => told.push((id, false, Some(problem))),
+        }
+    }
+    let verdicts = if good.is_empty() {
+        Vec::new()
+    } else {
+        match port.call(Command::Settle(good)).await? {
+            Reply::Settled(verdicts) => verdicts,
+            _ => return Err(Problem::unexpected()),
+        }
+    };
+    let mut verdicts = verdicts.into_iter();
+    let mut out = String::with_capacity(16 + 64 * told.len());
+    out.push_str("{\"items\":[");
+    for (at, (id, extends, problem)) in told.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        let verdict = match problem {
+            Some(problem) => Err(problem),
+            None => verdicts.next().ok_or_else(Problem::unexpected)?.map_err(Problem::from),
+        };
+        match (verdict, id) {
+            (Ok(settled), Some(id)) => push_settled(&mut out, id, settled, extends),
+            (Ok(_), None) => return Err(Problem::unexpected()),
+            (Err(problem), id) => push_refused(&mut out, at, id, problem),
+        }
+    }
+    out.push_str("]}");
+    Ok(respond::raw(out))
+}
+
+fn push_refused(out: &mut String, at: usize, id: Option<Id>, problem: Problem) {
+    match id {
+        Some(id) => {
+            let problem = problem.below(&format!("/items/{at}"));
+            let item = serde_json::json!({"id": id.to_string(), "error": problem.item()});
+            out.push_str(&item.to_string());
+        }
+        None => push_error(out, at, problem.below("/items")),
+    }
+}
+
+/// One settlement, or why it is none.
+type Item = Result<Settlement, (Option<Id>, Problem)>;
+
+/// The fast path: nothing but well-formed acks.
+fn all_acks(text: &str) -> Option<Vec<Item>> {
+    let batch: AcksIn<'_> = serde_json::from_str(text).ok()?;
+    let mut items = Vec::with_capacity(batch.items.len());
+    for item in batch.items {
+        let task = item.id.parse().ok().filter(|_| item.ack)?;
+        items.push(Ok(Settlement { task, claim: item.claim, verdict: Verdict::Ack }));
+    }
+    Some(items)
+}
+
+fn mixed(body: Json) -> Result<Vec<Item>, Problem> {
+    let mut form = Form::new(body, "");
+    form.must("items");
+    let items = match form.value("items") {
+        Some(Json::Array(items)) => items,
+        Some(_) => {
+            form.wrong("items", "give an array");
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    let errors = form.finish();
+    if !errors.is_empty() {
+        return Err(Problem::fields(errors));
+    }
+    Ok(items.into_iter().map(item).collect())
+}
+
+fn item(value: Json) -> Item {
+    let mut form = Form::new(value, "");
+    form.must("id");
+    let id: Option<Id> = form.id("id");
+    let claim = form.must_text("claim", CLAIM_BYTES);
+    let mut verdicts = Vec::new();
+    if let Some(yes) = form.flag("ack") {
+        if yes {
+            verdicts.push(Verdict::Ack);
+        } else {
+            form.wrong("ack", "true, or leave it out");
+        }
+    }
+    for (name, outcome) in
+        [("nack", Outcome::Nack), ("reject", Outcome::Reject), ("extend", Outcome::Extend)]
+    {
+        let Some(value) = form.value(name) else { continue };
+        // `true` is as good as an empty object.
+        let value =
+            if value == Json::Bool(true) { Json::Object(Default::default()) } else { value };
+        let mut inner = Form::new(value, &form.pointer(name));
+        verdicts.push(verdict(&mut inner, outcome));
+        form.absorb(inner.finish());
+    }
+    let mut errors = form.finish();
+    if verdicts.len() != 1 && errors.is_empty() {
+        errors.push(FieldError::new("", "give exactly one of ack, nack, reject, extend"));
+    }
+    match (id, verdicts.pop()) {
+        (Some(task), Some(verdict)) if errors.is_empty() => Ok(Settlement { task, claim, verdict }),
+        (id, _) => Err((id, Problem::fields(errors))),
+    }
+}

@@ -1,0 +1,326 @@
+//! Adding, claiming, cancelling and moving tasks.
+//!
+//! Adding and claiming are the port's hot path: what is well formed goes from text to command
+//! without a JSON value in between, and a payload is never looked into.
+
+use hyper::HeaderMap;
+use hyper::body::Bytes;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+
+use super::body::{self, Media};
+use super::form::{self, Form};
+use super::port::Port;
+use super::problem::Problem;
+use super::respond;
+use super::routes::{Answer, Call};
+use super::wire::{self, ClaimIn, TaskIn};
+use crate::engine::command::{AddedTask, ClaimRequest, ClaimedTask, Command, Reply, TaskDraft};
+use crate::limits;
+use crate::time::LATEST;
+
+/// `POST /v1/tasks`.
+pub(super) async fn add(port: &Port, call: Call) -> Answer {
+    let mut params = call.query();
+    let atomic = params.flag("atomic");
+    params.finish()?;
+    let media = body::media(&call.head.headers)?;
+    if media == Media::Absent {
+        return Err(body::unsupported("send Content-Type: application/json"));
+    }
+    let bytes = body::whole(&port.settings, call.body).await?;
+    let text = text(&bytes)?;
+    if media == Media::Json && !text.trim_start().starts_with('[') {
+        return add_one(port, &call.head.headers, text).await;
+    }
+    if call.head.headers.contains_key("idempotency-key") {
+        let detail = "with many tasks, give each its own \"key\" instead of the header";
+        return Err(Problem::field("/key", detail));
+    }
+    let drafts = if media == Media::Lines { of_lines(text) } else { of_array(text)? };
+    if drafts.len() > limits::BATCH_ITEMS {
+        return Err(too_many(drafts.len()));
+    }
+    add_many(port, drafts, atomic).await
+}
+
+/// A body as text.
+pub(super) fn text(bytes: &Bytes) -> Result<&str, Problem> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Problem::new(400, "bad_json", format!("the body is not UTF-8: {error}")))
+}
+
+pub(super) fn too_many(count: usize) -> Problem {
+    let detail = format!("{count} items, {} are allowed in one call", limits::BATCH_ITEMS);
+    Problem::new(413, "too_many_items", detail)
+}
+
+async fn add_one(port: &Port, headers: &HeaderMap, text: &str) -> Answer {
+    let draft = draft(headers, text)?;
+    let command = Command::AddTasks { items: vec![draft], atomic: false };
+    let Reply::Tasks(verdicts) = port.call(command).await? else {
+        return Err(Problem::unexpected());
+    };
+    let added = verdicts.into_iter().next().ok_or_else(Problem::unexpected)??;
+    let mut out = String::with_capacity(64);
+    push_added(&mut out, added);
+    Ok(respond::raw(out))
+}
+
+fn push_added(out: &mut String, added: AddedTask) {
+    out.push('{');
+    wire::push_plain(out, "id", added.id);
+    wire::push_number(out, "created", added.created);
+    wire::close(out);
+}
+
+/// The drafts of a JSON array, each good or bad by itself.
+fn of_array(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
+    let none = HeaderMap::new();
+    let items: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|error| body::bad_json(&error))?;
+    Ok(items.into_iter().map(|item| draft(&none, item.get())).collect())
+}
+
+/// The drafts of newline-delimited JSON.
+fn of_lines(text: &str) -> Vec<Result<TaskDraft, Problem>> {
+    let none = HeaderMap::new();
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| draft(&none, line)).collect()
+}
+
+fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
+    let task: TaskIn<'_> =
+        serde_json::from_str(text).map_err(|error| explain(text, &error, check_task))?;
+    let key = body::key(headers, task.key)?;
+    let fingerprint = match &key {
+        Some(_) => body::fingerprint(&body::parse(text.as_bytes())?),
+        None => 0,
+    };
+    Ok(TaskDraft {
+        kind: task.kind.0,
+        priority: task.priority.unwrap_or(0),
+        due: task.due.map(|due| due.0),
+        delay_ms: task.delay_ms,
+        payload: task.payload.get().to_owned(),
+        max_attempts: task.max_attempts,
+        key,
+        replace: task.replace.unwrap_or(false),
+        fingerprint,
+    })
+}
+
+/// Finds out what is wrong with a body that did not fit, slowly and completely.
+pub(super) fn explain(text: &str, error: &serde_json::Error, check: fn(&mut Form)) -> Problem {
+    let value: Json = match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(error) => return body::bad_json(&error),
+    };
+    let object = value.is_object();
+    let mut form = Form::new(value, "");
+    if object {
+        check(&mut form);
+    }
+    let errors = form.finish();
+    // What only the typed reading minds, like a field that is given twice.
+    if errors.is_empty() { body::bad_json(error) } else { Problem::fields(errors) }
+}
+
+fn check_task(form: &mut Form) {
+    form.must("type");
+    form.name("type");
+    form.whole("priority", 0..=255);
+    form.time("due");
+    form.whole("delay_ms", 0..=LATEST.0);
+    if form.any("payload").is_none() {
+        form.wrong("payload", "this field is required; any JSON will do, also null");
+    }
+    form.whole("max_attempts", 1..=u64::from(u32::MAX));
+    form.text("key", limits::KEY_BYTES);
+    form.flag("replace");
+}
+
+async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: bool) -> Answer {
+    let mut slots: Vec<Result<AddedTask, Problem>> = Vec::with_capacity(drafts.len());
+    let mut items = Vec::with_capacity(drafts.len());
+    let mut places = Vec::with_capacity(drafts.len());
+    for (at, draft) in drafts.into_iter().enumerate() {
+        slots.push(match draft {
+            Ok(draft) => {
+                items.push(draft);
+                places.push(at);
+                Err(Problem::unexpected())
+            }
+            Err(problem) => Err(problem),
+        });
+    }
+    if atomic && items.len() < slots.len() {
+        let bad = (0..slots.len()).filter(|at| places.binary_search(at).is_err());
+        let bad: Vec<usize> = bad.collect();
+        return Err(none_added(slots, |at, _| bad.contains(&at)));
+    }
+    if !items.is_empty() {
+        let Reply::Tasks(verdicts) = port.call(Command::AddTasks { items, atomic }).await? else {
+            return Err(Problem::unexpected());
+        };
+        for (at, verdict) in places.into_iter().zip(verdicts) {
+            if let Some(slot) = slots.get_mut(at) {
+                *slot = verdict.map_err(Problem::from);
+            }
+        }
+    }
+    if atomic && slots.iter().any(Result::is_err) {
+        // Those that were only spared name no field.
+        return Err(none_added(slots, |_, problem| !problem.errors.is_empty()));
+    }
+    let mut out = String::with_capacity(16 + 48 * slots.len());
+    out.push_str("{\"tasks\":[");
+    for (at, slot) in slots.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        match slot {
+            Ok(added) => push_added(&mut out, added),
+            Err(problem) => push_error(&mut out, at, problem),
+        }
+    }
+    out.push_str("]}");
+    Ok(respond::raw(out))
+}
+
+/// The problem of an all-or-nothing batch with bad items.
+fn none_added(
+    slots: Vec<Result<AddedTask, Problem>>,
+    is_bad: impl Fn(usize, &Problem) -> bool,
+) -> Problem {
+    let mut errors = Vec::new();
+    let mut first: Option<(u16, &'static str, String)> = None;
+    for (at, slot) in slots.into_iter().enumerate() {
+        let Err(problem) = slot else { continue };
+        if !is_bad(at, &problem) {
+            continue;
+        }
+        let problem = problem.below(&format!("/{at}"));
+        first.get_or_insert_with(|| {
+            let detail = format!("item {at}: {}; nothing was added", problem.detail);
+            (problem.status, problem.code, detail)
+        });
+        if problem.errors.is_empty() {
+            errors.push(form::FieldError::new(format!("/{at}"), problem.detail));
+        } else {
+            errors.extend(problem.errors);
+        }
+    }
+    let (status, code, detail) = first.unwrap_or((422, "invalid", "nothing was added".to_owned()));
+    Problem { errors, ..Problem::new(status, code, detail) }
+}
+
+/// Appends the error of one item of a batch.
+pub(super) fn push_error(out: &mut String, at: usize, problem: Problem) {
+    let item = problem.below(&format!("/{at}")).item();
+    out.push_str(&json!({ "error": item }).to_string());
+}
+
+/// `POST /v1/tasks/claim`.
+pub(super) async fn claim(port: &Port, call: Call) -> Answer {
+    let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
+    let text = text(&bytes)?;
+    let request: ClaimIn =
+        serde_json::from_str(text).map_err(|error| explain(text, &error, check_claim))?;
+    let in_bounds = request.max.is_none_or(|max| (1..=limits::CLAIM_ITEMS).contains(&max))
+        && request.ttl_ms.is_none_or(|ttl| ttl_range().contains(&ttl))
+        && request.wait_ms.is_none_or(|wait| wait <= limits::WAIT_MAX_MS)
+        && request.request_id.as_ref().is_none_or(|id| (1..=limits::KEY_BYTES).contains(&id.len()));
+    if !in_bounds {
+        let value = body::parse(&bytes)?;
+        let mut form = Form::new(value, "");
+        check_claim(&mut form);
+        return Err(Problem::fields(form.finish()));
+    }
+    check_kind(&request.kind.0)?;
+    let command = Command::Claim(ClaimRequest {
+        kind: request.kind.0,
+        priority: request.priority,
+        max: request.max.unwrap_or(1),
+        ttl_ms: request.ttl_ms,
+        wait_ms: request.wait_ms.unwrap_or(0),
+        request: request.request_id,
+        worker: request.worker,
+    });
+    let Reply::Claimed(tasks) = port.call(command).await? else {
+        return Err(Problem::unexpected());
+    };
+    Ok(respond::raw(claimed_json(&tasks)))
+}
+
+/// Refuses what can be no task type, before it is given a number of its own.
+fn check_kind(kind: &str) -> Result<(), Problem> {
+    if crate::engine::task::is_name(kind) {
+        return Ok(());
+    }
+    let detail = format!("1 to {} letters, digits, - _ .", limits::NAME_BYTES);
+    Err(Problem::field("/type", detail))
+}
+
+pub(super) fn ttl_range() -> std::ops::RangeInclusive<u64> {
+    limits::CLAIM_TTL_MIN_MS..=limits::CLAIM_TTL_MAX_MS
+}
+
+fn check_claim(form: &mut Form) {
+    form.must("type");
+    form.name("type");
+    form.whole("priority", 0..=255);
+    form.whole("max", 1..=limits::CLAIM_ITEMS as u64);
+    form.whole("ttl_ms", ttl_range());
+    form.whole("wait_ms", 0..=limits::WAIT_MAX_MS);
+    form.text("request_id", limits::KEY_BYTES);
+    form.text("worker", limits::TEXT_BYTES);
+}
+
+fn claimed_json(tasks: &[ClaimedTask]) -> String {
+    let payloads: usize = tasks.iter().map(|task| task.payload.len() + 256).sum();
+    let mut out = String::with_capacity(16 + payloads);
+    out.push_str("{\"tasks\":[");
+    for (at, task) in tasks.iter().enumerate() {
+        out.push_str(if at > 0 { ",{" } else { "{" });
+        wire::push_plain(&mut out, "id", task.id);
+        wire::push_plain(&mut out, "type", &task.kind);
+        wire::push_plain(&mut out, "claim", &task.claim);
+        wire::push_number(&mut out, "attempt", task.attempt);
+        wire::push_plain(&mut out, "due", task.due);
+        wire::push_plain(&mut out, "until", task.until);
+        wire::push_number(&mut out, "priority", task.priority);
+        wire::push_number(&mut out, "payload", &task.payload);
+        wire::close(&mut out);
+    }
+    out.push_str("]}");
+    out
+}
+
+/// `DELETE /v1/tasks/{id}`.
+pub(super) async fn cancel(port: &Port, call: Call) -> Answer {
+    let id = form::id("task", call.id(0))?;
+    let Reply::Cancelled { claimed } = port.call(Command::CancelTask(id)).await? else {
+        return Err(Problem::unexpected());
+    };
+    Ok(respond::ok(&json!({"id": id.to_string(), "state": "cancelled", "was_claimed": claimed})))
+}
+
+/// `PATCH /v1/tasks/{id}`.
+pub(super) async fn change(port: &Port, call: Call) -> Answer {
+    let task = form::id("task", call.id(0))?;
+    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let mut form = Form::new(value, "");
+    let due = form.time("due");
+    let priority = form.whole("priority", 0..=255).and_then(|number| u8::try_from(number).ok());
+    let errors = form.finish();
+    if !errors.is_empty() {
+        return Err(Problem::fields(errors));
+    }
+    if due.is_none() && priority.is_none() {
+        return Err(Problem::new(422, "invalid", "give due, priority or both"));
+    }
+    port.call(Command::MoveTask { task, due, priority }).await?;
+    let shown = port.look(crate::engine::query::Query::Task(task)).await?;
+    Ok(respond::ok(&shown))
+}
