@@ -33,10 +33,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::command::Refusal;
+use crate::engine::command::{Code, Refusal};
 use crate::mailbox::Mailbox;
 
 pub use listener::serve;
+pub use notices::read_notice;
 
 /// A boxed future, for the traits that the daemon implements.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -113,6 +114,23 @@ pub trait Actions: Send + Sync {
 
     /// Lets a held daemon work.
     fn release(&self) -> BoxFuture<'_, Result<(), Refusal>>;
+}
+
+/// For a process that cannot do anything yet: a standby answers these calls before they get here.
+pub struct NoActions;
+
+impl Actions for NoActions {
+    fn backup(&self) -> BoxFuture<'_, Result<serde_json::Value, Refusal>> {
+        Box::pin(async { Err(not_leading()) })
+    }
+
+    fn release(&self) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(async { Err(not_leading()) })
+    }
+}
+
+fn not_leading() -> Refusal {
+    Refusal::new(Code::Held, "this process does not lead")
 }
 
 /// Whether the daemon takes and does work.

@@ -31,6 +31,13 @@ pub(super) async fn submit(port: &Port, call: Call) -> Answer {
     Ok(respond::json(status, &answer))
 }
 
+/// Reads a notice that a business system gave in answer to a pull; in words what is wrong with it.
+pub fn read_notice(value: &Json) -> Result<NoticeDraft, String> {
+    let mut read = draft(value.clone()).map_err(|problem| problem.detail)?;
+    read.fingerprint = body::fingerprint(value);
+    Ok(read)
+}
+
 fn draft(value: Json) -> Result<NoticeDraft, Problem> {
     let mut form = Form::new(value, "");
     let draft = NoticeDraft {

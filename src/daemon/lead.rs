@@ -181,19 +181,7 @@ impl Leading {
         }));
         tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
         notify::ready(&format!("leader, term {term}, listening on {address}"));
-        Ok(Self {
-            config,
-            stop,
-            state,
-            lease,
-            writer,
-            kv,
-            stopper,
-            stopping,
-            admin,
-            stop_admin,
-            lost,
-        })
+        Ok(Self { config, stop, state, lease, writer, kv, stopper, stopping, admin, stop_admin })
     }
 
     async fn run(mut self) -> Ended {

@@ -90,16 +90,18 @@ impl Pulls {
         counts: &mut RunCounts,
     ) -> Result<(), String> {
         counts.found += 1;
-        let mut draft = match (self.read)(notice) {
+        let mut notice = notice.clone();
+        if let Some(fields) = notice.as_object_mut() {
+            // Whoever was asked for a tenant need not repeat its name.
+            fields.entry("tenant").or_insert_with(|| tenant.into());
+        }
+        let mut draft = match (self.read)(&notice) {
             Ok(draft) => draft,
             Err(reason) => {
                 refuse(counts, reason);
                 return Ok(());
             }
         };
-        if draft.tenant.is_empty() {
-            tenant.clone_into(&mut draft.tenant);
-        }
         if draft.tenant != tenant {
             refuse(counts, format!("asked for {tenant}, got a notice of {}", draft.tenant));
             return Ok(());

@@ -76,7 +76,9 @@ async fn stand_by(
         }
         let seen = watch.poll();
         let hint = match seen.trouble() {
-            None | Some(Trouble::Silent { .. } | Trouble::Elsewhere { .. } | Trouble::Unknown) => "",
+            None | Some(Trouble::Silent { .. } | Trouble::Elsewhere { .. } | Trouble::Unknown) => {
+                ""
+            }
             Some(Trouble::Stopped { .. }) => "; continue it or kill it",
         };
         let status = format!("standby: {seen}{hint}");

@@ -103,7 +103,7 @@ impl Place {
     pub(super) fn configure(&self, sandbox: &Sandbox) -> Result<(), Failure> {
         let account = &Options::default().accounts[0];
         let text = format!(
-            "data_dir = \"data\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[storage]\nmin_free = \"16MiB\"\n\n\
+            "data_dir = \"data\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[storage]\nmin_free_disk = \"16MiB\"\n\n\
              [tenants.demo]\nappid = \"{}\"\nsecret = \"{}\"\nbase_url = \"{}\"\nconcurrency = 100\nrate = 0\n\n\
              [tenants.demo.templates.new_task]\nid = \"{TEMPLATE}\"\noverflow = \"truncate\"\n",
             account.appid, account.secret, sandbox.url
