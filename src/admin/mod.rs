@@ -23,6 +23,7 @@ mod query;
 mod recipients;
 mod respond;
 mod routes;
+mod schemas;
 mod settle;
 mod tasks;
 #[cfg(test)]

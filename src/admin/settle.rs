@@ -143,13 +143,13 @@ pub(super) async fn many(port: &Port, call: Call) -> Answer {
 }
 
 fn push_refused(out: &mut String, at: usize, id: Option<Id>, problem: Problem) {
+    let problem = problem.below(&format!("/items/{at}"));
     match id {
         Some(id) => {
-            let problem = problem.below(&format!("/items/{at}"));
             let item = serde_json::json!({"id": id.to_string(), "error": problem.item()});
             out.push_str(&item.to_string());
         }
-        None => push_error(out, at, problem.below("/items")),
+        None => push_error(out, &problem),
     }
 }
 

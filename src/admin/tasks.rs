@@ -181,7 +181,7 @@ async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: 
         }
         match slot {
             Ok(added) => push_added(&mut out, added),
-            Err(problem) => push_error(&mut out, at, problem),
+            Err(problem) => push_error(&mut out, &problem.below(&format!("/{at}"))),
         }
     }
     out.push_str("]}");
@@ -216,9 +216,8 @@ fn none_added(
 }
 
 /// Appends the error of one item of a batch.
-pub(super) fn push_error(out: &mut String, at: usize, problem: Problem) {
-    let item = problem.below(&format!("/{at}")).item();
-    out.push_str(&json!({ "error": item }).to_string());
+pub(super) fn push_error(out: &mut String, problem: &Problem) {
+    out.push_str(&json!({ "error": problem.item() }).to_string());
 }
 
 /// `POST /v1/tasks/claim`.
