@@ -7,8 +7,9 @@ use hyper::{Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
 use super::respond::{self, Body};
-use super::routes::{Handler, ROUTES, Route, Verb};
+use super::routes::{Handler, Route, Verb};
 use super::schemas;
+use super::table::ROUTES;
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
 
