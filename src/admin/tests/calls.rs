@@ -235,6 +235,10 @@ async fn the_rest_of_the_looks_answers() {
     assert_eq!(backup.json(), json!({"image": "image-7"}));
     let released = port.send("POST", "/v1/release", "", "").await;
     assert_eq!((released.status, released.code()), (409, "wrong_state".into()));
+    let page = port.get("/").await;
+    assert!(page.head.contains("content-security-policy: default-src 'none'"), "{page:?}");
+    assert!(page.body.contains("<title>duebox</title>") && !page.body.contains("http"), "{page:?}");
+    assert_eq!(port.get("/openapi.json").await.json()["openapi"], "3.1.0");
     let head = port.send("HEAD", "/v1/tenants", "", "").await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     port.stop().await;

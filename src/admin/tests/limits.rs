@@ -228,3 +228,25 @@ async fn connections_are_bounded_and_idle_ones_end() {
     slow.read_to_end(&mut rest).await.unwrap();
     port.stop().await;
 }
+
+#[tokio::test]
+async fn a_stop_ends_also_those_who_wait() {
+    let drain_timeout = std::time::Duration::from_millis(50);
+    let settings = Settings { drain_timeout, ..Settings::default() };
+    let port = start_with(settings, Role::Leader, Some(writer())).await;
+    let mut waiting = TcpStream::connect(port.address).await.unwrap();
+    let body = r#"{"type":"w","wait_ms":60000}"#;
+    let request = format!(
+        "POST /v1/tasks/claim HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    waiting.write_all(request.as_bytes()).await.unwrap();
+    // Until the claim waits in the engine.
+    while !port.get("/metrics").await.body.contains("duebox_waiting_claims 1.0") {
+        tokio::task::yield_now().await;
+    }
+    port.stop().await;
+    let mut rest = Vec::new();
+    waiting.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "{rest:?}");
+}
