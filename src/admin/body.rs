@@ -128,17 +128,21 @@ pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
         .with("column", error.column())
 }
 
-/// The fingerprint of a submission: the first half of the SHA-256 of its JSON with sorted keys,
-/// without the fields that say how to submit rather than what.
+/// The fingerprint of a submission: the first half of the SHA-256 of its fields in the order of
+/// their names, without those that say how to submit rather than what. Stored with the key: its
+/// making must not change.
 pub(super) fn fingerprint(body: &Json) -> u128 {
-    let mut body = body.clone();
-    if let Json::Object(fields) = &mut body {
-        fields.remove("key");
-        fields.remove("replace");
+    let mut hash = Sha256::new();
+    // `serde_json`'s map keeps its keys sorted; writing to a hash cannot fail.
+    match body {
+        Json::Object(fields) => {
+            for field in fields.iter().filter(|(name, _)| *name != "key" && *name != "replace") {
+                let _ = serde_json::to_writer(&mut hash, &field);
+            }
+        }
+        other => drop(serde_json::to_writer(&mut hash, other)),
     }
-    // `serde_json`'s map keeps its keys sorted.
-    let hash: [u8; 32] = Sha256::digest(body.to_string()).into();
-    hash.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
+    hash.finalize().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// The idempotency key: the header's or the field's.
@@ -160,6 +164,8 @@ pub(super) fn key(headers: &HeaderMap, field: Option<String>) -> Result<Option<S
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use serde_json::json;
 

@@ -180,6 +180,7 @@ mod tests {
     fn parameters_come_back_as_they_were_given() {
         assert_eq!(parameters(r#"{"parameters":"AQID"}"#), "AQID");
         assert_eq!(parameters(r#"{"a":1}"#), STANDARD.encode(r#"{"a":1}"#));
-        assert_eq!(parameters(r#"{"parameters":"AQID","b":1}"#).len(), 40);
+        let more = r#"{"parameters":"AQID","b":1}"#;
+        assert_eq!(parameters(more), STANDARD.encode(more));
     }
 }

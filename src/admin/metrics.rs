@@ -27,7 +27,6 @@ use crate::mailbox::Pulse;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-type NoLabels = [(&'static str, String); 0];
 type OneLabel = [(&'static str, String); 1];
 type TwoLabels = [(&'static str, String); 2];
 
@@ -55,6 +54,13 @@ pub(super) async fn respond(port: &Port, headers: &HeaderMap) -> Answer {
 struct Numbers(Registry);
 
 impl Numbers {
+    /// A gauge without labels.
+    fn one(&mut self, name: &str, help: &str, value: f64) {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        self.0.register(name, help, gauge);
+    }
+
     fn gauge<L>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (L, f64)>)
     where
         L: EncodeLabelSet + Clone + Hash + Eq + Debug + Send + Sync + 'static,
@@ -81,7 +87,7 @@ impl Numbers {
     fn process(&mut self, port: &Port) {
         let found = port.ports.status.ready();
         let ready = if found.ready { 1.0 } else { 0.0 };
-        self.gauge("ready", "Whether work is taken and done", [(NoLabels::default(), ready)]);
+        self.one("ready", "Whether work is taken and done", ready);
         let roles = [Role::Starting, Role::Standby, Role::Leader, Role::Held, Role::Draining];
         let roles = roles.map(|role| {
             ([("role", role.name().to_owned())], if role == found.role { 1.0 } else { 0.0 })
@@ -103,15 +109,13 @@ impl Numbers {
             ("writer_turns", "Turns of the writer's loop", read(&pulse.turns)),
         ];
         for (name, help, value) in counters {
-            self.counter(name, help, [(NoLabels::default(), value)]);
+            let counter = Counter::<f64, AtomicU64>::default();
+            counter.inc_by(value);
+            self.0.register(name, help, counter);
         }
         let unapplied = read(&pulse.active_bytes);
-        self.gauge(
-            "unapplied_bytes",
-            "Changes not yet in the base",
-            [(NoLabels::default(), unapplied)],
-        );
-        self.gauge("storage_low", "Whether new work is refused", [(NoLabels::default(), low)]);
+        self.one("unapplied_bytes", "Changes not yet in the base", unapplied);
+        self.one("storage_low", "Whether new work is refused", low);
     }
 
     fn engine(&mut self, stats: &Stats) {
@@ -128,7 +132,7 @@ impl Numbers {
             ("store_bytes", "Size of the base on disk", of(stats.store_bytes)),
         ];
         for (name, help, value) in gauges {
-            self.gauge(name, help, [(NoLabels::default(), value)]);
+            self.one(name, help, value);
         }
     }
 

@@ -1,13 +1,14 @@
 //! The admin port: HTTP for people, business systems, consumers and monitoring.
 //!
-//! One table of routes ([`routes`]) yields dispatch, the `Allow` of a 405 and the OpenAPI document.
+//! One table of routes (`table.rs`) yields dispatch, the `Allow` of a 405 and the OpenAPI document.
 //! A handler turns a request into one command for the mailbox and its reply into JSON; it decides
-//! nothing by itself. Every refusal is an RFC 9457 problem with a stable `code` ([`problem`]).
+//! nothing by itself. Every refusal is an RFC 9457 problem with a stable `code` (`problem.rs`).
 //!
 //! Left out on purpose: TLS (a proxy's business), CORS (nobody else's page may call this port) and
 //! WeChat's own callback, which must not share a port with operators.
 
 mod body;
+mod claim;
 mod form;
 mod guard;
 mod legacy;
@@ -23,7 +24,9 @@ mod query;
 mod recipients;
 mod respond;
 mod routes;
+mod schemas;
 mod settle;
+mod table;
 mod tasks;
 #[cfg(test)]
 mod tests;

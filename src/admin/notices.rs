@@ -19,10 +19,12 @@ use crate::model::notice::{InDoubt, Miniprogram};
 
 /// `POST /v1/notices`.
 pub(super) async fn submit(port: &Port, call: Call) -> Answer {
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
-    let fingerprint = body::fingerprint(&value);
+    let headers = &call.head.headers;
+    let value = body::json(&port.settings, headers, call.body).await?;
+    let has_key = headers.contains_key("idempotency-key") || value.get("key").is_some();
+    let fingerprint = if has_key { body::fingerprint(&value) } else { 0 };
     let mut draft = draft(value)?;
-    draft.key = body::key(&call.head.headers, draft.key)?;
+    draft.key = body::key(headers, draft.key)?;
     draft.fingerprint = fingerprint;
     let reply = port.call(Command::SubmitNotice(Box::new(draft))).await?;
     let Reply::Notice { id, state, created } = reply else { return Err(Problem::unexpected()) };

@@ -1,15 +1,199 @@
-//! The OpenAPI document, made from the route table, and the page.
+//! The OpenAPI 3.1 document, made from the route table, and the page.
 
+use std::sync::LazyLock;
+
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use hyper::{Response, StatusCode};
+use serde_json::{Map, Value as Json, json};
 
 use super::respond::{self, Body};
+use super::routes::{Handler, Route, Verb};
+use super::schemas;
+use super::table::ROUTES;
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
 
 /// `GET /openapi.json`.
 pub(super) fn respond() -> Response<Body> {
-    respond::ok(&serde_json::json!({}))
+    respond::text(StatusCode::OK, respond::JSON, DOCUMENT.as_str())
 }
+
+const PAGE: &str = include_str!("page.html");
+
+/// The page may run its own script and talk to its own port, and nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
 
 /// `GET /`.
 pub(super) fn page() -> Response<Body> {
-    respond::text(StatusCode::OK, "text/html; charset=utf-8", "")
+    let mut response = respond::text(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    response
+}
+
+fn document() -> Json {
+    let mut paths: Map<String, Json> = Map::new();
+    for route in ROUTES {
+        let operations = paths.entry(route.path).or_insert_with(|| json!({}));
+        operations[route.method.name().to_ascii_lowercase()] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "duebox admin port",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Ids are strings. Times go out as RFC 3339 in UTC and come in as that \
+                            or as epoch milliseconds. Unknown fields are refused by name.",
+        },
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas::all(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+fn schema(name: &str) -> Json {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn operation(route: &Route) -> Json {
+    let mut operation = json!({
+        "summary": route.summary,
+        "operationId": operation_id(route),
+        "parameters": parameters(route),
+        "responses": responses(route),
+    });
+    if !route.takes.is_empty() {
+        let optional = route.handler == Handler::Resend;
+        operation["requestBody"] = json!({"required": !optional, "content": takes(route)});
+    }
+    if route.is_open() {
+        operation["security"] = json!([]);
+    }
+    operation
+}
+
+/// The method and the words of the path.
+fn operation_id(route: &Route) -> String {
+    let words = route.path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty());
+    let mut id = route.method.name().to_ascii_lowercase();
+    for word in words {
+        id.push('_');
+        id.push_str(word);
+    }
+    id
+}
+
+fn takes(route: &Route) -> Json {
+    let media = json!({"schema": schema(route.takes)});
+    match route.handler {
+        Handler::Recipients => json!({"application/x-ndjson": media}),
+        Handler::AddTasks => json!({
+            "application/json": media,
+            "application/x-ndjson": {"schema": schema("TaskIn")},
+        }),
+        _ => json!({"application/json": media}),
+    }
+}
+
+fn parameters(route: &Route) -> Vec<Json> {
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{'));
+    let in_path = in_path.map(|part| {
+        let name = part.trim_end_matches('}');
+        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
+    });
+    let in_query = route.query.iter().map(|name| {
+        let schema = match *name {
+            "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+            "errcode" => json!({"type": "integer"}),
+            "atomic" | "done" => json!({"type": "boolean", "default": false}),
+            _ => json!({"type": "string"}),
+        };
+        json!({"name": name, "in": "query", "schema": schema})
+    });
+    let keyed = matches!(route.handler, Handler::AddTasks | Handler::Submit)
+        .then(|| json!({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}}));
+    in_path.chain(in_query).chain(keyed).collect()
+}
+
+fn responses(route: &Route) -> Json {
+    let (status, name) = route.gives;
+    let media = match route.handler {
+        Handler::Metrics => json!({"text/plain": {}, "application/openmetrics-text": {}}),
+        Handler::Page => json!({"text/html": {}}),
+        Handler::Log => json!({
+            "application/json": {"schema": schema(name)},
+            "application/x-ndjson": {},
+            "text/csv": {},
+        }),
+        _ => json!({"application/json": {"schema": schema(name)}}),
+    };
+    let mut responses = Map::new();
+    responses.insert(status.to_string(), json!({"description": "done", "content": media}));
+    if route.handler == Handler::Submit {
+        let known = json!({"description": "known: the key was used before", "content": media});
+        responses.insert("200".to_owned(), known);
+    }
+    if route.handler == Handler::Ready {
+        responses.insert("503".to_owned(), json!({"description": "not ready", "content": media}));
+    }
+    let problem = json!({"application/problem+json": {"schema": schema("Problem")}});
+    let mut refusals = vec![("default", "a problem; its code says which")];
+    if !route.is_open() {
+        refusals.push(("401", "no token, or a wrong one"));
+    }
+    if !matches!(route.method, Verb::Get | Verb::Delete) {
+        refusals.push(("422", "the body is not as it should be"));
+    }
+    for (status, description) in refusals {
+        responses.insert(
+            status.to_owned(),
+            json!({"description": description, "content": problem.clone()}),
+        );
+    }
+    Json::Object(responses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every schema that is referred to.
+    fn references<'a>(value: &'a Json, found: &mut Vec<&'a str>) {
+        match value {
+            Json::Object(fields) => {
+                for (name, value) in fields {
+                    match value.as_str().filter(|_| name == "$ref") {
+                        Some(target) => found.push(target),
+                        None => references(value, found),
+                    }
+                }
+            }
+            Json::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_document_has_every_route_and_every_schema_it_names() {
+        let document = document();
+        for route in ROUTES {
+            let method = route.method.name().to_ascii_lowercase();
+            assert!(
+                document["paths"][route.path][&method]["responses"].is_object(),
+                "{}",
+                route.path
+            );
+        }
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        let schemas = &document["components"]["schemas"];
+        for target in found {
+            let name = target.rsplit('/').next().unwrap_or("");
+            assert!(schemas.get(name).is_some(), "{target}");
+        }
+    }
 }

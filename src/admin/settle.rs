@@ -3,12 +3,13 @@
 use serde_json::Value as Json;
 
 use super::body;
+use super::claim::ttl_range;
 use super::form::{self, FieldError, Form};
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
 use super::routes::{Answer, Call};
-use super::tasks::{explain, push_error, text, too_many, ttl_range};
+use super::tasks::{explain, push_error, text, too_many};
 use super::wire::{self, AckIn, AcksIn};
 use crate::engine::command::{Command, Reply, Settled, Settlement, Verdict};
 use crate::id::Id;
@@ -101,7 +102,7 @@ pub(super) async fn many(port: &Port, call: Call) -> Answer {
     if items.len() > limits::BATCH_ITEMS {
         return Err(too_many(items.len()));
     }
-    let mut told: Vec<(Option<Id>, bool, Option<Problem>)> = Vec::with_capacity(items.len());
+    let mut told: Vec<(Option<Id>, bool, Option<Box<Problem>>)> = Vec::with_capacity(items.len());
     let mut good = Vec::with_capacity(items.len());
     for item in items {
         match item {
@@ -129,7 +130,7 @@ pub(super) async fn many(port: &Port, call: Call) -> Answer {
             out.push(',');
         }
         let verdict = match problem {
-            Some(problem) => Err(problem),
+            Some(problem) => Err(*problem),
             None => verdicts.next().ok_or_else(Problem::unexpected)?.map_err(Problem::from),
         };
         match (verdict, id) {
@@ -143,18 +144,18 @@ pub(super) async fn many(port: &Port, call: Call) -> Answer {
 }
 
 fn push_refused(out: &mut String, at: usize, id: Option<Id>, problem: Problem) {
+    let problem = problem.below(&format!("/items/{at}"));
     match id {
         Some(id) => {
-            let problem = problem.below(&format!("/items/{at}"));
             let item = serde_json::json!({"id": id.to_string(), "error": problem.item()});
             out.push_str(&item.to_string());
         }
-        None => push_error(out, at, problem.below("/items")),
+        None => push_error(out, &problem),
     }
 }
 
 /// One settlement, or why it is none.
-type Item = Result<Settlement, (Option<Id>, Problem)>;
+type Item = Result<Settlement, (Option<Id>, Box<Problem>)>;
 
 /// The fast path: nothing but well-formed acks.
 fn all_acks(text: &str) -> Option<Vec<Item>> {
@@ -215,6 +216,6 @@ fn item(value: Json) -> Item {
     }
     match (id, verdicts.pop()) {
         (Some(task), Some(verdict)) if errors.is_empty() => Ok(Settlement { task, claim, verdict }),
-        (id, _) => Err((id, Problem::fields(errors))),
+        (id, _) => Err((id, Box::new(Problem::fields(errors)))),
     }
 }
