@@ -291,7 +291,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
-        let Some((number, writes)) = self.engine.store().end_group() else { return Ok(()) };
+        let Some((number, writes)) = self.engine.end_group() else { return Ok(()) };
         let began = Instant::now();
         self.journal.append(number, &writes)?;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);

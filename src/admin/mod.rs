@@ -71,7 +71,7 @@ impl Default for Settings {
             token_sha256: None,
             allowed_hosts: Vec::new(),
             max_connections: 256,
-            header_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(65),
             drain_timeout: Duration::from_secs(10),

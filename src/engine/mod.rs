@@ -31,10 +31,10 @@ use self::claim::Waiters;
 use self::command::{Code, Command, Effect, Refusal, Reply};
 use self::names::Names;
 use crate::id::Id;
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv, Tree, Write};
 use crate::model::notice::NoticeBody;
 use crate::model::rules::Rules;
-use crate::model::task::QueueState;
+use crate::model::task::{QueueCounts, QueueState};
 use crate::model::tenant::{StoredToken, TenantState};
 use crate::store::keys::{self, Lane, TenantNo, TypeNo};
 use crate::store::{Order, Store};
@@ -98,6 +98,8 @@ pub struct Engine<K: Kv> {
     queues: BTreeMap<TypeNo, BTreeSet<u8>>,
     /// States of types, as stored.
     queue_states: BTreeMap<TypeNo, QueueState>,
+    /// Counts changed in this group, not yet written.
+    counts: BTreeMap<(TypeNo, u8), QueueCounts>,
     prune: prune::PruneCursor,
     /// Effects of commands, given out with the next tick.
     outbox: Vec<Effect>,
@@ -141,6 +143,7 @@ impl<K: Kv> Engine<K> {
             waiters: Waiters::default(),
             queues: BTreeMap::new(),
             queue_states: BTreeMap::new(),
+            counts: BTreeMap::new(),
             prune: prune::PruneCursor::default(),
             outbox: Vec::new(),
             started: now,
@@ -298,7 +301,6 @@ impl<K: Kv> Engine<K> {
         }
         self.serve_waiters(now, &mut ticked)?;
         ticked.effects.append(&mut self.outbox);
-        self.write_last_id();
         Ok(ticked)
     }
 
@@ -307,11 +309,25 @@ impl<K: Kv> Engine<K> {
         self.last_id
     }
 
-    fn write_last_id(&mut self) {
-        let bytes = std::sync::Arc::from(&self.last_id.0.to_be_bytes()[..]);
+    /// Ends a group: writes what is kept in memory within one, and gives the commit's number and
+    /// changes. `None` when nothing changed.
+    pub fn end_group(&mut self) -> Option<(u64, Vec<Write>)> {
+        for ((kind, priority), counts) in std::mem::take(&mut self.counts) {
+            self.store.write(keys::queue_counts(kind, priority), &counts);
+        }
         if self.store.group_bytes() > 0 {
+            let bytes = std::sync::Arc::from(&self.last_id.0.to_be_bytes()[..]);
             self.store.put(Tree::Meta, keys::LAST_ID.to_vec(), bytes);
         }
+        self.store.end_group()
+    }
+
+    /// The counts of a type and priority as of this moment within the group.
+    fn queue_counts(&self, kind: TypeNo, priority: u8) -> Result<QueueCounts, Fault> {
+        if let Some(counts) = self.counts.get(&(kind, priority)) {
+            return Ok(*counts);
+        }
+        Ok(self.store.read(&keys::queue_counts(kind, priority))?.unwrap_or_default())
     }
 
     // The delay tree: the one index of time.

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::model::delivery::KeyRow;
 use crate::model::rules::QueueRule;
 use crate::model::task::{
-    AttemptEnd, EndedTask, Payload, QueueCounts, QueueState, Task, TaskState,
+    AttemptEnd, EndedTask, Payload, QueueState, Task, TaskState,
 };
 use crate::store::codec;
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
@@ -161,8 +161,7 @@ impl<K: Kv> Engine<K> {
         from: Option<TaskState>,
         to: Option<TaskState>,
     ) -> Result<(), Fault> {
-        let key = keys::queue_counts(kind, priority);
-        let mut counts = self.store.read::<QueueCounts>(&key)?.unwrap_or_default();
+        let mut counts = self.queue_counts(kind, priority)?;
         if let Some(from) = from {
             let count = counts.of(from);
             assert!(*count > 0, "no task left in state {} of type {}", from.name(), kind.0);
@@ -171,7 +170,7 @@ impl<K: Kv> Engine<K> {
         if let Some(to) = to {
             *counts.of(to) += 1;
         }
-        self.store.write(key, &counts);
+        self.counts.insert((kind, priority), counts);
         Ok(())
     }
 

@@ -96,8 +96,7 @@ impl<K: Kv> Engine<K> {
         let mut counts = QueueCounts::default();
         let priorities: Vec<u8> = self.queues.get(&number).into_iter().flatten().copied().collect();
         for priority in priorities {
-            let key = keys::queue_counts(number, priority);
-            let one = self.store.read::<QueueCounts>(&key)?.unwrap_or_default();
+            let one = self.queue_counts(number, priority)?;
             counts.pending += one.pending;
             counts.claimed += one.claimed;
             counts.dead += one.dead;

@@ -10,7 +10,7 @@ use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::Delivery;
 use crate::model::notice::Notice;
 use crate::model::rules::Deliver;
-use crate::model::task::{EndedTask, QueueCounts, Task, TaskState};
+use crate::model::task::{EndedTask, Task, TaskState};
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
 use crate::store::{Order, codec};
 use crate::time::Timestamp;
@@ -140,8 +140,7 @@ impl<K: Kv> Engine<K> {
         name: &str,
         priority: u8,
     ) -> Result<Json, Fault> {
-        let counts = self.store.read::<QueueCounts>(&keys::queue_counts(kind, priority))?;
-        let counts = counts.unwrap_or_default();
+        let counts = self.queue_counts(kind, priority)?;
         let oldest = self.delay_first(Lane::Queue(kind, priority), 1)?.pop().map(|(due, _)| due);
         let state = self.queue_states.get(&kind).cloned().unwrap_or_default();
         let pushed = matches!(self.queue_rule(kind).deliver, Deliver::Push(_));
