@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The writer's rows are freed by the applier and the other way round, which the system allocator
+/// does slowly and with memory that stays resident.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // One provider for every TLS client of the process. An error means that one is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
