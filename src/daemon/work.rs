@@ -62,6 +62,12 @@ impl Workers {
         tokens: &BTreeMap<String, StoredToken>,
         read: ReadNotice,
     ) -> Result<Self, String> {
+        if let Some(kind) = config.article_types.first() {
+            return Err(format!(
+                "queues.{kind}.deliver: the worker article-review is not in this version: let \
+                 consumers claim the tasks or give a webhook"
+            ));
+        }
         let senders = Senders {
             channels: channels(config, tools, tokens)?,
             mailbox: tools.mailbox.clone(),
