@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn lanes_sort_by_due_then_item_and_do_not_touch() {
         let lane = Lane::Queue(TypeNo(7), 1);
-        let mut keys = vec![
+        let mut keys = [
             lane.key(Timestamp(256), &[0]),
             lane.key(Timestamp(255), &[9]),
             lane.key(Timestamp(255), &[1]),
