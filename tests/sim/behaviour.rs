@@ -8,7 +8,7 @@ use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::engine::Handled;
 use duebox::id::Id;
 use duebox::model::attempt::{Class, Try};
-use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
+use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
 use super::rules;
 use super::world::World;
@@ -83,19 +83,30 @@ fn a_key_is_idempotent_and_another_body_is_refused() {
 }
 
 #[test]
-fn the_log_outlives_its_notice_or_goes_with_it() {
+fn old_rows_go_and_a_late_entry_outlives_its_notice() {
     let mut rules = rules::outbox();
     rules.retention.log_ms = DAY_MS;
     rules.retention.notices_ms = DAY_MS;
     let mut world = World::new(0, rules);
     let stepped = world.run(submit(draft("a", 3)));
-    accept_all(&mut world, sends(stepped.effects));
+    let mut jobs = sends(stepped.effects);
+    let late = jobs.pop().unwrap();
+    accept_all(&mut world, jobs);
+    // Its claim runs out, the window passes, and it is held; then the answer comes after all.
+    world.pass(20 * MINUTE_MS);
+    world.pass(20 * MINUTE_MS);
+    world.pass(DAY_MS - HOUR_MS);
+    settle(&mut world, &late, Class::Ok, Some(0));
     let log = || Query::Log { filter: LogFilter::default(), page: Page::default() };
-    assert_eq!(world.look(log())["items"].as_array().unwrap().len(), 3);
-    world.pass(2 * DAY_MS);
-    world.pass_in_turns(30 * MINUTE_MS);
-    assert_eq!(world.look(log())["items"].as_array().unwrap().len(), 0);
+    let entries = |world: &mut World| world.look(log())["items"].as_array().unwrap().len();
+    assert_eq!(entries(&mut world), 4);
+    world.pass(HOUR_MS);
+    world.pass_in_turns(20 * MINUTE_MS);
     let page = Page::default();
     let left = world.look(Query::Notices { tenant: None, state: None, page });
     assert_eq!(left["items"].as_array().unwrap().len(), 0);
+    assert_eq!(entries(&mut world), 1, "the late one is young");
+    world.pass(DAY_MS);
+    world.pass_in_turns(20 * MINUTE_MS);
+    assert_eq!(entries(&mut world), 0);
 }
