@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod outbox;
+mod provider;
 mod rules;
 mod world;
 

@@ -19,6 +19,9 @@ pub(crate) const BEGIN: Timestamp = Timestamp(1_795_000_000_000);
 /// Steps that a failure prints.
 const SHOWN: usize = 30;
 
+/// Characters of a step that are printed.
+const LINE: usize = 400;
+
 /// What becomes of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -219,6 +222,7 @@ impl World {
         self.steps += 1;
         let line = format!("{:>5} {} {text}", self.steps, self.now);
         line.hash(&mut self.hash);
+        let line: String = line.chars().take(LINE).collect();
         if self.trace.len() == SHOWN {
             self.trace.pop_front();
         }
