@@ -8,9 +8,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod crashes;
+mod oracle;
 mod outbox;
 mod provider;
 mod rules;
+mod schedules;
+mod tasks;
 mod world;
 
 /// Seeds to run: one by name, or as many as asked for.
