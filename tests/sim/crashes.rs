@@ -63,7 +63,9 @@ fn script(world: &mut World) -> Vec<Acknowledged> {
         }
         let recipients = (4 * round..4 * round + 3).map(person).collect();
         let done = round % 4 == 3;
-        jobs.extend(world.run(Command::AddRecipients { notice: streamed, recipients, done }).effects);
+        jobs.extend(
+            world.run(Command::AddRecipients { notice: streamed, recipients, done }).effects,
+        );
         for effect in jobs.drain(..jobs.len() / 2).collect::<Vec<_>>() {
             let Effect::Send(job) = effect else { continue };
             let tries = vec![answered(world.now, if round % 2 == 0 { 0 } else { 43004 })];
@@ -80,8 +82,7 @@ fn script(world: &mut World) -> Vec<Acknowledged> {
         let request = ClaimRequest { kind: "q".to_owned(), max: 2, ..ClaimRequest::default() };
         if let Ok(Reply::Claimed(tasks)) = world.ask(Command::Claim(request)) {
             for (at, one) in tasks.into_iter().enumerate() {
-                let verdict =
-                    if at == 0 { Verdict::Ack } else { Verdict::Reject { reason: None } };
+                let verdict = if at == 0 { Verdict::Ack } else { Verdict::Reject { reason: None } };
                 let item = Settlement { task: one.id, claim: one.claim, verdict };
                 world.ask(Command::Settle(vec![item])).unwrap().settled();
             }

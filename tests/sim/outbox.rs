@@ -195,7 +195,9 @@ impl Outbox {
                 let resolution = all[self.rng.usize(0..all.len())];
                 Some(Command::Resolve { delivery, resolution })
             }
-            38..40 => Some(Command::Redrive(Redrive { notice: Some(notice), ..Redrive::default() })),
+            38..40 => {
+                Some(Command::Redrive(Redrive { notice: Some(notice), ..Redrive::default() }))
+            }
             _ => None,
         }
     }
@@ -216,7 +218,10 @@ impl Outbox {
         let count = self.rng.usize(1..20);
         (0..count)
             .map(|_| {
-                let mut one = Recipient { openid: format!("o{}", self.rng.u8(0..40)), ..Recipient::default() };
+                let mut one = Recipient {
+                    openid: format!("o{}", self.rng.u8(0..40)),
+                    ..Recipient::default()
+                };
                 if self.rng.u8(0..4) == 0 {
                     one.data.insert("thing1".to_owned(), "own".to_owned());
                 }
@@ -291,7 +296,10 @@ impl Outbox {
     /// Deliveries that the daemon would still work on by itself.
     fn outstanding(&mut self) -> u64 {
         let waiting = |notice: &serde_json::Value| {
-            ["pending", "sending"].iter().map(|name| notice["counts"][name].as_u64().unwrap()).sum::<u64>()
+            ["pending", "sending"]
+                .iter()
+                .map(|name| notice["counts"][name].as_u64().unwrap())
+                .sum::<u64>()
         };
         self.notices().iter().map(waiting).sum::<u64>()
     }

@@ -10,11 +10,8 @@ use duebox::time::SECOND_MS;
 
 /// A tenant with one template that refuses long values and one that cuts them.
 pub(crate) fn tenant() -> TenantRule {
-    let template = |id: &str, overflow| TemplateRule {
-        id: id.to_owned(),
-        overflow,
-        fields: BTreeMap::new(),
-    };
+    let template =
+        |id: &str, overflow| TemplateRule { id: id.to_owned(), overflow, fields: BTreeMap::new() };
     TenantRule {
         concurrency: 8,
         rate: 0,
@@ -43,8 +40,5 @@ pub(crate) fn queues() -> Rules {
 /// A schedule `job` every minute.
 pub(crate) fn schedule(action: Action) -> Rules {
     let cron = CronRule::parse("* * * * *", "UTC").unwrap();
-    Rules {
-        schedules: [("job".to_owned(), ScheduleRule { cron, action })].into(),
-        ..outbox()
-    }
+    Rules { schedules: [("job".to_owned(), ScheduleRule { cron, action })].into(), ..outbox() }
 }

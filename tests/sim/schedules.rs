@@ -1,6 +1,6 @@
 //! Random histories of a schedule: no tick is lost, and no two runs are under way at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use duebox::engine::command::{Command, Effect};
 use duebox::engine::query::{Page, Query};
@@ -109,27 +109,32 @@ impl Schedules {
 
     /// Each minute was run, or some run or note stands for it.
     fn check(&mut self) {
-        let mut stood_for: BTreeMap<u64, String> = BTreeMap::new();
+        // By planned minute: whether it ended, and how many later ticks it stands for. A run that was
+        // cut off and the one that takes it up have the same.
+        let mut planned: BTreeMap<u64, (bool, u64)> = BTreeMap::new();
         let mut under_way = 0;
         for run in self.runs() {
-            let outcome = run["outcome"].as_str().unwrap();
-            under_way += u32::from(outcome == "running");
-            let planned = Timestamp::parse(run["planned"].as_str().unwrap()).unwrap();
-            if run["trigger"] == "manual" || !matches!(outcome, "done" | "failed" | "coalesced" | "running") {
+            if run["trigger"] == "manual" {
                 continue;
             }
+            let outcome = run["outcome"].as_str().unwrap();
+            under_way += u32::from(outcome == "running");
             let note = run["note"].as_str().unwrap_or("");
             let more = note.split_once("stands for ").and_then(|(_, rest)| rest.split(' ').next());
             let more: u64 = more.map_or(0, |count| count.parse().unwrap());
-            for minute in 0..=more {
-                stood_for.insert(planned.0 / MINUTE_MS + minute, run["id"].to_string());
-            }
+            let at = Timestamp::parse(run["planned"].as_str().unwrap()).unwrap();
+            let entry = planned.entry(at.0 / MINUTE_MS).or_default();
+            entry.0 |= outcome != "interrupted";
+            entry.1 = entry.1.max(more);
         }
+        let ended = planned.iter().filter(|(_, (ended, _))| *ended);
+        let stood_for: BTreeSet<u64> =
+            ended.flat_map(|(minute, (_, more))| *minute..=minute + more).collect();
         assert!(under_way <= 1);
         let (first, last) = (BEGIN.0 / MINUTE_MS + 1, self.world.now.0 / MINUTE_MS);
         for minute in first..=last {
             assert!(
-                stood_for.contains_key(&minute),
+                stood_for.contains(&minute),
                 "nothing stands for the tick at {}",
                 Timestamp(minute * MINUTE_MS)
             );

@@ -115,7 +115,12 @@ impl Tasks {
         }
     }
 
-    fn claimed(&mut self, request: &ClaimRequest, tasks: &[ClaimedTask], now: duebox::time::Timestamp) {
+    fn claimed(
+        &mut self,
+        request: &ClaimRequest,
+        tasks: &[ClaimedTask],
+        now: duebox::time::Timestamp,
+    ) {
         assert!(tasks.len() <= request.max);
         for task in tasks {
             assert_eq!(task.kind, request.kind);
@@ -172,7 +177,8 @@ impl Tasks {
     fn command(&mut self) -> (Option<Command>, Said) {
         match self.rng.u8(0..100) {
             0..25 => {
-                let items: Vec<TaskDraft> = (0..self.rng.usize(1..5)).map(|_| self.draft()).collect();
+                let items: Vec<TaskDraft> =
+                    (0..self.rng.usize(1..5)).map(|_| self.draft()).collect();
                 let atomic = self.rng.bool();
                 (Some(Command::AddTasks { items: items.clone(), atomic }), Said::Add(items))
             }
@@ -190,7 +196,8 @@ impl Tasks {
             },
             73..76 => match self.any() {
                 Some(task) => {
-                    let due = self.rng.bool().then(|| self.world.now.plus(self.rng.u64(0..MINUTE_MS)));
+                    let due =
+                        self.rng.bool().then(|| self.world.now.plus(self.rng.u64(0..MINUTE_MS)));
                     let priority = self.rng.bool().then(|| self.rng.u8(0..3));
                     (Some(Command::MoveTask { task, due, priority }), Said::Move(task, due))
                 }
@@ -301,7 +308,8 @@ impl Tasks {
         }
         for _ in 0..TURNS {
             for kind in ["q", "mail", "42"] {
-                let request = ClaimRequest { kind: kind.to_owned(), max: 100, ..ClaimRequest::default() };
+                let request =
+                    ClaimRequest { kind: kind.to_owned(), max: 100, ..ClaimRequest::default() };
                 let command = Command::Claim(request.clone());
                 self.step_with(Some(command), Said::Claim(request), Fate::Answered);
             }
@@ -313,7 +321,11 @@ impl Tasks {
             });
             let items: Vec<Settlement> = done.collect();
             self.oracle.held = held;
-            self.step_with(Some(Command::Settle(items.clone())), Said::Settle(items), Fate::Answered);
+            self.step_with(
+                Some(Command::Settle(items.clone())),
+                Said::Settle(items),
+                Fate::Answered,
+            );
             if self.left() == 0 {
                 return self.check_ends();
             }

@@ -1,7 +1,7 @@
 //! The world around the engine: a journal, a base that lags behind it, a clock, and crashes.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -198,16 +198,7 @@ impl World {
         self.audit();
     }
 
-    /// A copy of the base as it is now.
-    pub(crate) fn base_copy(&self) -> MemoryKv {
-        (*self.base).clone()
-    }
-
-    /// Another configuration takes effect with the next process.
-    pub(crate) fn set_rules(&mut self, rules: Rules) {
-        self.rules = rules;
-    }
-
+    /// Everything agrees with everything.
     pub(crate) fn audit(&self) {
         let wrong = self.engine.audit().unwrap();
         assert!(wrong.is_empty(), "{wrong:#?}");
