@@ -61,10 +61,9 @@ impl Oracle {
 
     /// Nothing is known of a key any more.
     pub(crate) fn forget_key(&mut self, draft: &TaskDraft) {
-        if let Some(key) = &draft.key {
-            if let Some((id, _)) = self.keys.remove(&(draft.kind.clone(), key.clone())) {
-                self.forget(id);
-            }
+        let Some(key) = &draft.key else { return };
+        if let Some((id, _)) = self.keys.remove(&(draft.kind.clone(), key.clone())) {
+            self.forget(id);
         }
     }
 
