@@ -2,6 +2,9 @@
 
 /// The real binary: kills, stops, standbys, copies, damage.
 mod process;
+/// The engine over a store in memory, under seeds: crashes, lost answers, jumping clocks.
+mod sim;
 /// Real processes and a client for tests.
 mod support;
+/// The files in `systemd/` against the code.
 mod systemd;
