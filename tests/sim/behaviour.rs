@@ -347,3 +347,43 @@ fn a_tick_missed_while_down_is_caught_up_once_and_names_the_others() {
     assert!(runs[0]["note"].as_str().unwrap().contains("9 later ticks"), "{}", runs[0]);
     assert_eq!(claim(&mut world, 10).len(), 2);
 }
+
+#[test]
+fn what_was_on_the_wire_in_a_crash_is_in_doubt_at_once_and_sent_again_soon() {
+    let mut world = World::new(0, rules::outbox());
+    let jobs = sends(world.run(submit(draft("a", 3))).effects);
+    world.crash(0);
+    let notice = jobs[0].delivery.notice;
+    assert_eq!(count(&mut world, notice, "sending"), 0);
+    let again = sends(world.pass(3 * SECOND_MS));
+    assert_eq!(again.len(), 3);
+    assert!(again.iter().all(|job| job.claim == 2));
+    // The answer to the first attempt settles nothing any more.
+    settle(&mut world, &jobs[0], Class::Ok, Some(0));
+    assert_eq!(count(&mut world, notice, "sending"), 3);
+    accept_all(&mut world, again);
+    assert_eq!(count(&mut world, notice, "accepted"), 3);
+}
+
+#[test]
+fn a_named_claim_is_answered_with_the_same_tasks_while_they_are_held() {
+    let mut world = World::new(0, rules::queues());
+    add(&mut world, vec![task("1"), task("2"), task("3")]);
+    let named = || {
+        let request = ClaimRequest { request: Some("r".to_owned()), ..request(2, 0) };
+        Command::Claim(request)
+    };
+    let claimed = |world: &mut World| match world.ask(named()).unwrap() {
+        Reply::Claimed(tasks) => tasks,
+        other => panic!("{other:?}"),
+    };
+    let first = claimed(&mut world);
+    assert_eq!(first.len(), 2);
+    world.crash(0);
+    assert_eq!(claimed(&mut world), first);
+    for one in &first {
+        say(&mut world, one.id, &one.claim, Verdict::Ack).unwrap();
+    }
+    let next = claimed(&mut world);
+    assert_eq!(next.iter().map(|task| task.payload.as_str()).collect::<Vec<_>>(), ["3"]);
+}

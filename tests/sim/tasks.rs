@@ -329,7 +329,7 @@ impl Tasks {
             if self.left() == 0 {
                 return self.check_ends();
             }
-            self.world.now = self.world.now.plus(10 * SECOND_MS);
+            self.world.now = self.world.now.plus(MINUTE_MS);
         }
         panic!("{} tasks were never done", self.left());
     }
