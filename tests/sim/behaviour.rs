@@ -387,3 +387,22 @@ fn a_named_claim_is_answered_with_the_same_tasks_while_they_are_held() {
     let next = claimed(&mut world);
     assert_eq!(next.iter().map(|task| task.payload.as_str()).collect::<Vec<_>>(), ["3"]);
 }
+
+#[test]
+fn ticks_during_a_run_are_owed_one_follow_up() {
+    let action = Action::Pull { tenants: vec!["a".to_owned()] };
+    let mut world = World::new(0, rules::schedule(action));
+    let pulls = |effects: Vec<Effect>| -> Vec<Id> {
+        let run =
+            |effect: &Effect| if let Effect::Pull(job) = effect { Some(job.run) } else { None };
+        effects.iter().filter_map(run).collect()
+    };
+    let first = pulls(world.pass(MINUTE_MS))[0];
+    for _ in 0..3 {
+        assert!(pulls(world.pass(MINUTE_MS)).is_empty());
+    }
+    let done = |run| Command::RunDone { run, counts: [].into(), error: None };
+    let second = pulls(world.run(done(first)).effects);
+    assert_eq!(second.len(), 1);
+    assert!(pulls(world.run(done(second[0])).effects).is_empty());
+}
