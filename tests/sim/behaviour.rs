@@ -406,3 +406,13 @@ fn ticks_during_a_run_are_owed_one_follow_up() {
     assert_eq!(second.len(), 1);
     assert!(pulls(world.run(done(second[0])).effects).is_empty());
 }
+
+#[test]
+fn a_stream_that_ends_without_recipients_is_done() {
+    let mut world = World::new(0, rules::outbox());
+    let stream = NoticeDraft { audience: Audience::Stream, ..draft("a", 0) };
+    let notice = notice_id(world.ask(submit(stream)).unwrap());
+    let done = Command::AddRecipients { notice, recipients: Vec::new(), done: true };
+    world.ask(done).unwrap();
+    assert_eq!(world.look(Query::Notice(notice))["state"], "done");
+}
