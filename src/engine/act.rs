@@ -288,6 +288,7 @@ impl<K: Kv> Engine<K> {
         };
         if to == DeliveryState::Pending {
             notice.finished = None;
+            notice.expired = false;
         }
         self.move_delivery(now, &mut notice, id, &mut delivery, to, Some(reason.into()));
         self.finish_if_done(now, &mut notice);

@@ -8,6 +8,7 @@ use duebox::engine::command::{
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
 use duebox::model::attempt::{Class, Try};
+use duebox::model::delivery::Resolution;
 use duebox::model::rules::Action;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
@@ -415,4 +416,17 @@ fn a_stream_that_ends_without_recipients_is_done() {
     let done = Command::AddRecipients { notice, recipients: Vec::new(), done: true };
     world.ask(done).unwrap();
     assert_eq!(world.look(Query::Notice(notice))["state"], "done");
+}
+
+#[test]
+fn an_operator_may_send_what_is_in_doubt_after_the_notice_expired() {
+    let mut world = World::new(0, rules::outbox());
+    let expires_at = Some(world.now.plus(SECOND_MS));
+    let stepped = world.run(submit(NoticeDraft { expires_at, ..draft("a", 1) }));
+    let job = sends(stepped.effects).remove(0);
+    world.pass(SECOND_MS);
+    settle(&mut world, &job, Class::InDoubt, None);
+    let resolution = Resolution::Resend;
+    let effects = world.run(Command::Resolve { delivery: job.delivery, resolution }).effects;
+    assert_eq!(sends(effects).len(), 1);
 }
