@@ -63,7 +63,7 @@ impl Oracle {
     pub(crate) fn forget_key(&mut self, draft: &TaskDraft) {
         let Some(key) = &draft.key else { return };
         if let Some((id, _)) = self.keys.remove(&(draft.kind.clone(), key.clone())) {
-            self.forget(id);
+            self.unheard(id);
         }
     }
 
