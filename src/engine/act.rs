@@ -254,7 +254,7 @@ impl<K: Kv> Engine<K> {
 
     /// Notes the end when there is nothing left to do.
     pub(super) fn finish_if_done(&mut self, now: Timestamp, notice: &mut Notice) {
-        if notice.is_finished() && notice.counts.total() > 0 {
+        if notice.is_finished() {
             notice.finished.get_or_insert(now);
         }
     }
@@ -288,6 +288,7 @@ impl<K: Kv> Engine<K> {
         };
         if to == DeliveryState::Pending {
             notice.finished = None;
+            notice.expired = false;
         }
         self.move_delivery(now, &mut notice, id, &mut delivery, to, Some(reason.into()));
         self.finish_if_done(now, &mut notice);

@@ -8,6 +8,7 @@ use duebox::engine::command::{
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
 use duebox::model::attempt::{Class, Try};
+use duebox::model::delivery::Resolution;
 use duebox::model::rules::Action;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
@@ -346,4 +347,86 @@ fn a_tick_missed_while_down_is_caught_up_once_and_names_the_others() {
     assert_eq!(runs[0]["trigger"], "catch_up");
     assert!(runs[0]["note"].as_str().unwrap().contains("9 later ticks"), "{}", runs[0]);
     assert_eq!(claim(&mut world, 10).len(), 2);
+}
+
+#[test]
+fn what_was_on_the_wire_in_a_crash_is_in_doubt_at_once_and_sent_again_soon() {
+    let mut world = World::new(0, rules::outbox());
+    let jobs = sends(world.run(submit(draft("a", 3))).effects);
+    world.crash(0);
+    let notice = jobs[0].delivery.notice;
+    assert_eq!(count(&mut world, notice, "sending"), 0);
+    let again = sends(world.pass(3 * SECOND_MS));
+    assert_eq!(again.len(), 3);
+    assert!(again.iter().all(|job| job.claim == 2));
+    // The answer to the first attempt settles nothing any more.
+    settle(&mut world, &jobs[0], Class::Ok, Some(0));
+    assert_eq!(count(&mut world, notice, "sending"), 3);
+    accept_all(&mut world, again);
+    assert_eq!(count(&mut world, notice, "accepted"), 3);
+}
+
+#[test]
+fn a_named_claim_is_answered_with_the_same_tasks_while_they_are_held() {
+    let mut world = World::new(0, rules::queues());
+    add(&mut world, vec![task("1"), task("2"), task("3")]);
+    let named = || {
+        let request = ClaimRequest { request: Some("r".to_owned()), ..request(2, 0) };
+        Command::Claim(request)
+    };
+    let claimed = |world: &mut World| match world.ask(named()).unwrap() {
+        Reply::Claimed(tasks) => tasks,
+        other => panic!("{other:?}"),
+    };
+    let first = claimed(&mut world);
+    assert_eq!(first.len(), 2);
+    world.crash(0);
+    assert_eq!(claimed(&mut world), first);
+    for one in &first {
+        say(&mut world, one.id, &one.claim, Verdict::Ack).unwrap();
+    }
+    let next = claimed(&mut world);
+    assert_eq!(next.iter().map(|task| task.payload.as_str()).collect::<Vec<_>>(), ["3"]);
+}
+
+#[test]
+fn ticks_during_a_run_are_owed_one_follow_up() {
+    let action = Action::Pull { tenants: vec!["a".to_owned()] };
+    let mut world = World::new(0, rules::schedule(action));
+    let pulls = |effects: Vec<Effect>| -> Vec<Id> {
+        let run =
+            |effect: &Effect| if let Effect::Pull(job) = effect { Some(job.run) } else { None };
+        effects.iter().filter_map(run).collect()
+    };
+    let first = pulls(world.pass(MINUTE_MS))[0];
+    for _ in 0..3 {
+        assert!(pulls(world.pass(MINUTE_MS)).is_empty());
+    }
+    let done = |run| Command::RunDone { run, counts: [].into(), error: None };
+    let second = pulls(world.run(done(first)).effects);
+    assert_eq!(second.len(), 1);
+    assert!(pulls(world.run(done(second[0])).effects).is_empty());
+}
+
+#[test]
+fn a_stream_that_ends_without_recipients_is_done() {
+    let mut world = World::new(0, rules::outbox());
+    let stream = NoticeDraft { audience: Audience::Stream, ..draft("a", 0) };
+    let notice = notice_id(world.ask(submit(stream)).unwrap());
+    let done = Command::AddRecipients { notice, recipients: Vec::new(), done: true };
+    world.ask(done).unwrap();
+    assert_eq!(world.look(Query::Notice(notice))["state"], "done");
+}
+
+#[test]
+fn an_operator_may_send_what_is_in_doubt_after_the_notice_expired() {
+    let mut world = World::new(0, rules::outbox());
+    let expires_at = Some(world.now.plus(SECOND_MS));
+    let stepped = world.run(submit(NoticeDraft { expires_at, ..draft("a", 1) }));
+    let job = sends(stepped.effects).remove(0);
+    world.pass(SECOND_MS);
+    settle(&mut world, &job, Class::InDoubt, None);
+    let resolution = Resolution::Resend;
+    let effects = world.run(Command::Resolve { delivery: job.delivery, resolution }).effects;
+    assert_eq!(sends(effects).len(), 1);
 }

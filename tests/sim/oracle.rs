@@ -63,11 +63,11 @@ impl Oracle {
     pub(crate) fn forget_key(&mut self, draft: &TaskDraft) {
         let Some(key) = &draft.key else { return };
         if let Some((id, _)) = self.keys.remove(&(draft.kind.clone(), key.clone())) {
-            self.forget(id);
+            self.unheard(id);
         }
     }
 
-    /// Something was done to a task and nobody heard how it went, or it is free again.
+    /// A task's claim is over.
     pub(crate) fn forget(&mut self, id: Id) {
         self.not_before.remove(&id);
         if matches!(self.ended.get(&id), Some(&("dead" | "rejected"))) {
@@ -76,6 +76,12 @@ impl Oracle {
         if let Some(held) = self.held.remove(&id) {
             self.stale.push((id, held.token));
         }
+    }
+
+    /// Something was done to a task and nobody heard how it went: its token may still be good.
+    pub(crate) fn unheard(&mut self, id: Id) {
+        self.held.remove(&id);
+        self.forget(id);
     }
 
     /// A task was handed out.

@@ -162,9 +162,9 @@ impl Tasks {
         match said {
             Said::Add(drafts) => drafts.iter().for_each(|draft| self.oracle.forget_key(draft)),
             Said::Settle(items) | Said::Unclaim(items) => {
-                items.iter().for_each(|item| self.oracle.forget(item.task));
+                items.iter().for_each(|item| self.oracle.unheard(item.task));
             }
-            Said::Cancel(id) | Said::Move(id, _) => self.oracle.forget(id),
+            Said::Cancel(id) | Said::Move(id, _) => self.oracle.unheard(id),
             Said::Redrive => self.oracle.redriven(),
             Said::Claim(_) | Said::Other => {}
         }
@@ -329,7 +329,7 @@ impl Tasks {
             if self.left() == 0 {
                 return self.check_ends();
             }
-            self.world.now = self.world.now.plus(10 * SECOND_MS);
+            self.world.now = self.world.now.plus(MINUTE_MS);
         }
         panic!("{} tasks were never done", self.left());
     }

@@ -91,12 +91,14 @@ impl World {
             self.crash(usize::MAX);
             return None;
         }
-        self.commit();
+        let changed = self.commit();
         if fate == Fate::Unheard {
             self.crash(usize::MAX);
             return None;
         }
-        self.audit();
+        if changed {
+            self.audit();
+        }
         let stepped = Stepped { handled, effects: ticked.effects, wake: ticked.wake };
         self.note(format!("= {:?} {:?}", stepped.handled, stepped.effects));
         Some(stepped)
@@ -152,10 +154,12 @@ impl World {
         }
     }
 
-    fn commit(&mut self) {
-        if let Some((number, writes)) = self.engine.end_group() {
-            self.journal.push((number, writes));
-        }
+    /// Makes the group durable. Says whether anything had changed.
+    fn commit(&mut self) -> bool {
+        let group = self.engine.end_group();
+        let changed = group.is_some();
+        self.journal.extend(group);
+        changed
     }
 
     /// The next step of bringing the base up to date: freeze, or apply what is frozen.
