@@ -1,5 +1,7 @@
 //! Tests of the program as a whole, linked once.
 
+/// The on-disk format, kept as fixtures.
+mod compat;
 /// The real binary: kills, stops, standbys, copies, damage.
 mod process;
 /// The engine over a store in memory, under seeds: crashes, lost answers, jumping clocks.

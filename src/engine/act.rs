@@ -307,7 +307,7 @@ pub(super) struct Unsent {
 }
 
 /// What a withdrawn delivery becomes: one that may have been accepted stays in doubt.
-fn withdrawn(delivery: &Delivery, otherwise: DeliveryState) -> DeliveryState {
+pub(super) fn withdrawn(delivery: &Delivery, otherwise: DeliveryState) -> DeliveryState {
     if delivery.doubt_since.is_some() { DeliveryState::InDoubt } else { otherwise }
 }
 

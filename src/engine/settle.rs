@@ -175,8 +175,7 @@ impl<K: Kv> Engine<K> {
         &self,
         now: Timestamp,
         notice: &Notice,
-        delivery: &mut Delivery,
-        _timeout_ms: u64,
+        delivery: &Delivery,
     ) -> bool {
         if self.inside_window(now, notice, delivery) {
             return false;
