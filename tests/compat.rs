@@ -26,8 +26,9 @@ fn check<R: Record + PartialEq + Debug>(name: &str, record: &R) {
     let hex: String = codec::encode(record).iter().map(|byte| format!("{byte:02x}")).collect();
     let kept = FIXTURES.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
     let Some(kept) = kept else { panic!("no fixture; as written today:\n{name} {hex}") };
-    let bytes: Vec<u8> =
-        (0..kept.len() / 2).map(|at| u8::from_str_radix(&kept[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> = (0..kept.len() / 2)
+        .map(|at| u8::from_str_radix(&kept[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
     assert_eq!(codec::decode::<R>(&bytes).unwrap(), *record, "{name} reads as something else");
     assert_eq!(hex, kept, "{name} is written in another way");
 }
@@ -165,7 +166,8 @@ fn schedules_of_format_1() {
         last_good: Some(NOW),
     };
     check("schedule", &row);
-    let counts = RunCounts { found: 3, submitted: 1, known: 1, refused: 1, error: Some("no".into()) };
+    let counts =
+        RunCounts { found: 3, submitted: 1, known: 1, refused: 1, error: Some("no".into()) };
     let run = Run {
         schedule: "new-tasks".into(),
         planned: NOW,

@@ -186,6 +186,19 @@ fn a_cancel_withdraws_what_waits_and_what_comes_back() {
     assert_eq!(count(&mut world, notice, "in_doubt"), 1, "it may have been accepted");
 }
 
+/// A timer far in the future stands in the same lane: it must not hide the next step of the sweep.
+#[test]
+fn a_sweep_goes_on_until_it_is_done() {
+    let mut world = World::new(0, rules::outbox());
+    let send_at = Some(world.now.plus(DAY_MS));
+    let submitted = world.ask(submit(NoticeDraft { send_at, ..draft("a", 3_000) })).unwrap();
+    let notice = notice_id(submitted);
+    world.ask(Command::Act { notice, act: Act::Cancel }).unwrap();
+    assert!(count(&mut world, notice, "pending") > 0, "one step does not do it all");
+    world.pass_in_turns(20);
+    assert_eq!(count(&mut world, notice, "cancelled"), 3_000);
+}
+
 #[test]
 fn ten_recipients_do_not_wait_for_a_thousand() {
     for second in ["b", "a"] {
