@@ -1,5 +1,7 @@
 //! Tests of the program as a whole, linked once.
 
+#![allow(clippy::unwrap_used)]
+
 /// The on-disk format, kept as fixtures.
 mod compat;
 /// The real binary: kills, stops, standbys, copies, damage.
