@@ -41,7 +41,7 @@ async fn a_bad_line_keeps_what_came_before_it_and_nothing_after() {
         ("not json", "bad_line"),
         ("\"a b\"", "bad_openid"),
         ("{\"openid\":\"oL\",\"data\":{\"thing1\":\"123456789012345678901\"}}", "field_too_long"),
-        ("{\"openid\":\"oL\",\"data\":{\"thing9\":\"x\"}}", "field_invalid"),
+        ("{\"openid\":\"oL\",\"data\":{\"phrase9\":\"13笔\"}}", "field_invalid"),
     ] {
         let path = open(&port).await;
         let after: String = (0..2_000).map(|at| format!("\"p{at}\"\n")).collect();
