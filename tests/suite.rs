@@ -1,3 +1,5 @@
 //! Tests of the program as a whole, linked once.
 
+mod process;
+mod support;
 mod systemd;
