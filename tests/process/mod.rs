@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod canary;
+//mod copies;
 mod crash;
+//mod damage;
+mod disk;
+mod kill_loop;
 mod leader;
 mod notify;
 mod stop;

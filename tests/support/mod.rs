@@ -10,7 +10,7 @@ pub(crate) mod sandbox;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything: many times what it takes on a busy machine of two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Pause between two looks of [`until`].
 const LOOK_EVERY: Duration = Duration::from_millis(5);
