@@ -1,10 +1,12 @@
 //! Secrets appear nowhere.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::support::PATIENCE;
 use crate::support::audit::notice;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, PROGRAM};
 use crate::support::home::{Home, tenant};
 use crate::support::http::Http;
 use crate::support::sandbox::{Sandbox, account};
@@ -26,7 +28,7 @@ fn is_clean(what: &str, text: &str) {
 fn secrets_are_in_no_log_no_metric_no_answer_and_no_problem() {
     let http = Http::new();
     let sandbox = Sandbox::start(200, 8);
-    sandbox.faults(&http, &json!({ "lost_answer": 100, "lost_request": 100, "system_error": 100 }));
+    sandbox.faults(&http, &json!({ "lost_answer": 30, "lost_request": 30, "system_error": 30 }));
     let home = Home::new("", &tenant(&sandbox, 0));
     let config = std::fs::read_to_string(home.config()).unwrap();
     home.write("admin.token", &format!("{TOKEN}\n"));
@@ -39,7 +41,9 @@ fn secrets_are_in_no_log_no_metric_no_answer_and_no_problem() {
 
     let _ = std::fs::remove_file(home.data().join("admin.addr"));
     // As much as it can say.
-    let mut daemon = Daemon::spawn(&home, &[], &[("DUEBOX_LOG", "trace")]);
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--config"]).arg(home.config()).env("DUEBOX_LOG", "trace");
+    let mut daemon = Daemon::spawn_command(&home, &mut command);
     daemon.wait_for_address(&home);
     daemon.wait_for_role(&http, "leader", PATIENCE);
     let body = notice(0, 0, 200, "canary");
@@ -59,7 +63,7 @@ fn secrets_are_in_no_log_no_metric_no_answer_and_no_problem() {
     let lost = format!("/v1/notices/{}", lost["id"].as_str().unwrap());
     crate::support::until("an attempt fails", PATIENCE, || {
         let deliveries = http.get_as(TOKEN, &daemon.at(&format!("{lost}/deliveries"))).text;
-        deliveries.contains("\"attempts\":1").then_some(())
+        deliveries.contains("\"attempt\":1").then_some(())
     });
     is_clean("a refusal", &refused.text);
     is_clean("a refusal", &wrong.text);

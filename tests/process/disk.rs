@@ -25,8 +25,7 @@ fn low_disk_refuses_new_work_and_finishes_the_old() {
     home.write("duebox.toml", &never_enough());
     let daemon = Daemon::start(&home, &http);
     until("the metrics show it", PATIENCE, || {
-        let metrics = http.get(&daemon.at("/metrics")).text;
-        metrics.lines().any(|line| line == "duebox_storage_low 1").then_some(())
+        (daemon.metric(&http, "duebox_storage_low") == Some(1.0)).then_some(())
     });
     let refused = http.post(&daemon.at("/v1/tasks"), &task);
     assert_eq!((refused.status, refused.code().as_str()), (507, "storage_low"));

@@ -109,7 +109,7 @@ fn everything_acknowledged_survives_a_loop_of_kills() {
 
 fn kill_while_starting(home: &Home, after_ms: u64) {
     let began = Instant::now();
-    let daemon = Daemon::spawn(home, &[], &[]);
+    let daemon = Daemon::spawn(home, &[]);
     let after = Duration::from_millis(after_ms);
     // The random moment is the test.
     std::thread::sleep(after.saturating_sub(began.elapsed()));

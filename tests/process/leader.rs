@@ -29,7 +29,7 @@ fn home_for_two(tables: &str) -> (Home, String) {
 }
 
 fn second(home: &Home, url: &str) -> Daemon {
-    let mut second = Daemon::spawn_with(home, "second.toml", &[], &[]);
+    let mut second = Daemon::spawn_with(home, "second.toml");
     second.url = url.to_owned();
     second
 }
@@ -70,7 +70,7 @@ fn standby_says_who_leads_and_takes_over_from_the_dead_and_from_the_polite() {
     assert!(began.elapsed() < TAKE_OVER, "{:?}", began.elapsed());
 
     // Now the other way round, with a planned stop.
-    let third = Daemon::spawn(&home, &[], &[]);
+    let third = Daemon::spawn(&home, &[]);
     until("the third stands by", PATIENCE, || {
         home.log().contains(&format!("leader is pid {}", standby.pid())).then_some(())
     });

@@ -1,9 +1,10 @@
 //! What a service manager hears.
 
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, PROGRAM};
 use crate::support::home::Home;
 use crate::support::http::Http;
 use crate::support::{PATIENCE, until};
@@ -33,9 +34,11 @@ fn service_manager_hears_of_start_life_and_stop() {
     let path = home.path("notify");
     let manager = Manager(UnixDatagram::bind(&path).unwrap());
     manager.0.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let path = path.to_str().unwrap();
-    let variables = [("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "2000000")];
-    let mut daemon = Daemon::spawn(&home, &[], &variables);
+    // The watchdog is meant for one process, whose number is known only once it runs.
+    let mut command = Command::new("sh");
+    command.args(["-c", "WATCHDOG_PID=$$ exec \"$@\"", "sh", PROGRAM, "serve", "--config"]);
+    command.arg(home.config()).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
+    let mut daemon = Daemon::spawn_command(&home, &mut command);
     let first = manager.hears("READY=1");
     assert!(!first.iter().any(|line| line.starts_with("STOPPING")), "{first:?}");
     daemon.wait_for_address(&home);

@@ -106,8 +106,7 @@ fn one_task_goes_to_exactly_one_of_two_hundred_waiters() {
         Http::new().post_at_once(&url, &bodies)
     });
     until("all wait", PATIENCE, || {
-        let metrics = http.get(&daemon.at("/metrics")).text;
-        metrics.lines().any(|line| line == "duebox_waiting_claims 200").then_some(())
+        (daemon.metric(&http, "duebox_waiting_claims") == Some(200.0)).then_some(())
     });
     let added = add(&http, &daemon, 1);
     let answers: Vec<Json> = waiter.join().unwrap().iter().map(Answer::good).collect();
@@ -128,8 +127,7 @@ fn waiters_do_not_keep_a_daemon_from_stopping() {
         Http::new().post_at_once(&url, &bodies)
     });
     until("all wait", PATIENCE, || {
-        let metrics = http.get(&daemon.at("/metrics")).text;
-        metrics.lines().any(|line| line == "duebox_waiting_claims 20").then_some(())
+        (daemon.metric(&http, "duebox_waiting_claims") == Some(20.0)).then_some(())
     });
     let began = Instant::now();
     daemon.stop(Duration::from_secs(10));

@@ -22,23 +22,22 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts the process and does not wait for anything.
-    pub(crate) fn spawn(home: &Home, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        Self::spawn_with(home, "duebox.toml", args, variables)
+    pub(crate) fn spawn(home: &Home, args: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--config"]).arg(home.config()).args(args);
+        Self::spawn_command(home, &mut command)
     }
 
     /// The same with another configuration of the same home.
-    pub(crate) fn spawn_with(
-        home: &Home,
-        config: &str,
-        args: &[&str],
-        variables: &[(&str, &str)],
-    ) -> Self {
+    pub(crate) fn spawn_with(home: &Home, config: &str) -> Self {
+        let mut command = Command::new(PROGRAM);
+        Self::spawn_command(home, command.args(["serve", "--config"]).arg(home.path(config)))
+    }
+
+    /// Starts a command that becomes the daemon; it logs to the home's log.
+    pub(crate) fn spawn_command(home: &Home, command: &mut Command) -> Self {
         let log = OpenOptions::new().create(true).append(true).open(home.path("daemon.log"));
-        let child = Command::new(PROGRAM)
-            .args(["serve", "--config"])
-            .arg(home.path(config))
-            .args(args)
-            .envs(variables.iter().copied())
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap())
@@ -55,7 +54,7 @@ impl Daemon {
     /// Starts a daemon and waits until it has a role.
     pub(crate) fn start_as(home: &Home, http: &Http, args: &[&str], role: &str) -> Self {
         let _ = fs::remove_file(home.data().join("admin.addr"));
-        let mut daemon = Self::spawn(home, args, &[]);
+        let mut daemon = Self::spawn(home, args);
         daemon.wait_for_address(home);
         daemon.wait_for_role(http, role, PATIENCE);
         daemon
@@ -79,6 +78,13 @@ impl Daemon {
             assert_eq!(answer.status == 200, document["ready"] == true, "{document}");
             (document["role"] == role).then_some(document)
         })
+    }
+
+    /// A number of `/metrics`.
+    pub(crate) fn metric(&self, http: &Http, name: &str) -> Option<f64> {
+        let text = http.get(&self.at("/metrics")).text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok())
     }
 
     pub(crate) fn at(&self, path: &str) -> String {
