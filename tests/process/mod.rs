@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod canary;
-//mod copies;
+mod copies;
 mod crash;
-//mod damage;
+mod damage;
 mod disk;
 mod kill_loop;
 mod leader;

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod daemon;
 pub(crate) mod home;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod sandbox;
 
 use std::time::{Duration, Instant};
