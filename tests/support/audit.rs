@@ -99,5 +99,9 @@ pub(crate) fn each_once(
     }
     assert_eq!(seen.len(), wanted, "nobody else saw anything");
     let ledger = sandbox.ledger(http, tenant);
-    assert_eq!((&ledger["duplicates"], &ledger["wrong_tenant"]), (&json!(0), &json!(0)), "{ledger}");
+    assert_eq!(
+        (&ledger["duplicates"], &ledger["wrong_tenant"]),
+        (&json!(0), &json!(0)),
+        "{ledger}"
+    );
 }

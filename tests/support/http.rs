@@ -68,7 +68,8 @@ impl Http {
     /// With a bearer token.
     pub(crate) fn post_as(&self, token: &str, url: &str, body: &Json) -> Answer {
         let request = self.client.post(url).bearer_auth(token);
-        self.send(request.header("content-type", "application/json").body(body.to_string())).unwrap()
+        self.send(request.header("content-type", "application/json").body(body.to_string()))
+            .unwrap()
     }
 
     pub(crate) fn post(&self, url: &str, body: &Json) -> Answer {

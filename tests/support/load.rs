@@ -78,7 +78,8 @@ fn client(number: u32, start: u32, url: &str, known: &Mutex<Known>, stop: &Atomi
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let task = |at| json!({ "type": kind, "payload": at, "key": format!("{start}-{turn}-{at}") });
+        let task =
+            |at| json!({ "type": kind, "payload": at, "key": format!("{start}-{turn}-{at}") });
         let batch: Vec<Json> = (0..5).map(task).collect();
         let Some(added) = http.try_post(&format!("{url}/v1/tasks"), &json!(batch)) else { return };
         if added.status == 200 {

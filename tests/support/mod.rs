@@ -1,6 +1,8 @@
 //! What tests of the real program share: the daemon and the sandbox as processes, a small HTTP
 //! client, and waiting with a deadline.
 
+#![allow(clippy::unwrap_used)]
+
 pub(crate) mod audit;
 pub(crate) mod daemon;
 pub(crate) mod home;

@@ -63,10 +63,8 @@ impl Sandbox {
         let mut seen = HashMap::new();
         let mut from = 0;
         loop {
-            let url = format!(
-                "{}/_sandbox/messages?appid={appid}&from={from}&limit=10000",
-                self.url
-            );
+            let url =
+                format!("{}/_sandbox/messages?appid={appid}&from={from}&limit=10000", self.url);
             let page = http.get(&url).good();
             let page = page.as_array().unwrap();
             for message in page {
