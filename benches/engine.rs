@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use duebox::archive::identity::InstanceId;
+use duebox::archive::journal::JournalWriter;
 use duebox::engine::command::{
     Audience, ClaimRequest, ClaimedTask, Command, Effect, NoticeDraft, Recipient, Reply, SendJob,
     Settlement, TaskDraft, Verdict,
@@ -16,14 +19,15 @@ use duebox::engine::{Engine, Handled, Identity, Mode};
 use duebox::id::{DeliveryId, Id};
 use duebox::kv::memory::MemoryKv;
 use duebox::kv::sled::SledKv;
-use duebox::kv::{Kv, Tree, Value};
+use duebox::kv::{Fault, Kv, Tree, Value, Write};
+use duebox::mailbox::{Journal, Writer};
 use duebox::model::attempt::{Class, Try};
 use duebox::model::delivery::{Delivery, Entry};
 use duebox::model::keyword::Overflow;
 use duebox::model::retry::RetryPolicy;
 use duebox::model::rules::{Rules, TemplateRule, TenantRule};
 use duebox::store::{self, Record, Store, codec};
-use duebox::time::Timestamp;
+use duebox::time::{SystemClock, Timestamp};
 
 const NOW: Timestamp = Timestamp(1_795_395_600_000);
 const TASKS: usize = 500;
@@ -59,7 +63,7 @@ fn decide<K: Kv>(engine: &mut Engine<K>, command: Command) -> (Reply, Vec<Effect
     let handled = engine.handle(NOW, command).expect("memory does not fail");
     let Handled::Now(decision) = handled else { panic!("nothing here waits") };
     let ticked = engine.tick(NOW).expect("memory does not fail");
-    black_box(engine.store().end_group());
+    black_box(engine.end_group());
     (decision.expect("nothing here is refused"), ticked.effects)
 }
 
@@ -154,7 +158,7 @@ fn send_all(engine: &mut Memory, mut effects: Vec<Effect>) -> usize {
         }
         sent += effects.len();
         effects = engine.tick(NOW).expect("memory does not fail").effects;
-        black_box(engine.store().end_group());
+        black_box(engine.end_group());
     }
     sent
 }
@@ -218,6 +222,60 @@ fn commits(c: &mut Criterion) {
     group.finish();
 }
 
+/// A journal that keeps nothing, to see what the real one costs.
+struct NoJournal;
+
+impl Journal for NoJournal {
+    fn append(&mut self, number: u64, writes: &[Write]) -> Result<(), Fault> {
+        black_box((number, writes));
+        Ok(())
+    }
+}
+
+/// Arrays under way at once in [`durable_adds`].
+const IN_FLIGHT: usize = 8;
+
+/// The whole way of a commit over sled, with the journal and its fsync, and without: the journal's
+/// cost is the difference of two rates of one run.
+fn durable_adds(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut group = c.benchmark_group("durable_adds");
+    group.sample_size(20).throughput(Throughput::Elements((TASKS * IN_FLIGHT) as u64));
+    let mut measure = |name: &str, writer: Writer| {
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                runtime.block_on(async {
+                    let calls: Vec<_> =
+                        (0..IN_FLIGHT).map(|_| writer.mailbox.call(add())).collect();
+                    for call in calls {
+                        black_box(call.await.expect("added"));
+                    }
+                });
+            });
+        });
+        writer.stop().expect("stopped");
+    };
+    let place = || tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place");
+    let start = |dir: &Path, journal: Option<JournalWriter>| {
+        let base = Arc::new(SledKv::open(&dir.join("store"), CACHE_BYTES).expect("a base"));
+        let identity = Identity { term: 1, worker: "bench".into() };
+        let store = Store::new(base, 0);
+        let engine = Engine::open(store, Rules::default(), identity, Mode::Working, NOW);
+        let (engine, clock) = (engine.expect("an engine"), Arc::new(SystemClock));
+        match journal {
+            Some(journal) => Writer::start(engine, journal, clock, 8),
+            None => Writer::start(engine, NoJournal, clock, 8),
+        }
+        .expect("a writer")
+    };
+    let (with, without) = (place(), place());
+    let own = InstanceId(1);
+    let journal = JournalWriter::create(&with.path().join("journal"), 1, own, InstanceId(0));
+    measure("with_journal", start(with.path(), Some(journal.expect("a journal"))));
+    measure("without_journal", start(without.path(), None));
+    group.finish();
+}
+
 fn records(c: &mut Criterion) {
     let id = DeliveryId { notice: Id(1_882_000_000_000_000_000), number: 77 };
     let entry = Entry {
@@ -258,6 +316,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(500))
         .measurement_time(std::time::Duration::from_secs(2));
-    targets = tasks, sends, commits, records
+    targets = tasks, sends, commits, durable_adds, records
 }
 criterion_main!(benches);

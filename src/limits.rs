@@ -69,8 +69,18 @@ pub const RETRY_AFTER_MIN_MS: u64 = 1_000;
 pub const RETRY_AFTER_MAX_MS: u64 = 24 * 3_600_000;
 /// Largest answer to a pull: one page of notices. Larger sets are paged.
 pub const PULL_BYTES: usize = BODY_BYTES;
-/// Attempts kept in a task's history; older ones are dropped from the middle.
-pub const HISTORY_ATTEMPTS: usize = 16;
+/// Attempts kept in a task's history; older ones are dropped from the middle. With their reasons
+/// they share a row with an inline payload: 8 x (200 + 64 + 40) + 1024 + keys stays below
+/// [`ROW_BYTES`].
+pub const HISTORY_ATTEMPTS: usize = 8;
+/// Longest reason of one attempt of a task.
+pub const ATTEMPT_TEXT_BYTES: usize = 200;
+/// Tenants counted one by one in a run's row; the others are summed.
+pub const RUN_TENANTS: usize = 24;
+/// Longest error per tenant in a run's row.
+pub const RUN_ERROR_BYTES: usize = 100;
+/// Longest access token that is stored; WeChat asks for room for 512 characters.
+pub const TOKEN_BYTES: usize = 2048;
 /// Task types that may exist. Each costs two small rows.
 pub const TASK_TYPES: usize = 100_000;
 

@@ -63,7 +63,6 @@ fn example_configuration_works_with_everything_switched_on() {
     let config = everything_on();
     assert!(config.tenants.contains_key("acme"));
     assert!(config.webhooks.contains_key("1001"));
-    assert!(config.review.is_some());
     assert_eq!(config.pulls.len(), 1);
 }
 
@@ -71,9 +70,8 @@ fn example_configuration_works_with_everything_switched_on() {
 fn unit_lets_the_ports_of_the_example_be_bound() {
     let unit = text("duebox.service");
     let config = everything_on();
-    let callback = config.callback.unwrap().listen.port();
-    let ports = [config.admin.listen.port(), callback].map(|port| format!("tcp:{port}"));
-    assert_eq!(values(&unit, "SocketBindAllow"), ports);
+    let port = format!("tcp:{}", config.admin.listen.port());
+    assert_eq!(values(&unit, "SocketBindAllow"), [port]);
 }
 
 #[test]

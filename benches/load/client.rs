@@ -58,7 +58,11 @@ impl Client {
     /// Asks and returns whatever status there is.
     pub(crate) async fn ask(&mut self, method: &str, target: &str, body: &str) -> Outcome<u16> {
         self.begin(method, target);
-        write!(self.output, "content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len())?;
+        write!(
+            self.output,
+            "content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )?;
         self.output.extend_from_slice(body.as_bytes());
         timeout(ANSWER, async {
             self.stream.write_all(&self.output).await?;

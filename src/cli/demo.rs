@@ -55,7 +55,7 @@ fn demo(args: &DemoArgs) -> Result<(), Failure> {
         &sandbox.url,
         "/_sandbox/faults",
         &json!({
-            "lost_answer": 5, "system_error": 5, "latency_ms": 15
+            "lost_answer_permille": 5, "system_error_permille": 5, "latency_ms": 15
         }),
     )?;
 

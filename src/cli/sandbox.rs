@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::output::{self, Failure};
 use super::values;
 use crate::daemon::signals;
-use crate::sandbox::{self, Faults, Options, TEMPLATE};
+use crate::sandbox::{self, DEFAULT_TEMPLATE, Faults, Options};
 
 /// Arguments of `sandbox`.
 #[derive(Args, Clone, Debug)]
@@ -31,6 +31,9 @@ pub struct SandboxArgs {
     pub latency: u64,
 }
 
+/// Sends per account and day: enough for a million recipients and their repetitions.
+const DAILY_QUOTA: u64 = 10_000_000;
+
 pub(super) fn run(args: &SandboxArgs) -> Exit {
     output::finish(serve(args))
 }
@@ -44,21 +47,27 @@ fn serve(args: &SandboxArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::fault(why.to_string()))?;
     let faults =
-        Faults { lost_answer: u32::from(args.lost), latency_ms: args.latency, ..Faults::default() };
-    let options =
-        Options { seed: args.seed, followers: args.followers, faults, ..Options::default() };
+        Faults { lost_answer_permille: args.lost, latency_ms: args.latency, ..Faults::default() };
+    let options = Options {
+        seed: args.seed,
+        followers: args.followers,
+        faults,
+        daily_quota: DAILY_QUOTA,
+        ..Options::default()
+    };
     runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await;
         let listener =
             listener.map_err(|why| Failure::fault(format!("--listen: {}: {why}", args.listen)))?;
         let address = listener.local_addr().map_err(|why| Failure::fault(why.to_string()))?;
         output::print(&format!("listening on http://{address}\n"))?;
-        for account in &options.accounts {
+        for account in &options.tenants {
             output::say("account", &format!("{} {}", account.appid, account.secret));
         }
-        output::say("template", TEMPLATE);
+        output::say("template", DEFAULT_TEMPLATE);
         output::say("follower", &format!("{} and so on", sandbox::follower(0, 0)));
-        sandbox::serve(listener, options, stop.asked()).await;
+        let seen = sandbox::serve(listener, options, stop.asked()).await;
+        output::say("calls", &seen.calls.to_string());
         Ok(())
     })
 }

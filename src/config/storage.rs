@@ -21,7 +21,7 @@ pub struct Storage {
 impl Default for Storage {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 * MIB,
+            cache_bytes: 16 * MIB,
             image_every_ms: HOUR_MS,
             min_free_bytes: 512 * MIB,
             network_disk: NetworkDisk::Refuse,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::notify;
+use super::signals::StopAsked;
 use super::stop::{Stage, Stopping};
 use crate::archive::identity::InstanceId;
 use crate::archive::mark::Mark;
@@ -127,6 +128,29 @@ pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, s
             }
         }
     }
+}
+
+/// A start waits until this much is free: for the lease's record, a journal file, a little work.
+const START_FREE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Waits for room on a full disk: ending would only use up the service manager's patience. False
+/// when asked to stop meanwhile.
+pub(super) async fn wait_for_space(dir: &Path, stop: &StopAsked) -> bool {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut said = false;
+    while free_bytes(dir).is_some_and(|free| free < START_FREE_BYTES) {
+        if !said {
+            said = true;
+            tracing::error!(event = "disk.full", "waiting for space on the data directory's disk");
+            notify::status("waiting for disk space");
+        }
+        notify::extend_timeout(Duration::from_secs(60));
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.asked() => return false,
+        }
+    }
+    true
 }
 
 /// Free bytes on the file system of a directory, for a process without privileges.

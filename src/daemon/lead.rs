@@ -12,7 +12,7 @@ use super::signals::StopAsked;
 use super::state::State;
 use super::stop::{Stage, Stopper, Stopping, stopper};
 use super::work::{self, Tools, Workers};
-use super::{ADDRESS_FILE, Ended, actions, notify};
+use super::{ADDRESS_FILE, Ended, actions, notify, panics};
 use crate::admin::{self, Role};
 use crate::archive::identity::InstanceId;
 use crate::archive::journal::JournalWriter;
@@ -271,7 +271,7 @@ fn failed(data_dir: &Path, result: Result<Result<(), Fault>, tokio::task::JoinEr
         Ok(Err(Fault::Damaged { .. })) => true,
         Ok(Err(Fault::Io { cause, .. })) => cause.contains("orruption"),
         Ok(Ok(())) | Err(_) => false,
-    };
+    } || panics::in_the_base();
     if damaged && let Err(error) = mark::mark_suspect(data_dir, &words) {
         tracing::error!(event = "store.not_marked", %error);
     }

@@ -9,6 +9,7 @@ mod actions;
 mod duties;
 mod lead;
 pub mod notify;
+mod panics;
 mod pulls;
 mod pushers;
 mod senders;
@@ -53,6 +54,7 @@ pub const ADDRESS_FILE: &str = "admin.addr";
 /// `adopt` says that a copied data directory shall work.
 #[must_use]
 pub fn run(config: Config, adopt: bool) -> Ended {
+    panics::watch();
     let stop = match signals::install() {
         Ok(stop) => stop,
         Err(error) => return Ended::Fault(format!("no signal handler: {error}")),
@@ -78,6 +80,9 @@ fn workers() -> usize {
 
 async fn serve(config: Arc<Config>, adopt: bool, stop: StopAsked) -> Ended {
     let state = Arc::new(State::new());
+    if !duties::wait_for_space(&config.data_dir, &stop).await {
+        return Ended::Stopped;
+    }
     match standby::wait_for_lease(&config, &state, &stop).await {
         Ok(Some(holder)) => lead::lead(config, adopt, stop, state, holder).await,
         Ok(None) => Ended::Stopped,

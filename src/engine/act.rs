@@ -105,7 +105,8 @@ impl<K: Kv> Engine<K> {
         }
         if rows.len() == limits::STEP_ROWS {
             notice.sweep = Some(sweep);
-            self.set_timer(now, &Timer::Sweep(id));
+            // Not in this tick again: others come first.
+            self.set_timer(now.plus(1), &Timer::Sweep(id));
         }
         self.finish_if_done(now, &mut notice);
         self.refile(now, &mut notice)?;
@@ -254,7 +255,7 @@ impl<K: Kv> Engine<K> {
 
     /// Notes the end when there is nothing left to do.
     pub(super) fn finish_if_done(&mut self, now: Timestamp, notice: &mut Notice) {
-        if notice.is_finished() && notice.counts.total() > 0 {
+        if notice.is_finished() {
             notice.finished.get_or_insert(now);
         }
     }
@@ -288,6 +289,7 @@ impl<K: Kv> Engine<K> {
         };
         if to == DeliveryState::Pending {
             notice.finished = None;
+            notice.expired = false;
         }
         self.move_delivery(now, &mut notice, id, &mut delivery, to, Some(reason.into()));
         self.finish_if_done(now, &mut notice);
@@ -306,7 +308,7 @@ pub(super) struct Unsent {
 }
 
 /// What a withdrawn delivery becomes: one that may have been accepted stays in doubt.
-fn withdrawn(delivery: &Delivery, otherwise: DeliveryState) -> DeliveryState {
+pub(super) fn withdrawn(delivery: &Delivery, otherwise: DeliveryState) -> DeliveryState {
     if delivery.doubt_since.is_some() { DeliveryState::InDoubt } else { otherwise }
 }
 

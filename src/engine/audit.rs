@@ -24,6 +24,7 @@ impl<K: Kv> Engine<K> {
         })?;
         self.audit_deliveries(&mut delays, &mut wrong)?;
         self.audit_tasks(&mut delays, &mut wrong)?;
+        self.audit_letters(&mut wrong)?;
         for (key, seen) in delays {
             let own = key.first() == Some(&1)
                 && keys::split_delay(&key, 1)
@@ -36,6 +37,28 @@ impl<K: Kv> Engine<K> {
             }
         }
         Ok(wrong)
+    }
+
+    /// Each dead letter stands for something dead. Not the reverse: a delivery's letter is pruned
+    /// by age while the delivery stays with its notice.
+    fn audit_letters(&self, wrong: &mut Vec<String>) -> Result<(), Fault> {
+        self.each(Tree::Dead, |key, _| {
+            let dead = match keys::read_dead(key) {
+                Some((_, DeadItem::Task(id))) => {
+                    let task = self.store.read::<Task>(&keys::id(id))?;
+                    task.is_some_and(|task| task.state.is_dead())
+                }
+                Some((_, DeadItem::Delivery(tenant, id))) => {
+                    let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
+                    row.is_some_and(|row| row.state == DeliveryState::Dead)
+                }
+                None => false,
+            };
+            if !dead {
+                wrong.push(format!("letter {key:02x?} stands for nothing dead"));
+            }
+            Ok(())
+        })
     }
 
     fn audit_deliveries(
@@ -61,12 +84,6 @@ impl<K: Kv> Engine<K> {
             };
             if wanted.is_some_and(|key| !mark(delays, &key)) {
                 wrong.push(format!("delivery {id} ({}) is in no lane", delivery.state.name()));
-            }
-            if delivery.state == DeliveryState::Dead {
-                let letter = keys::dead(delivery.changed, DeadItem::Delivery(tenant, id));
-                if self.store.get(Tree::Dead, &letter)?.is_none() {
-                    wrong.push(format!("delivery {id} is dead without a letter"));
-                }
             }
             let by_openid = keys::recipient(tenant, id.notice, &delivery.openid);
             let number = self.store.get(Tree::Recipients, &by_openid)?;

@@ -246,7 +246,7 @@ impl<K: Kv> Engine<K> {
             return Ok(Ok(Reply::Done));
         }
         run.ended = Some(now);
-        run.counts = counts;
+        run.counts = bounded(counts);
         run.error = error.map(|error| cut(&error, limits::TEXT_BYTES).to_owned());
         run.outcome = if run.error.is_some() { RunOutcome::Failed } else { RunOutcome::Done };
         row.running = None;
@@ -263,6 +263,25 @@ impl<K: Kv> Engine<K> {
         self.store.write(key(&name), &row);
         Ok(Ok(Reply::Done))
     }
+}
+
+/// Counts that fit a row: the first tenants one by one, the others summed.
+fn bounded(counts: BTreeMap<String, RunCounts>) -> BTreeMap<String, RunCounts> {
+    let mut kept: BTreeMap<String, RunCounts> = BTreeMap::new();
+    for (tenant, mut one) in counts {
+        one.error = one.error.map(|error| cut(&error, limits::RUN_ERROR_BYTES).to_owned());
+        if kept.len() < limits::RUN_TENANTS {
+            kept.insert(tenant, one);
+            continue;
+        }
+        let others = kept.entry("(others)".to_owned()).or_default();
+        others.found += one.found;
+        others.submitted += one.submitted;
+        others.known += one.known;
+        others.refused += one.refused;
+        others.error = others.error.take().or(one.error);
+    }
+    kept
 }
 
 /// How many ticks after `due` have passed by `now`, and the first one that has not.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::act::Unsent;
+use super::act::{Unsent, withdrawn};
 use super::command::{Effect, SendJob};
 use super::timer::Timer;
 use super::{Engine, Ticked};
@@ -142,7 +142,15 @@ impl<K: Kv> Engine<K> {
             tree: Tree::Outbox.name(),
             why: format!("delivery {id} is due but has no row"),
         })?;
-        if self.doubt_is_over(now, notice, &mut delivery, timeout_ms) {
+        if notice.expires_at.is_some_and(|expiry| expiry <= now) {
+            // The notice's own timer does the rest; nothing slips out before it fires.
+            let to = withdrawn(&delivery, DeliveryState::Skipped);
+            let reason = Some("the notice expired".to_owned());
+            self.move_delivery(now, notice, id, &mut delivery, to, reason);
+            self.finish_if_done(now, notice);
+            return Ok(None);
+        }
+        if self.doubt_is_over(now, notice, &delivery) {
             let reason = Some("its outcome stayed unknown past the dedupe window".to_owned());
             let to = DeliveryState::InDoubt;
             self.move_delivery(now, notice, id, &mut delivery, to, reason);

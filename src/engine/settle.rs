@@ -175,8 +175,7 @@ impl<K: Kv> Engine<K> {
         &self,
         now: Timestamp,
         notice: &Notice,
-        delivery: &mut Delivery,
-        _timeout_ms: u64,
+        delivery: &Delivery,
     ) -> bool {
         if self.inside_window(now, notice, delivery) {
             return false;
@@ -451,7 +450,8 @@ impl<K: Kv> Engine<K> {
     ) -> Result<Decision, Fault> {
         if let Some(tenant) = self.names.known_tenant(tenant) {
             self.change_tenant(tenant, |state| {
-                state.token = Some(token);
+                // A token that does not fit is used and not kept: a restart fetches another one.
+                state.token = Some(token).filter(|token| token.value.len() <= limits::TOKEN_BYTES);
                 state.token_fetches += 1;
                 true
             })?;

@@ -1,7 +1,7 @@
 //! Submitting notices, and fan-out: turning recipients into deliveries.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::command::{Audience, Code, NoticeDraft, Recipient, Refusal, Reply};
@@ -157,7 +157,7 @@ impl<K: Kv> Engine<K> {
         let mut checked = Vec::with_capacity(recipients.len());
         for (at, recipient) in recipients.iter().enumerate() {
             let pointer = format!("/audience/openids/{at}");
-            checked.push(check_recipient(template, &data, recipient, &pointer)?);
+            checked.push(check_recipient(template, recipient, &pointer)?);
         }
         Ok((body_of(draft, template, data), checked))
     }
@@ -208,7 +208,7 @@ impl<K: Kv> Engine<K> {
                 refused = Some((at, Refusal::new(Code::TooManyRecipients, detail)));
                 break;
             }
-            match check_recipient(&template, &body.data, recipient, "") {
+            match check_recipient(&template, recipient, "") {
                 Ok(recipient) if self.add_delivery(now, &mut notice, &recipient)? => added += 1,
                 Ok(_) => known += 1,
                 Err(refusal) => {
@@ -383,7 +383,6 @@ fn check_data(
 
 fn check_recipient(
     template: &TemplateRule,
-    shared: &BTreeMap<String, String>,
     recipient: &Recipient,
     pointer: &str,
 ) -> Result<Recipient, Refusal> {
@@ -398,16 +397,6 @@ fn check_recipient(
                 crate::model::cut(openid, 80),
                 limits::OPENID_BYTES
             ),
-        ));
-    }
-    let own: HashSet<&str> = recipient.data.keys().map(String::as_str).collect();
-    if let Some(extra) = own.iter().find(|field| !shared.contains_key(**field))
-        && !shared.is_empty()
-    {
-        return Err(Refusal::field(
-            Code::FieldInvalid,
-            format!("{pointer}/data/{extra}"),
-            format!("{extra} is not a field of this notice: put a value for all into its data"),
         ));
     }
     let data = check_data(template, &recipient.data, &format!("{pointer}/data"))?;

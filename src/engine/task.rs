@@ -11,9 +11,7 @@ use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::KeyRow;
 use crate::model::rules::QueueRule;
-use crate::model::task::{
-    AttemptEnd, EndedTask, Payload, QueueState, Task, TaskState,
-};
+use crate::model::task::{AttemptEnd, EndedTask, Payload, QueueState, Task, TaskState};
 use crate::store::codec;
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
 use crate::time::{LATEST, Timestamp};

@@ -70,26 +70,26 @@ impl<K: Kv> Engine<K> {
     /// Fires due timers and reports when the next one is due.
     pub(super) fn fire_timers(&mut self, now: Timestamp, ticked: &mut Ticked) -> Result<(), Fault> {
         let mut budget = TIMERS_PER_TICK;
-        loop {
-            let batch = self.delay_first(Lane::Timers, budget.clamp(1, 64))?;
-            let mut fired = false;
-            for (due, item) in batch {
-                if due > now || budget == 0 || self.store.group_bytes() > limits::GROUP_BYTES {
-                    ticked.wake_at(due);
-                    return Ok(());
+        // A timer that fires may set another one that is due at once: the lane is read again until
+        // its first timer is not due.
+        while let Some((first, _)) = self.delay_first(Lane::Timers, 1)?.pop() {
+            if first > now || budget == 0 || self.store.group_bytes() > limits::GROUP_BYTES {
+                ticked.wake_at(first);
+                return Ok(());
+            }
+            for (due, item) in self.delay_first(Lane::Timers, budget.min(64))? {
+                if due > now {
+                    break;
                 }
                 budget -= 1;
-                fired = true;
                 self.delay_delete(Lane::Timers, due, &item);
                 match Timer::decode(&item) {
                     Some(timer) => self.fire(now, due, timer, ticked)?,
                     None => tracing::error!(event = "timer.unknown", "dropped a timer of no kind"),
                 }
             }
-            if !fired {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     fn fire(

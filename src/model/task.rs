@@ -192,6 +192,17 @@ impl Task {
         if let Some(last) = self.history.last_mut()
             && last.ended.is_none()
         {
+            let short = |reason: Option<String>| {
+                reason.map(|text| super::cut(&text, limits::ATTEMPT_TEXT_BYTES).to_owned())
+            };
+            let end = match end {
+                AttemptEnd::Nacked(reason) => AttemptEnd::Nacked(short(reason)),
+                AttemptEnd::Rejected(reason) => AttemptEnd::Rejected(short(reason)),
+                AttemptEnd::Acked
+                | AttemptEnd::RanOut
+                | AttemptEnd::Cancelled
+                | AttemptEnd::Returned => end,
+            };
             last.ended = Some((now, end));
         }
     }
@@ -246,4 +257,51 @@ pub struct QueueState {
 
 impl Record for QueueState {
     const TREE: Tree = Tree::Counters;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::codec;
+
+    /// The largest row that input can make must fit, or it would end the process.
+    #[test]
+    fn the_largest_task_fits_its_row() {
+        let text = |bytes: usize| "x".repeat(bytes);
+        let mut task = Task {
+            id: Id(u64::MAX),
+            kind: u32::MAX,
+            priority: 255,
+            state: TaskState::Claimed,
+            added: Timestamp(u64::MAX),
+            planned: Timestamp(u64::MAX),
+            due: Timestamp(u64::MAX),
+            attempt: u32::MAX,
+            failed: u32::MAX,
+            claim: u64::MAX,
+            max_attempts: Some(u32::MAX),
+            key: Some(text(limits::KEY_BYTES)),
+            request: Some(text(limits::KEY_BYTES)),
+            payload: Payload::Inline(text(limits::INLINE_BODY_BYTES)),
+            history: Vec::new(),
+            reason: Some(text(2 * limits::TEXT_BYTES)),
+        };
+        for attempt in 1..=40 {
+            let claimed = Timestamp(u64::MAX);
+            let worker = Some(text(limits::NAME_BYTES));
+            task.begin_attempt(TaskAttempt {
+                attempt,
+                claimed,
+                worker,
+                term: u64::MAX,
+                ended: None,
+            });
+            task.end_attempt(claimed, AttemptEnd::Nacked(Some(text(10_000))));
+        }
+        let bytes = codec::encode(&task);
+        assert!(bytes.len() <= limits::ROW_BYTES, "{} bytes", bytes.len());
+        assert_eq!(task.history.len(), limits::HISTORY_ATTEMPTS);
+        assert_eq!(task.history[0].attempt, 1, "the first attempt is kept");
+        assert_eq!(task.history.last().unwrap().attempt, 40);
+    }
 }

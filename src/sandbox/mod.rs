@@ -1,93 +1,80 @@
-//! A local WeChat to develop and test against: tokens, quotas, checks in the provider's order,
-//! de-duplication, faults under a seed, and a ledger of what users saw.
+//! A faithful local WeChat, for development, the demo and tests.
 //!
-//! It is an oracle for the daemon, so it shares no rule with it: its checks of keyword values are
-//! its own. Facts and their sources: the provider's documentation of template messages, stable
-//! access tokens and global return codes; where that is silent, the choice is a setting.
+//! It issues tokens, counts quotas, checks sends in WeChat's order, forgets a `client_msg_id` after
+//! ten minutes, and loses answers when told to; and it keeps the ledger of what users saw, which
+//! judges whether the daemon lost a message or showed one twice. Everything is decided by a seed,
+//! by the recipient and by how often that recipient was called for, never by the order of calls.
 //!
-//! The ledger is the point: it tells from the users' side who saw what, how often, whatever
-//! answers got lost on the way.
+//! It shares no rule with the daemon, on purpose. WeChat's side is under `/cgi-bin/`, the rest under
+//! `/_sandbox/`:
+//!
+//! | call | does |
+//! |---|---|
+//! | `GET ledger?appid=` | counts of what was called for and shown; of all accounts without `appid` |
+//! | `GET ledger/messages?appid=&after=&limit=` | messages shown, in order; `next` is the next `after` |
+//! | `GET seen?appid=&openid=` | what one person saw |
+//! | `GET faults`, `POST faults` | [`Faults`] as JSON; what is left out of a POST becomes zero |
+//! | `POST tokens/invalidate` `{appid}` | ends all tokens of an account |
+//! | `POST followers` `{appid, follow, unfollow, block}` | changes who follows |
+//! | `POST clock` `{advance_ms}` | moves the sandbox's clock forward |
+//! | `POST reset` | begins again; all tokens end |
+//!
+//! Left out: callbacks, moderation (40252), the content guard (40241 for equal contents within a
+//! minute, which would hide duplicates from the ledger), frequency per user, and per-minute limits
+//! other than as a fault.
 
-mod content;
-mod faults;
+mod answer;
+mod api;
+mod control;
+mod credentials;
+mod fate;
+mod hash;
+mod keyword;
 mod ledger;
-mod serve;
+mod letter;
+mod manage;
+mod options;
+mod people;
+mod query;
+mod quota;
+mod repeats;
+mod send;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod users;
 mod world;
 
-use serde::{Deserialize, Serialize};
+pub use options::{Account, DEFAULT_TEMPLATE, Faults, Options, RepeatAnswer, Template, follower};
+pub use server::serve;
 
-pub use serve::serve;
-
-/// What the sandbox is like.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The seed of everything random.
-    pub seed: u64,
-    /// Its official accounts.
-    pub accounts: Vec<Account>,
-    /// How many people follow each account; their openids are [`follower`].
-    pub followers: u32,
-    /// Template ids that exist, for every account.
-    pub templates: Vec<String>,
-    /// What goes wrong.
-    pub faults: Faults,
-    /// Sends per account and day.
-    pub daily_quota: u64,
+/// What happened while a sandbox was served, over all accounts, since the last reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServeSummary {
+    /// Sends called for.
+    pub calls: u64,
+    /// Messages shown to users.
+    pub accepted: u64,
+    /// People who saw at least one.
+    pub recipients: u64,
+    /// Messages shown to somebody who had seen the same template and data before.
+    pub duplicates: u64,
+    /// Sends with one account's token to another account's follower.
+    pub wrong_tenant: u64,
+    /// Sends that were worked on and whose answer was withheld.
+    pub lost_answers: u64,
 }
 
-/// An official account.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// Its id.
-    pub appid: String,
-    /// Its secret; of no worth outside the sandbox.
-    pub secret: String,
-}
-
-/// What goes wrong, how often. Per mille of sends; decided by seed, recipient and try, so that the
-/// order of requests does not matter.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Faults {
-    /// Accepted, but the connection closes without an answer.
-    pub lost_answer: u32,
-    /// The connection closes before anything is accepted.
-    pub lost_request: u32,
-    /// Answered -1; half of them were accepted.
-    pub system_error: u32,
-    /// Answered 45011.
-    pub minute_limit: u32,
-    /// Answered only after `slow_ms`.
-    pub slow: u32,
-    /// How slow.
-    pub slow_ms: u64,
-    /// How long every answer takes.
-    pub latency_ms: u64,
-}
-
-/// The template that exists by default. Real ids have 43 characters, too.
-pub const TEMPLATE: &str = "TEMPLATE_NEW_TASK_0000000000000000000000000";
-
-impl Default for Options {
-    fn default() -> Self {
-        let account = |number: u32| Account {
-            appid: format!("wx{number:016}"),
-            secret: format!("sandbox-secret-{number}"),
-        };
+impl ServeSummary {
+    fn of(counts: &world::Counts) -> Self {
         Self {
-            seed: 1,
-            accounts: vec![account(1), account(2)],
-            followers: 10_000,
-            templates: vec![TEMPLATE.to_owned()],
-            faults: Faults::default(),
-            daily_quota: 10_000_000,
+            calls: counts.calls,
+            accepted: counts.accepted,
+            recipients: counts.recipients,
+            duplicates: counts.duplicates,
+            wrong_tenant: counts.wrong_tenant,
+            lost_answers: counts.lost_answers,
         }
     }
-}
-
-/// The openid of an account's follower number `number`, from 0. Openids of different accounts
-/// differ, as real ones do.
-#[must_use]
-pub fn follower(account: usize, number: u32) -> String {
-    format!("oSBX{account:02}F{number:021}")
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cli::output::Failure;
 use crate::daemon::ADDRESS_FILE;
-use crate::sandbox::{Options, TEMPLATE};
+use crate::sandbox::{DEFAULT_TEMPLATE, Options};
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(60);
@@ -101,11 +101,11 @@ impl Place {
     }
 
     pub(super) fn configure(&self, sandbox: &Sandbox) -> Result<(), Failure> {
-        let account = &Options::default().accounts[0];
+        let account = &Options::default().tenants[0];
         let text = format!(
             "data_dir = \"data\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[storage]\nmin_free_disk = \"16MiB\"\n\n\
              [tenants.demo]\nappid = \"{}\"\nsecret = \"{}\"\nbase_url = \"{}\"\nconcurrency = 100\nrate = 0\n\n\
-             [tenants.demo.templates.new_task]\nid = \"{TEMPLATE}\"\noverflow = \"truncate\"\n",
+             [tenants.demo.templates.new_task]\nid = \"{DEFAULT_TEMPLATE}\"\noverflow = \"truncate\"\n",
             account.appid, account.secret, sandbox.url
         );
         fs::write(self.config(), text).map_err(|why| fault("configuration", why))?;

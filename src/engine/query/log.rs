@@ -107,9 +107,14 @@ impl<K: Kv> Engine<K> {
     pub(super) fn entry_json(&mut self, id: Id, entry: &Entry) -> Result<Json, Fault> {
         let tenant = TenantNo(entry.tenant);
         let name = self.names.tenant_name(tenant).to_owned();
-        let body = self.body(entry.delivery.notice)?;
+        // The entry may outlive its notice: a late answer is logged when the notice has ended.
+        let notice = entry.delivery.notice;
+        let body = match self.store.get(Tree::Notices, &keys::id(notice))? {
+            Some(_) => Some(self.body(notice)?),
+            None => None,
+        };
         let row = self.store.read::<Delivery>(&keys::delivery(tenant, entry.delivery))?;
-        let request: Json = match row {
+        let request: Json = match row.filter(|_| body.is_some()) {
             Some(row) => {
                 let text = self.render(&name, tenant, entry.delivery, &row)?;
                 serde_json::from_str(&text).unwrap_or(Json::Null)
@@ -132,8 +137,8 @@ impl<K: Kv> Engine<K> {
             "errmsg": entry.errmsg,
             "msgid": entry.msgid,
             "rid": entry.rid,
-            "template_id": body.template_id,
-            "title": body.title,
+            "template_id": body.as_ref().map(|body| &body.template_id),
+            "title": body.as_ref().and_then(|body| body.title.as_ref()),
             "request": request,
             "response": if entry.response.is_empty() { Json::Null } else { response },
             "worker": entry.worker,
