@@ -11,7 +11,7 @@ use super::notify;
 use super::signals::StopAsked;
 use super::stop::{Stage, Stopping};
 use crate::archive::identity::InstanceId;
-use crate::archive::mark::Mark;
+use crate::archive::mark::{self, Mark};
 use crate::archive::{image, retention};
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
@@ -238,11 +238,25 @@ impl Images {
                     "took_ms": ms,
                 }))
             }
+            Ok(Err(fault)) if fault.is_damage() => self.leave_damaged(&fault),
             Ok(Err(error)) => Err(words(&error)),
             Err(error) => Err(words(&error)),
         }
     }
+
+    /// An image reads every row, so it meets damage that nobody else reads. To go on would be to
+    /// live with a store that no image can be made of; the next start rebuilds it.
+    fn leave_damaged(&self, fault: &Fault) -> ! {
+        tracing::error!(event = "store.damaged", error = %fault, "ending: the next start rebuilds");
+        if let Err(error) = mark::mark_suspect(&self.data_dir, &fault.to_string()) {
+            tracing::error!(event = "store.not_marked", %error);
+        }
+        std::process::exit(i32::from(DAMAGED));
+    }
 }
+
+/// How a process ends that met damage: as by any fault, so that it is started again.
+const DAMAGED: u8 = 1;
 
 /// Bytes in the journal's files.
 fn journal_bytes(data_dir: &Path) -> u64 {

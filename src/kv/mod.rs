@@ -140,6 +140,16 @@ impl Fault {
     pub fn io(doing: &'static str, cause: impl std::fmt::Display) -> Self {
         Self::Io { doing, cause: cause.to_string() }
     }
+
+    /// Whether the store itself is damaged, so that it must be made anew, and not merely its disk
+    /// full or away. sled tells damage in words: "Read corrupted data at …".
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { cause, .. } => cause.contains("orrupt"),
+        }
+    }
 }
 
 /// Ordered trees of bytes. `scan` and `get` may be called while another thread applies.
