@@ -29,7 +29,7 @@ pub(super) fn check_site(settings: &Settings, local: IpAddr, head: &Parts) -> Re
             421,
             "foreign_host",
             "this port is not called by that name: use its address, or add the name to \
-             admin.allowed_hosts",
+             admin.hosts",
         ));
     }
     check_origin(&head.headers, host)

@@ -267,8 +267,7 @@ fn failed(data_dir: &Path, result: Result<Result<(), Fault>, tokio::task::JoinEr
         Ok(Err(fault)) => fault.to_string(),
         Err(panic) => format!("a broken invariant: {panic}"),
     };
-    let damaged =
-        matches!(&result, Ok(Err(fault)) if fault.is_damage()) || panics::in_the_base();
+    let damaged = matches!(&result, Ok(Err(fault)) if fault.is_damage()) || panics::in_the_base();
     if damaged && let Err(error) = mark::mark_suspect(data_dir, &words) {
         tracing::error!(event = "store.not_marked", %error);
     }
