@@ -1,5 +1,7 @@
 //! Tests of the program as a whole, linked once.
 
+#![allow(clippy::unwrap_used)]
+
 /// The real binary again, case by case: damage, copies, leadership, secrets.
 mod binary;
 /// The on-disk format, kept as fixtures.

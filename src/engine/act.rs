@@ -74,8 +74,7 @@ impl<K: Kv> Engine<K> {
         if notice.sweep.is_some() {
             return Err(wrong_state(notice, "another sweep over it is under way: try again soon"));
         }
-        notice.finished = None;
-        notice.expired = false;
+        notice.reopen(now);
         notice.template_misses = 0;
         self.begin_sweep(now, notice, SweepKind::Resend { states, errcode });
         Ok(())
@@ -198,7 +197,8 @@ impl<K: Kv> Engine<K> {
 
     pub(super) fn expire_notice(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
         let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else { return Ok(()) };
-        if notice.cancelled || notice.finished.is_some() {
+        let reopened = notice.expires_at.is_none_or(|expiry| now < expiry);
+        if notice.cancelled || notice.finished.is_some() || reopened {
             return Ok(());
         }
         notice.expired = true;
@@ -288,8 +288,7 @@ impl<K: Kv> Engine<K> {
             Resolution::Refused => (DeliveryState::Refused, "given up by an operator"),
         };
         if to == DeliveryState::Pending {
-            notice.finished = None;
-            notice.expired = false;
+            notice.reopen(now);
         }
         self.move_delivery(now, &mut notice, id, &mut delivery, to, Some(reason.into()));
         self.finish_if_done(now, &mut notice);

@@ -118,8 +118,7 @@ impl<K: Kv> Engine<K> {
                 if notice.cancelled || delivery.state != DeliveryState::Dead {
                     return Ok(());
                 }
-                notice.finished = None;
-                notice.expired = false;
+                notice.reopen(now);
                 let reason = Some("redriven".to_owned());
                 let to = DeliveryState::Pending;
                 self.move_delivery(now, &mut notice, id, &mut delivery, to, reason);

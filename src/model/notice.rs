@@ -185,6 +185,13 @@ impl Notice {
         self.started && self.paused.is_none() && !self.cancelled && !self.expired
     }
 
+    /// An operator wants something sent again: an expiry that has passed no longer counts.
+    pub fn reopen(&mut self, now: Timestamp) {
+        self.finished = None;
+        self.expired = false;
+        self.expires_at = self.expires_at.filter(|expiry| now < *expiry);
+    }
+
     /// Whether nothing is left that the daemon would do by itself.
     #[must_use]
     pub fn is_finished(&self) -> bool {
