@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+/// The real binary again, case by case: damage, copies, leadership, secrets.
+mod binary;
 /// The on-disk format, kept as fixtures.
 mod compat;
 /// The real binary: kills, stops, standbys, copies, damage.

@@ -1,0 +1,16 @@
+//! The real program, as operators and clients meet it: processes, signals, files, HTTP.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod canary;
+mod copies;
+mod crash;
+mod damage;
+mod disk;
+mod kill_loop;
+mod leader;
+mod notify;
+mod stop;
+mod tasks;

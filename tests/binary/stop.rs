@@ -1,0 +1,98 @@
+//! Clean stops, while much is under way and while the provider hangs.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::binary::support::audit::{done, each_once, notice, rows, submit};
+use crate::binary::support::daemon::Daemon;
+use crate::binary::support::home::{Home, tenant};
+use crate::binary::support::http::Http;
+use crate::binary::support::sandbox::Sandbox;
+use crate::binary::support::{PATIENCE, until};
+
+const RECIPIENTS: u32 = 600;
+
+/// Exit code of a process that was told to stop twice.
+const TOLD_TWICE: i32 = 130;
+
+#[test]
+fn stop_under_load_waits_for_answers_and_leaves_nothing_in_doubt() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(RECIPIENTS, 3);
+    sandbox.faults(&http, &json!({ "latency_ms": 300 }));
+    let home = Home::new("", &tenant(&sandbox, 0));
+    let daemon = Daemon::start(&home, &http);
+    let id = submit(&http, &daemon, &notice(0, 0, RECIPIENTS, "stopped"));
+    until("messages go out", PATIENCE, || (sandbox.shown(&http, 0) >= 60).then_some(()));
+    let began = Instant::now();
+    daemon.stop(Duration::from_secs(10));
+    let took = began.elapsed();
+    let shown = sandbox.shown(&http, 0);
+    assert!(shown < u64::from(RECIPIENTS), "the stop came in the middle");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+
+    sandbox.no_faults(&http);
+    let daemon = Daemon::start(&home, &http);
+    assert!(!home.log().contains("recover.in_doubt"));
+    done(&http, &daemon, &id, PATIENCE);
+    each_once(&http, &sandbox, &daemon, 0, &[(&id, 0..RECIPIENTS)]);
+    let ledger = sandbox.ledger(&http, 0);
+    assert_eq!((&ledger["repeats"], &ledger["calls"]), (&json!(0), &json!(RECIPIENTS)));
+    assert_eq!(sandbox.token_fetches(&http, 0), 1, "the token outlived the stop");
+}
+
+#[test]
+fn stop_with_a_hanging_provider_records_doubt_and_repeats_harmlessly() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(RECIPIENTS, 4);
+    sandbox.faults(&http, &json!({ "slow_permille": 1000, "slow_ms": 60_000 }));
+    let home = Home::new("drain = \"1s\"", &tenant(&sandbox, 0));
+    let daemon = Daemon::start(&home, &http);
+    let id = submit(&http, &daemon, &notice(0, 0, RECIPIENTS, "hanging"));
+    until("messages hang", PATIENCE, || (sandbox.shown(&http, 0) >= 50).then_some(()));
+    let began = Instant::now();
+    daemon.stop(Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+
+    sandbox.no_faults(&http);
+    let daemon = Daemon::start(&home, &http);
+    assert!(!home.log().contains("recover.in_doubt"), "the stop itself recorded the doubt");
+    let log = rows(&http, &daemon, &format!("/v1/log?notice={id}"));
+    let doubtful = log.iter().filter(|entry| entry["class"] == "in_doubt").count();
+    assert!(doubtful >= 50, "{doubtful} in the log");
+    done(&http, &daemon, &id, PATIENCE);
+    each_once(&http, &sandbox, &daemon, 0, &[(&id, 0..RECIPIENTS)]);
+    assert!(sandbox.ledger(&http, 0)["repeats"].as_u64().unwrap() >= 50);
+}
+
+#[test]
+fn second_signal_ends_at_once_and_loses_nothing() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(RECIPIENTS, 5);
+    sandbox.faults(&http, &json!({ "slow_permille": 1000, "slow_ms": 60_000 }));
+    let home = Home::new("", &tenant(&sandbox, 0));
+    let mut daemon = Daemon::start(&home, &http);
+    let id = submit(&http, &daemon, &notice(0, 0, RECIPIENTS, "told twice"));
+    until("messages hang", PATIENCE, || (sandbox.shown(&http, 0) >= 50).then_some(()));
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_role(&http, "draining", PATIENCE);
+    assert!(!daemon.has_ended());
+    let refused = http.post(&daemon.at("/v1/notices"), &notice(0, 0, 1, "too late"));
+    let began = Instant::now();
+    daemon.signal(Signal::INT);
+    assert_eq!(daemon.wait(PATIENCE).code(), Some(TOLD_TWICE));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+
+    sandbox.no_faults(&http);
+    let daemon = Daemon::start(&home, &http);
+    done(&http, &daemon, &id, PATIENCE);
+    // A draining daemon may take a notice and keep it, or refuse it; it must keep its word.
+    if refused.status == 202 {
+        done(&http, &daemon, refused.good()["id"].as_str().unwrap(), PATIENCE);
+    } else {
+        assert_eq!(refused.status, 503, "{}", refused.text);
+        each_once(&http, &sandbox, &daemon, 0, &[(&id, 0..RECIPIENTS)]);
+    }
+}

@@ -1,0 +1,105 @@
+//! A blocking HTTP client for one thread.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+/// One client; each thread makes its own.
+pub(crate) struct Http {
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Status and body.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    /// The body as JSON; fails when it is none.
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_str(&self.text).unwrap_or_else(|why| panic!("{why}: {}", self.text))
+    }
+
+    /// The body of a success; fails with the body of anything else.
+    pub(crate) fn good(&self) -> Json {
+        assert!((200..300).contains(&self.status), "{} {}", self.status, self.text);
+        self.json()
+    }
+
+    /// The stable code of a problem document.
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Http {
+    pub(crate) fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only(std::iter::empty())
+            .timeout(Duration::from_secs(90));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Self { client: client.build().unwrap(), runtime: runtime.unwrap() }
+    }
+
+    /// A request that may stay without an answer, as from a daemon that is killed.
+    pub(crate) fn try_post(&self, url: &str, body: &Json) -> Option<Answer> {
+        let request = self.client.post(url).header("content-type", "application/json");
+        self.send(request.body(body.to_string())).ok()
+    }
+
+    pub(crate) fn try_get(&self, url: &str) -> Option<Answer> {
+        self.send(self.client.get(url)).ok()
+    }
+
+    pub(crate) fn get(&self, url: &str) -> Answer {
+        self.send(self.client.get(url)).unwrap_or_else(|why| panic!("{url}: {why:?}"))
+    }
+
+    /// With a bearer token.
+    pub(crate) fn get_as(&self, token: &str, url: &str) -> Answer {
+        self.send(self.client.get(url).bearer_auth(token)).unwrap()
+    }
+
+    /// With a bearer token.
+    pub(crate) fn post_as(&self, token: &str, url: &str, body: &Json) -> Answer {
+        let request = self.client.post(url).bearer_auth(token);
+        self.send(request.header("content-type", "application/json").body(body.to_string()))
+            .unwrap()
+    }
+
+    pub(crate) fn post(&self, url: &str, body: &Json) -> Answer {
+        self.try_post(url, body).unwrap_or_else(|| panic!("no answer from {url}"))
+    }
+
+    /// The same request many times at once; the answers in order.
+    pub(crate) fn post_at_once(&self, url: &str, bodies: &[Json]) -> Vec<Answer> {
+        let send = |body: &Json| {
+            let request = self.client.post(url).header("content-type", "application/json");
+            read(request.body(body.to_string()))
+        };
+        self.runtime.block_on(async {
+            let mut calls = tokio::task::JoinSet::new();
+            for (number, body) in bodies.iter().enumerate() {
+                let call = send(body);
+                calls.spawn(async move { (number, call.await.unwrap()) });
+            }
+            let mut answers = calls.join_all().await;
+            answers.sort_by_key(|(number, _)| *number);
+            answers.into_iter().map(|(_, answer)| answer).collect()
+        })
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+        self.runtime.block_on(read(request))
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let answer = request.send().await?;
+    Ok(Answer { status: answer.status().as_u16(), text: answer.text().await? })
+}

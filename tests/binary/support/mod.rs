@@ -1,0 +1,36 @@
+//! What tests of the real program share: the daemon and the sandbox as processes, a small HTTP
+//! client, and waiting with a deadline.
+
+#![allow(clippy::unwrap_used)]
+
+pub(crate) mod audit;
+pub(crate) mod daemon;
+pub(crate) mod home;
+pub(crate) mod http;
+pub(crate) mod load;
+pub(crate) mod sandbox;
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything: many times what it takes on a busy machine of two cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pause between two looks of [`until`].
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Looks until there is something to see; fails with `what` when it takes longer than `within`.
+pub(crate) fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// A number from the environment, to run the same test for longer.
+pub(crate) fn rounds(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
