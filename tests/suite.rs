@@ -2,15 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-/// The real binary again, case by case: damage, copies, leadership, secrets.
+/// The real binary, case by case: kills, stops, leadership, copies, damage, secrets.
 mod binary;
 /// The on-disk format, kept as fixtures.
 mod compat;
-/// The real binary: kills, stops, standbys, copies, damage.
-mod process;
 /// The engine over a store in memory, under seeds: crashes, lost answers, jumping clocks.
 mod sim;
-/// Real processes and a client for tests.
-mod support;
 /// The files in `systemd/` against the code.
 mod systemd;

@@ -55,6 +55,8 @@ pub const ADDRESS_FILE: &str = "admin.addr";
 #[must_use]
 pub fn run(config: Config, adopt: bool) -> Ended {
     panics::watch();
+    // Tokens, openids and payloads are nobody else's business.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let stop = match signals::install() {
         Ok(stop) => stop,
         Err(error) => return Ended::Fault(format!("no signal handler: {error}")),
