@@ -85,7 +85,7 @@ fn client(number: u32, start: u32, url: &str, known: &Mutex<Known>, stop: &Atomi
         if added.status == 200 {
             note(known, added.json()["tasks"].as_array().unwrap(), Fate::Added);
         }
-        let body = json!({ "type": kind, "max": 3, "ttl_ms": 600_000 });
+        let body = json!({ "type": kind, "max": 3, "ttl_ms": 86_400_000 });
         let Some(claimed) = http.try_post(&format!("{url}/v1/tasks/claim"), &body) else { return };
         if claimed.status != 200 {
             continue;
