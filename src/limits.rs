@@ -4,6 +4,8 @@
 /// 512 KiB segment it would become a blob file that is written without any sync. 16 x 6 KiB is
 /// safely below that.
 pub const ROW_BYTES: usize = 6 * 1024;
+/// Largest block of rows in the base: the largest row by itself, with its key and framing.
+pub const BLOCK_BYTES: usize = ROW_BYTES + 512;
 /// Larger bodies are stored in chunks of this size. Below [`ROW_BYTES`] with room for the framing.
 pub const CHUNK_BYTES: usize = 4 * 1024;
 /// A task's body up to this size stays in its row; a larger one goes to chunks, written once.

@@ -5,8 +5,12 @@
 //! the number of the last commit it holds, so re-applying a suffix of the journal is always right
 //! (see [`crate::store`]).
 
+mod block;
+mod layout;
 pub mod memory;
+mod packed;
 pub mod sled;
+pub(crate) mod varint;
 
 use std::sync::Arc;
 
