@@ -125,7 +125,9 @@ impl<'a> Rows<'a> {
 mod tests {
     use super::*;
 
-    fn read(block: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn read(block: &[u8]) -> Result<Pairs, Fault> {
         let mut rows = Rows::new("outbox", block)?;
         let mut found = Vec::new();
         while rows.advance()? {
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_and_every_flip_and_cut_is_noticed() {
-        let rows: Vec<(Vec<u8>, Vec<u8>)> = vec![
+        let rows: Pairs = vec![
             (vec![], b"empty key".to_vec()),
             (b"a".to_vec(), vec![]),
             (b"ab".to_vec(), vec![7; 300]),

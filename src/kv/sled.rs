@@ -167,26 +167,32 @@ impl Stored {
     /// it is taken up again: a row is put into its block before it is removed from its old place.
     fn pack_what_is_plain(&self, tree: Tree) -> Result<(), Fault> {
         for (from, to, layout) in parts(tree, &[], END) {
-            let mut moved = 0;
-            while layout == Layout::Packed {
-                let mut rows = Vec::new();
-                let pairs = self.plain.range::<&[u8], _>(between(from, to));
-                collect(pairs, PACK_ROWS, &mut rows)?;
-                if rows.is_empty() {
-                    break;
-                }
-                moved += rows.len();
-                let put = |(key, value)| Write { tree, key, value: Some(value) };
-                let mut writes: Vec<Write> = rows.into_iter().map(put).collect();
-                self.packed().apply(&writes)?;
-                for write in &mut writes {
-                    write.value = None;
-                }
-                apply_plain(&self.plain, &writes)?;
+            if layout == Layout::Packed {
+                self.pack_range(tree, from, to)?;
             }
-            if moved > 0 {
-                tracing::info!(event = "store.packed", tree = tree.name(), rows = moved);
+        }
+        Ok(())
+    }
+
+    fn pack_range(&self, tree: Tree, from: &[u8], to: &[u8]) -> Result<(), Fault> {
+        let mut moved = 0;
+        loop {
+            let mut rows = Vec::new();
+            collect(self.plain.range::<&[u8], _>(between(from, to)), PACK_ROWS, &mut rows)?;
+            if rows.is_empty() {
+                break;
             }
+            moved += rows.len();
+            let put = |(key, value)| Write { tree, key, value: Some(value) };
+            let mut writes: Vec<Write> = rows.into_iter().map(put).collect();
+            self.packed().apply(&writes)?;
+            for write in &mut writes {
+                write.value = None;
+            }
+            apply_plain(&self.plain, &writes)?;
+        }
+        if moved > 0 {
+            tracing::info!(event = "store.packed", tree = tree.name(), rows = moved);
         }
         Ok(())
     }
@@ -205,16 +211,13 @@ fn parts<'a>(
     to: &'a [u8],
 ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8], Layout)> {
     let regions = layout::regions(tree);
-    let ends = regions[1..].iter().map(|next| Some(std::slice::from_ref(&next.from)));
-    let ends: Vec<Option<&'static [u8]>> = ends.chain([None]).collect();
-    let clip = move |(region, end): (&'static layout::Region, Option<&'static [u8]>)| {
-        let first = std::slice::from_ref(&region.from);
-        // The first region begins with the empty key.
-        let from = if region.from == 0 { from } else { from.max(first) };
-        let to = end.map_or(to, |end| to.min(end));
-        (from < to).then_some((from, to, region.layout))
-    };
-    regions.iter().zip(ends).filter_map(clip).collect::<Vec<_>>().into_iter()
+    (0..regions.len()).filter_map(move |at| {
+        // The first region begins with the empty key, the last one has no end.
+        let first = if at == 0 { &[][..] } else { std::slice::from_ref(&regions[at].from) };
+        let end = regions.get(at + 1).map_or(to, |next| std::slice::from_ref(&next.from));
+        let (from, to) = (from.max(first), to.min(end));
+        (from < to).then_some((from, to, regions[at].layout))
+    })
 }
 
 fn between<'a>(from: &'a [u8], to: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
