@@ -28,6 +28,10 @@ impl<K: Kv> Engine<K> {
             })
             .collect();
         for (kind, push) in pushed {
+            if self.store.group_bytes() >= limits::GROUP_BYTES {
+                ticked.wake_at(now);
+                break;
+            }
             self.push_kind(now, kind, &push, ticked)?;
         }
         Ok(())
