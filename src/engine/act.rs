@@ -282,6 +282,9 @@ impl<K: Kv> Engine<K> {
         if notice.cancelled && resolution == Resolution::Resend {
             return Ok(Err(wrong_state(&notice, "its deliveries are not sent again")));
         }
+        if notice.is_expiring() && resolution == Resolution::Resend {
+            return Ok(Err(wrong_state(&notice, "it has just expired: try again soon")));
+        }
         let (to, reason) = match resolution {
             Resolution::Accepted => (DeliveryState::Accepted, "an operator saw it arrive"),
             Resolution::Resend => (DeliveryState::Pending, "sent again by an operator"),

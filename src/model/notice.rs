@@ -185,6 +185,13 @@ impl Notice {
         self.started && self.paused.is_none() && !self.cancelled && !self.expired
     }
 
+    /// Whether it has expired and its deliveries are being told. Until they all are, reopening it
+    /// would let slip out what nobody asked for.
+    #[must_use]
+    pub fn is_expiring(&self) -> bool {
+        self.sweep.as_ref().is_some_and(|sweep| sweep.kind == SweepKind::Expire)
+    }
+
     /// An operator wants something sent again: an expiry that has passed no longer counts.
     pub fn reopen(&mut self, now: Timestamp) {
         self.finished = None;

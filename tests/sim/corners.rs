@@ -1,13 +1,44 @@
 //! Situations in which two things meet: small, named, each once a mistake.
 
 use duebox::engine::Handled;
-use duebox::engine::command::{Command, Effect, TaskDraft};
+use duebox::engine::command::{
+    Act, Code, Command, Effect, NoticeDraft, Redrive, Reply, SendJob, TaskDraft,
+};
+use duebox::id::Id;
 use duebox::limits;
+use duebox::model::attempt::Class;
+use duebox::model::delivery::Resolution;
+use duebox::model::rules::Rules;
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
-use super::behaviour::{add, request, task};
+use super::behaviour::{add, count, draft, request, sends, settle, submit, task};
 use super::rules;
 use super::world::World;
+
+/// Tenants that give a delivery up after its first failure.
+fn impatient() -> Rules {
+    let mut rules = rules::outbox();
+    for tenant in rules.tenants.values_mut() {
+        tenant.retry.max_attempts = 1;
+    }
+    rules
+}
+
+/// Submits a notice; its id and what is sent at once.
+fn begin(world: &mut World, draft: NoticeDraft) -> (Id, Vec<SendJob>) {
+    let stepped = world.run(submit(draft));
+    match stepped.handled {
+        Handled::Now(Ok(Reply::Notice { id, .. })) => (id, sends(stepped.effects)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn redriven(world: &mut World, redrive: Redrive) -> u64 {
+    match world.ask(Command::Redrive(redrive)).unwrap() {
+        Reply::Count(count) => count,
+        other => panic!("{other:?}"),
+    }
+}
 
 /// Bytes of the last commit's changes.
 fn last_commit(world: &World) -> usize {
@@ -58,4 +89,53 @@ fn a_waiter_is_woken_when_the_first_of_many_tasks_is_due() {
     assert!(stepped.wake.unwrap() <= world.now.plus(20 * SECOND_MS));
     let effects = world.pass_in_turns(20 * SECOND_MS);
     assert!(matches!(&effects[..], [Effect::Answer { tasks, .. }] if tasks.len() == 1));
+}
+
+/// Who calls until nothing is left would call for ever, and what comes after is never reached.
+#[test]
+fn dead_letters_that_cannot_come_back_are_not_counted_as_redriven() {
+    let mut world = World::new(0, impatient());
+    let (notice, jobs) = begin(&mut world, draft("a", 2));
+    settle(&mut world, &jobs[0], Class::Retry, None);
+    world.ask(Command::Act { notice, act: Act::Cancel }).unwrap();
+    assert_eq!(count(&mut world, notice, "dead"), 1);
+    for dry_run in [true, false] {
+        let all = Redrive { all: true, dry_run, ..Redrive::default() };
+        assert_eq!(redriven(&mut world, all), 0);
+        let deliveries = vec![jobs[0].delivery];
+        assert_eq!(redriven(&mut world, Redrive { deliveries, dry_run, ..Redrive::default() }), 0);
+    }
+    assert_eq!(count(&mut world, notice, "dead"), 1);
+}
+
+#[test]
+fn nothing_slips_out_while_an_expired_notice_is_being_swept() {
+    let mut world = World::new(0, impatient());
+    let expires_at = Some(world.now.plus(SECOND_MS));
+    let (notice, mut jobs) = begin(&mut world, NoticeDraft { expires_at, ..draft("a", 1_500) });
+    for (at, class) in [Class::InDoubt, Class::Retry].into_iter().enumerate() {
+        let more = settle(&mut world, &jobs[at], class, None);
+        jobs.extend(more);
+    }
+    assert!(world.pass(SECOND_MS).is_empty());
+    assert!(count(&mut world, notice, "pending") > 0, "one step does not do it all");
+    let (doubtful, dead) = (jobs[0].delivery, jobs[1].delivery);
+    let resolve = || Command::Resolve { delivery: doubtful, resolution: Resolution::Resend };
+    let redrive = || Redrive { deliveries: vec![dead], ..Redrive::default() };
+    let stepped = world.run(resolve());
+    assert!(sends(stepped.effects).is_empty());
+    assert!(
+        matches!(&stepped.handled, Handled::Now(Err(no)) if no.code == Code::WrongState),
+        "{:?}",
+        stepped.handled
+    );
+    assert_eq!(redriven(&mut world, redrive()), 0);
+    for job in &jobs[2..] {
+        assert!(settle(&mut world, job, Class::Ok, Some(0)).is_empty());
+    }
+    assert!(world.pass_in_turns(20).is_empty());
+    assert_eq!(count(&mut world, notice, "pending"), 0);
+    for command in [resolve(), Command::Redrive(redrive())] {
+        assert_eq!(sends(world.run(command).effects).len(), 1, "after the sweep it may");
+    }
 }
