@@ -4,6 +4,7 @@ use duebox::engine::Handled;
 use duebox::engine::command::{
     Act, Code, Command, Effect, NoticeDraft, Redrive, Reply, SendJob, TaskDraft,
 };
+use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
 use duebox::limits;
 use duebox::model::attempt::Class;
@@ -138,4 +139,42 @@ fn nothing_slips_out_while_an_expired_notice_is_being_swept() {
     for command in [resolve(), Command::Redrive(redrive())] {
         assert_eq!(sends(world.run(command).effects).len(), 1, "after the sweep it may");
     }
+}
+
+/// The machine was suspended, or the clock jumped: the answer is there, only late.
+#[test]
+fn a_late_acceptance_ends_the_doubt() {
+    for (late_ms, state) in [(41 * SECOND_MS, "pending"), (DAY_MS, "in_doubt")] {
+        let mut world = World::new(0, rules::outbox());
+        let (notice, jobs) = begin(&mut world, draft("a", 1));
+        assert!(world.pass(late_ms).is_empty());
+        assert_eq!(count(&mut world, notice, state), 1);
+        assert!(settle(&mut world, &jobs[0], Class::Ok, Some(0)).is_empty());
+        assert_eq!(count(&mut world, notice, "accepted"), 1, "after {late_ms} ms");
+        assert_eq!(world.look(Query::Notice(notice))["state"], "done");
+        assert!(world.pass_in_turns(MINUTE_MS).is_empty(), "it is not sent again");
+    }
+}
+
+#[test]
+fn a_late_answer_is_logged_under_its_own_attempt() {
+    let mut world = World::new(0, rules::outbox());
+    let (notice, jobs) = begin(&mut world, draft("a", 1));
+    world.pass(41 * SECOND_MS);
+    let again = sends(world.pass(3 * SECOND_MS));
+    assert_eq!(again.len(), 1);
+    settle(&mut world, &jobs[0], Class::Retry, Some(-2));
+    settle(&mut world, &again[0], Class::Ok, Some(0));
+    let filter = LogFilter { notice: Some(notice), ..LogFilter::default() };
+    let log = world.look(Query::Log { filter, page: Page::default() });
+    let mut attempts: Vec<(String, u64)> = Vec::new();
+    for entry in log["items"].as_array().unwrap() {
+        let class = entry["class"].as_str().unwrap().to_owned();
+        attempts.push((class, entry["attempt"].as_u64().unwrap()));
+    }
+    attempts.sort();
+    let wanted = [("in_doubt", 1), ("ok", 2), ("retry", 1)];
+    assert_eq!(attempts, wanted.map(|(class, attempt)| (class.to_owned(), attempt)));
+    let tenants = world.look(Query::Tenants);
+    assert_eq!(tenants["items"][0]["requests_today"], 2, "{tenants}");
 }
