@@ -9,7 +9,7 @@ use duebox::id::Id;
 use duebox::limits;
 use duebox::model::attempt::Class;
 use duebox::model::delivery::Resolution;
-use duebox::model::rules::Rules;
+use duebox::model::rules::{Action, Rules};
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
 use super::behaviour::{add, count, draft, request, sends, settle, submit, task};
@@ -177,4 +177,23 @@ fn a_late_answer_is_logged_under_its_own_attempt() {
     assert_eq!(attempts, wanted.map(|(class, attempt)| (class.to_owned(), attempt)));
     let tenants = world.look(Query::Tenants);
     assert_eq!(tenants["items"][0]["requests_today"], 2, "{tenants}");
+}
+
+#[test]
+fn a_follow_up_that_is_owed_survives_a_restart() {
+    let action = Action::Pull { tenants: vec!["a".to_owned()] };
+    let mut world = World::new(0, rules::schedule(action));
+    let pulls = |effects: Vec<Effect>| -> Vec<Id> {
+        let run =
+            |effect: &Effect| if let Effect::Pull(job) = effect { Some(job.run) } else { None };
+        effects.iter().filter_map(run).collect()
+    };
+    let first = pulls(world.pass(MINUTE_MS))[0];
+    assert!(pulls(world.pass(MINUTE_MS)).is_empty(), "this tick is owed");
+    world.ask(Command::Drain).unwrap();
+    world.run(Command::RunDone { run: first, counts: [].into(), error: None });
+    world.crash(0);
+    assert_eq!(pulls(world.idle()).len(), 1, "it does not wait for the next tick");
+    let runs = world.look(Query::Runs { schedule: None, page: Page::default() });
+    assert_eq!(runs["items"][0]["trigger"], "follow_up");
 }
