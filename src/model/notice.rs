@@ -166,12 +166,13 @@ impl Notice {
     pub fn state(&self) -> NoticeState {
         if self.cancelled {
             NoticeState::Cancelled
+        } else if self.finished.is_some() {
+            // Also of one that is paused: there is nothing left to hold.
+            NoticeState::Done
         } else if self.paused.is_some() {
             NoticeState::Paused
         } else if self.open {
             NoticeState::Expanding
-        } else if self.finished.is_some() {
-            NoticeState::Done
         } else if !self.started {
             NoticeState::Scheduled
         } else {

@@ -8,7 +8,7 @@ use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
 use duebox::limits;
 use duebox::model::attempt::Class;
-use duebox::model::delivery::Resolution;
+use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::rules::{Action, Rules};
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
@@ -196,4 +196,45 @@ fn a_follow_up_that_is_owed_survives_a_restart() {
     assert_eq!(pulls(world.idle()).len(), 1, "it does not wait for the next tick");
     let runs = world.look(Query::Runs { schedule: None, page: Page::default() });
     assert_eq!(runs["items"][0]["trigger"], "follow_up");
+}
+
+#[test]
+fn a_notice_with_nothing_left_to_do_is_done_though_it_was_paused() {
+    let mut world = World::new(0, rules::outbox());
+    let expires_at = Some(world.now.plus(MINUTE_MS));
+    let (expired, jobs) = begin(&mut world, NoticeDraft { expires_at, ..draft("a", 3) });
+    for job in &jobs {
+        settle(&mut world, job, Class::Retry, None);
+    }
+    world.ask(Command::Act { notice: expired, act: Act::Pause }).unwrap();
+    assert_eq!(world.look(Query::Notice(expired))["state"], "paused");
+    world.pass(MINUTE_MS);
+    assert_eq!(world.look(Query::Notice(expired))["state"], "done");
+    let (refused, jobs) = begin(&mut world, draft("a", 1));
+    settle(&mut world, &jobs[0], Class::Notice, Some(40_249));
+    assert_eq!(world.look(Query::Notice(refused))["state"], "done");
+    let resend = Act::Resend { states: vec![DeliveryState::Refused], errcode: None };
+    let effects = world.run(Command::Act { notice: refused, act: resend }).effects;
+    assert!(sends(effects).is_empty(), "it is still held until somebody mends it");
+    assert_eq!(world.look(Query::Notice(refused))["state"], "paused");
+    let effects = world.run(Command::Act { notice: refused, act: Act::Resume }).effects;
+    assert_eq!(sends(effects).len(), 1);
+}
+
+#[test]
+fn a_notice_that_is_done_cannot_be_cancelled() {
+    let mut world = World::new(0, rules::outbox());
+    let (notice, jobs) = begin(&mut world, draft("a", 2));
+    settle(&mut world, &jobs[0], Class::Ok, Some(0));
+    settle(&mut world, &jobs[1], Class::Recipient, Some(43_004));
+    let refusal = world.ask(Command::Act { notice, act: Act::Cancel }).unwrap_err();
+    assert_eq!(refusal.code, Code::WrongState);
+    assert_eq!(world.look(Query::Notice(notice))["state"], "done");
+    let resend = Act::Resend { states: vec![DeliveryState::Refused], errcode: None };
+    let jobs = sends(world.run(Command::Act { notice, act: resend }).effects);
+    assert_eq!(jobs.len(), 1);
+    world.ask(Command::Act { notice, act: Act::Cancel }).unwrap();
+    settle(&mut world, &jobs[0], Class::Ok, Some(0));
+    assert!(world.ask(Command::Act { notice, act: Act::Cancel }).is_ok(), "once more is fine");
+    assert_eq!(world.look(Query::Notice(notice))["state"], "cancelled");
 }
