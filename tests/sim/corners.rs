@@ -12,7 +12,7 @@ use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::rules::{Action, Rules};
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
-use super::behaviour::{add, count, draft, request, sends, settle, submit, task};
+use super::behaviour::{add, claim, count, draft, request, sends, settle, submit, task};
 use super::rules;
 use super::world::World;
 
@@ -237,4 +237,34 @@ fn a_notice_that_is_done_cannot_be_cancelled() {
     settle(&mut world, &jobs[0], Class::Ok, Some(0));
     assert!(world.ask(Command::Act { notice, act: Act::Cancel }).is_ok(), "once more is fine");
     assert_eq!(world.look(Query::Notice(notice))["state"], "cancelled");
+}
+
+#[test]
+fn all_or_none_holds_when_the_items_contradict_each_other() {
+    let mut world = World::new(0, rules::queues());
+    let keyed = |fingerprint, replace| TaskDraft {
+        key: Some("k".to_owned()),
+        fingerprint,
+        replace,
+        ..task("1")
+    };
+    let contradicting = [
+        vec![keyed(1, false), keyed(2, false)],
+        vec![keyed(1, false), keyed(2, true), keyed(1, false)],
+    ];
+    for items in contradicting {
+        let count = items.len();
+        match world.ask(Command::AddTasks { items, atomic: true }).unwrap() {
+            Reply::Tasks(verdicts) => {
+                assert_eq!(verdicts.iter().filter(|verdict| verdict.is_err()).count(), count);
+                assert_eq!(verdicts.last().unwrap().as_ref().unwrap_err().code, Code::KeyReused);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(claim(&mut world, 10).is_empty());
+    }
+    let agreeing = vec![keyed(1, false), keyed(1, false), keyed(2, true)];
+    let added = add(&mut world, agreeing);
+    assert_eq!(added[0], added[1]);
+    assert_eq!(claim(&mut world, 10).len(), 1);
 }
