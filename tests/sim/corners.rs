@@ -268,3 +268,30 @@ fn all_or_none_holds_when_the_items_contradict_each_other() {
     assert_eq!(added[0], added[1]);
     assert_eq!(claim(&mut world, 10).len(), 1);
 }
+
+/// What is planned for later than keys are kept would be done twice.
+#[test]
+fn a_key_is_kept_as_long_as_what_it_made_waits() {
+    let mut rules = rules::queues();
+    rules.retention.keys_ms = DAY_MS;
+    let mut world = World::new(0, rules);
+    let send_at = Some(world.now.plus(3 * DAY_MS));
+    let key = || Some("k".to_owned());
+    let keyed = || submit(NoticeDraft { send_at, key: key(), fingerprint: 1, ..draft("a", 1) });
+    world.ask(keyed()).unwrap();
+    let delay_ms = Some(3 * DAY_MS);
+    let later = || vec![TaskDraft { delay_ms, key: key(), fingerprint: 1, ..task("1") }];
+    let ids = add(&mut world, later());
+    world.pass(2 * DAY_MS);
+    world.pass_in_turns(20 * MINUTE_MS);
+    let again = world.ask(keyed()).unwrap();
+    assert!(matches!(again, Reply::Notice { created: false, .. }), "{again:?}");
+    assert_eq!(add(&mut world, later()), ids);
+    let jobs = sends(world.pass(DAY_MS));
+    settle(&mut world, &jobs[0], Class::Ok, Some(0));
+    world.ask(Command::CancelTask(ids[0])).unwrap();
+    world.pass_in_turns(20 * MINUTE_MS);
+    let again = world.ask(keyed()).unwrap();
+    assert!(matches!(again, Reply::Notice { created: true, .. }), "{again:?}");
+    assert_ne!(add(&mut world, later()), ids);
+}
