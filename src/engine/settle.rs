@@ -324,8 +324,8 @@ impl<K: Kv> Engine<K> {
         let Some(bytes) = self.store.get(Tree::Overrides, &key)? else { return Ok(false) };
         let own: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&bytes).unwrap_or_default();
-        // The provider may cut the field's name short.
-        Ok(own.keys().any(|name| name.starts_with(field)))
+        // The whole name: `thing1` is not `thing10`. A name that the provider cut short is not read.
+        Ok(own.contains_key(field))
     }
 
     /// Ends the claim of a delivery that is being sent: it is in its final state, for now.

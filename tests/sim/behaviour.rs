@@ -42,7 +42,7 @@ pub(crate) fn sends(effects: Vec<Effect>) -> Vec<SendJob> {
     effects.into_iter().filter_map(job).collect()
 }
 
-fn answer(world: &World, class: Class, errcode: Option<i64>) -> Try {
+pub(crate) fn answer(world: &World, class: Class, errcode: Option<i64>) -> Try {
     Try {
         at: world.now,
         duration_ms: 5,

@@ -2,7 +2,7 @@
 
 use duebox::engine::Handled;
 use duebox::engine::command::{
-    Act, Code, Command, Effect, NoticeDraft, Redrive, Reply, SendJob, TaskDraft,
+    Act, Audience, Code, Command, Effect, NoticeDraft, Redrive, Reply, SendJob, TaskDraft,
 };
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
@@ -12,7 +12,7 @@ use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::rules::{Action, Rules};
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
-use super::behaviour::{add, claim, count, draft, request, sends, settle, submit, task};
+use super::behaviour::{add, answer, claim, count, draft, request, sends, settle, submit, task};
 use super::rules;
 use super::world::World;
 
@@ -294,4 +294,25 @@ fn a_key_is_kept_as_long_as_what_it_made_waits() {
     let again = world.ask(keyed()).unwrap();
     assert!(matches!(again, Reply::Notice { created: true, .. }), "{again:?}");
     assert_ne!(add(&mut world, later()), ids);
+}
+
+/// `thing1` is the notice's own value although each recipient brings a `thing10`.
+#[test]
+fn a_refused_value_of_the_notice_is_not_taken_for_the_recipients_own() {
+    for (field, state) in [("thing1", "paused"), ("thing10", "sending")] {
+        let mut world = World::new(0, rules::outbox());
+        let mut draft = draft("a", 30);
+        draft.data.insert("thing1".to_owned(), "all".to_owned());
+        if let Audience::Inline(people) = &mut draft.audience {
+            for one in people {
+                one.data.insert("thing10".to_owned(), "own".to_owned());
+            }
+        }
+        let (notice, jobs) = begin(&mut world, draft);
+        let mut refusal = answer(&world, Class::Notice, Some(47_003));
+        refusal.field = Some(field.to_owned());
+        let (delivery, claim) = (jobs[0].delivery, jobs[0].claim);
+        world.run(Command::SettleSend { delivery, claim, tries: vec![refusal] });
+        assert_eq!(world.look(Query::Notice(notice))["state"], state, "{field}");
+    }
 }
