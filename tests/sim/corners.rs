@@ -316,3 +316,29 @@ fn a_refused_value_of_the_notice_is_not_taken_for_the_recipients_own() {
         assert_eq!(world.look(Query::Notice(notice))["state"], state, "{field}");
     }
 }
+
+/// The answer to the first may have been lost with the connection.
+#[test]
+fn a_stream_that_comes_again_after_its_end_is_known() {
+    let mut world = World::new(0, rules::outbox());
+    let stream = NoticeDraft { audience: Audience::Stream, ..draft("a", 0) };
+    let (notice, _) = begin(&mut world, stream);
+    let Audience::Inline(people) = draft("a", 4).audience else { panic!() };
+    let chunk = |from: usize, to: usize, done| {
+        let recipients = people[from..to].to_vec();
+        Command::AddRecipients { notice, recipients, done }
+    };
+    let mut added = |command| match world.ask(command) {
+        Ok(Reply::Added { added, known, refused: None, total }) => Ok((added, known, total)),
+        Ok(other) => panic!("{other:?}"),
+        Err(refusal) => Err(refusal.code),
+    };
+    assert_eq!(added(chunk(0, 2, false)), Ok((2, 0, 2)));
+    assert_eq!(added(chunk(2, 3, true)), Ok((1, 0, 3)));
+    assert_eq!(added(chunk(0, 2, false)), Ok((0, 2, 3)));
+    assert_eq!(added(chunk(2, 3, true)), Ok((0, 1, 3)));
+    assert_eq!(added(chunk(2, 4, true)), Err(Code::NotOpen), "somebody new");
+    world.ask(Command::Act { notice, act: Act::Cancel }).unwrap();
+    let late = world.ask(chunk(0, 2, false));
+    assert_eq!(late.unwrap_err().code, Code::NotOpen, "withdrawn");
+}
