@@ -2,14 +2,15 @@
 
 use duebox::engine::Handled;
 use duebox::engine::command::{
-    Act, Audience, Code, Command, Effect, NoticeDraft, Redrive, Reply, SendJob, TaskDraft,
+    Act, Audience, Code, Command, Effect, NoticeDraft, PushOutcome, Redrive, Reply, SendJob,
+    TaskDraft,
 };
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
 use duebox::limits;
 use duebox::model::attempt::Class;
 use duebox::model::delivery::{DeliveryState, Resolution};
-use duebox::model::rules::{Action, Rules};
+use duebox::model::rules::{Action, Deliver, Push, Rules};
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
 use super::behaviour::{add, answer, claim, count, draft, request, sends, settle, submit, task};
@@ -341,4 +342,25 @@ fn a_stream_that_comes_again_after_its_end_is_known() {
     world.ask(Command::Act { notice, act: Act::Cancel }).unwrap();
     let late = world.ask(chunk(0, 2, false));
     assert_eq!(late.unwrap_err().code, Code::NotOpen, "withdrawn");
+}
+
+/// The lease is about to run out, so nothing may be sent: no busy loop through the disk.
+#[test]
+fn what_a_worker_hands_back_is_not_handed_out_again_at_once() {
+    let mut rules = rules::queues();
+    let rule = rules.queues.get_mut("q").unwrap();
+    rule.deliver = Deliver::Push(Push::default());
+    let mut world = World::new(0, rules);
+    let (_, jobs) = begin(&mut world, draft("a", 1));
+    let (delivery, claim) = (jobs[0].delivery, jobs[0].claim);
+    assert!(world.run(Command::ReturnSend { delivery, claim }).effects.is_empty());
+    let again = sends(world.pass(SECOND_MS));
+    assert_eq!(again.len(), 1);
+    settle(&mut world, &again[0], Class::Ok, Some(0));
+    let command = Command::AddTasks { items: vec![task("1")], atomic: false };
+    let [Effect::Push(pushed)] = &world.run(command).effects[..] else { panic!() };
+    let (task, claim) = (pushed.id, pushed.fence);
+    let back = Command::SettlePush { task, claim, outcome: PushOutcome::Returned };
+    assert!(world.run(back).effects.is_empty());
+    assert!(matches!(&world.pass(SECOND_MS)[..], [Effect::Push(again)] if again.attempt == 1));
 }
