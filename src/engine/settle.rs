@@ -5,7 +5,8 @@
 //! | ok, review | accepted | | refusals forgotten |
 //! | retry | pending again by policy, or dead | | 45011: rests a minute |
 //! | recipient | refused | | |
-//! | notice | refused | paused (template codes: after several in a row) | |
+//! | notice | refused | paused | |
+//! | no such template | pending again | after several in a row: paused | |
 //! | token, tenant | pending again, no failure counted | | rests, longer each time |
 //! | day | pending again, no failure counted | | rests until tomorrow in Shanghai |
 //! | in doubt | pending again inside the dedupe window, else as the notice says | | |
@@ -302,7 +303,12 @@ impl<K: Kv> Engine<K> {
                 self.failed(now, notice, id, delivery, reason);
                 return Ok(());
             }
+            // All that are on the wire may hear the same mistake: nobody is refused for it, and
+            // nothing is counted while the notice waits for somebody to look.
             pause_for(notice, code, &reason);
+            let unsent = Unsent { due: now, reason: Some(reason) };
+            self.unsend(now, notice, id, delivery, unsent);
+            return Ok(());
         } else {
             pause_for(notice, code, &reason);
         }

@@ -364,3 +364,23 @@ fn what_a_worker_hands_back_is_not_handed_out_again_at_once() {
     assert!(world.run(back).effects.is_empty());
     assert!(matches!(&world.pass(SECOND_MS)[..], [Effect::Push(again)] if again.attempt == 1));
 }
+
+/// The provider is known to say so by mistake, to all that are on the wire at that moment.
+#[test]
+fn a_burst_of_missing_templates_refuses_nobody() {
+    let mut world = World::new(0, rules::outbox());
+    let (notice, mut jobs) = begin(&mut world, draft("a", 10));
+    assert_eq!(jobs.len(), 10);
+    for job in &jobs {
+        assert!(settle(&mut world, job, Class::Notice, Some(40_037)).is_empty());
+    }
+    assert_eq!(world.look(Query::Notice(notice))["state"], "paused");
+    assert_eq!(count(&mut world, notice, "pending"), 10);
+    assert!(world.pass_in_turns(MINUTE_MS).is_empty());
+    jobs = sends(world.run(Command::Act { notice, act: Act::Resume }).effects);
+    assert_eq!(jobs.len(), 10);
+    for job in &jobs {
+        settle(&mut world, job, Class::Ok, Some(0));
+    }
+    assert_eq!(count(&mut world, notice, "accepted"), 10);
+}
