@@ -11,7 +11,7 @@
 //! | day | pending again, no failure counted | | rests until tomorrow in Shanghai |
 //! | in doubt | pending again inside the dedupe window, else as the notice says | | |
 
-use super::act::Unsent;
+use super::act::{Unsent, withdrawn};
 use super::command::Reply;
 use super::timer::Timer;
 use super::{Decision, Engine};
@@ -312,7 +312,9 @@ impl<K: Kv> Engine<K> {
         } else {
             pause_for(notice, code, &reason);
         }
-        self.end_send(now, notice, id, delivery, DeliveryState::Refused, Some(reason));
+        // An earlier attempt whose outcome is unknown may have been accepted before the refusal.
+        let to = withdrawn(delivery, DeliveryState::Refused);
+        self.end_send(now, notice, id, delivery, to, Some(reason));
         Ok(())
     }
 

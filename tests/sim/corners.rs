@@ -384,3 +384,17 @@ fn a_burst_of_missing_templates_refuses_nobody() {
     }
     assert_eq!(count(&mut world, notice, "accepted"), 10);
 }
+
+/// The first attempt may have been accepted: sending it anew when the notice is mended would be
+/// a second message.
+#[test]
+fn a_refusal_of_the_notice_leaves_in_doubt_what_was_in_doubt() {
+    let mut world = World::new(0, rules::outbox());
+    let (notice, jobs) = begin(&mut world, draft("a", 1));
+    assert!(settle(&mut world, &jobs[0], Class::InDoubt, None).is_empty());
+    let again = sends(world.pass(MINUTE_MS));
+    assert_eq!(again.len(), 1);
+    settle(&mut world, &again[0], Class::Notice, Some(40_249));
+    assert_eq!(count(&mut world, notice, "in_doubt"), 1);
+    assert_eq!(count(&mut world, notice, "refused"), 0);
+}
