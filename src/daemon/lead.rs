@@ -148,7 +148,7 @@ impl Leading {
         let (never, effects) = mpsc::channel(1);
         drop(never);
         let effects = std::mem::replace(&mut writer.effects, effects);
-        tokio::spawn(workers.dispatch(effects, stopping.clone()));
+        panics::spawn_vital(workers.dispatch(effects, stopping.clone()));
         let images = start_duties(&config, &writer, &kv, instance, image_wanted, &stopping);
         let listener = bind(&config).await?;
         let address = listener.local_addr().map_err(|error| fault(&error))?;
@@ -295,14 +295,14 @@ fn start_duties(
         stopping: stopping.clone(),
     };
     tokio::spawn(maker.run());
-    tokio::spawn(duties::feed_watchdog(Liveness::start(pulse.clone()), stopping.clone()));
-    tokio::spawn(duties::keep_mark(
+    panics::spawn_vital(duties::feed_watchdog(Liveness::start(pulse.clone()), stopping.clone()));
+    panics::spawn_vital(duties::keep_mark(
         config.data_dir.clone(),
         instance,
         pulse.clone(),
         stopping.clone(),
     ));
-    tokio::spawn(duties::watch_disk(
+    panics::spawn_vital(duties::watch_disk(
         config.data_dir.clone(),
         config.storage.min_free_bytes,
         pulse.clone(),
