@@ -5,6 +5,7 @@
 mod support;
 
 mod canary;
+mod clock;
 mod copies;
 mod crash;
 mod damage;
