@@ -97,13 +97,14 @@ async fn no_fields(port: &Port, call: Call) -> Result<(), Problem> {
 pub(super) async fn redrive(port: &Port, call: Call) -> Answer {
     let value = body::json(&port.settings, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
-    let redrive = Redrive {
+    let mut redrive = Redrive {
         tasks: form.ids("tasks"),
         deliveries: form.ids("deliveries"),
         kind: form.name("type"),
         notice: form.id("notice"),
         all: form.flag("all").unwrap_or(false),
         dry_run: form.flag("dry_run").unwrap_or(false),
+        from: Vec::new(),
     };
     let errors = form.finish();
     if !errors.is_empty() {
@@ -114,12 +115,20 @@ pub(super) async fn redrive(port: &Port, call: Call) -> Answer {
         return Err(super::tasks::too_many(named));
     }
     let dry_run = redrive.dry_run;
-    let Reply::Count(count) = port.call(Command::Redrive(redrive)).await? else {
-        return Err(Problem::unexpected());
-    };
-    // One call takes a bounded part of what fits a filter.
-    let more = named == 0 && count >= limits::PAGE_ITEMS as u64;
-    Ok(respond::ok(&json!({"count": count, "dry_run": dry_run, "more": more})))
+    loop {
+        let Reply::Redriven { count, next } = port.call(Command::Redrive(redrive.clone())).await?
+        else {
+            return Err(Problem::unexpected());
+        };
+        match next {
+            // Others may have their turn between two looks.
+            Some(next) if count == 0 => redrive.from = next,
+            next => {
+                let answer = json!({"count": count, "dry_run": dry_run, "more": next.is_some()});
+                return Ok(respond::ok(&answer));
+            }
+        }
+    }
 }
 
 /// `POST /v1/schedules/{name}/run`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{DeliveryId, Id};
+use crate::kv::Key;
 use crate::model::attempt::Try;
 use crate::model::delivery::{DeliveryState, Resolution};
 use crate::model::notice::{InDoubt, Miniprogram};
@@ -298,6 +299,8 @@ pub struct Redrive {
     pub all: bool,
     /// Only count them.
     pub dry_run: bool,
+    /// Where to go on looking: what [`Reply::Redriven`] told; empty to begin.
+    pub from: Key,
 }
 
 /// What came of a push.
@@ -343,8 +346,13 @@ pub enum Reply {
         /// Deliveries of the notice now.
         total: u32,
     },
-    /// How many items an act touched or will touch.
-    Count(u64),
+    /// How many dead letters were brought back, and where to go on if not all were looked at.
+    Redriven {
+        /// How many, or how many it would be.
+        count: u64,
+        /// For [`Redrive::from`].
+        next: Option<Key>,
+    },
     /// Tasks added, one verdict each.
     Tasks(Vec<Result<AddedTask, Refusal>>),
     /// Tasks claimed.

@@ -1,9 +1,10 @@
 //! Dead letters and bringing them back.
 
 use super::command::{Code, Redrive, Refusal, Reply};
+use super::query::{SCAN_ROWS, after};
 use super::{Decision, Engine};
 use crate::id::DeliveryId;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::notice::Notice;
@@ -13,8 +14,8 @@ use crate::store::keys::{self, DeadItem, TenantNo, TypeNo};
 use crate::time::Timestamp;
 
 impl<K: Kv> Engine<K> {
-    /// Brings dead letters back. Bounded: at most [`limits::PAGE_ITEMS`] in one call; the count
-    /// tells the caller whether to call again.
+    /// Brings dead letters back. Bounded: at most [`limits::PAGE_ITEMS`] come back in one call, and
+    /// at most [`SCAN_ROWS`] are looked at; the caller goes on from where it ended.
     pub(super) fn redrive(&mut self, now: Timestamp, redrive: Redrive) -> Result<Decision, Fault> {
         let by_id = !redrive.tasks.is_empty() || !redrive.deliveries.is_empty();
         let by_filter = redrive.kind.is_some() || redrive.notice.is_some() || redrive.all;
@@ -24,7 +25,8 @@ impl<K: Kv> Engine<K> {
                 "name tasks or deliveries, or give a filter (type, notice), or {\"all\": true}",
             )));
         }
-        let items = if by_id { self.named(&redrive)? } else { self.matching(&redrive)? };
+        let (items, next) =
+            if by_id { (self.named(&redrive)?, None) } else { self.matching(&redrive)? };
         let mut count = 0;
         for item in items {
             // What was named twice is brought back once.
@@ -35,7 +37,7 @@ impl<K: Kv> Engine<K> {
                 }
             }
         }
-        Ok(Ok(Reply::Count(count)))
+        Ok(Ok(Reply::Redriven { count, next }))
     }
 
     fn named(&self, redrive: &Redrive) -> Result<Vec<DeadItem>, Fault> {
@@ -66,30 +68,26 @@ impl<K: Kv> Engine<K> {
         }
     }
 
-    fn matching(&self, redrive: &Redrive) -> Result<Vec<DeadItem>, Fault> {
+    /// What fits the filter, from where the last call ended, and where the next one begins.
+    fn matching(&self, redrive: &Redrive) -> Result<(Vec<DeadItem>, Option<Key>), Fault> {
         let kind = redrive.kind.as_deref().map(|name| self.names.known_kind(name));
-        let (mut from, mut items) = (Vec::new(), Vec::new());
-        loop {
-            let page = self.store.scan(
-                Tree::Dead,
-                &from,
-                &[0xff],
-                Order::Ascending,
-                limits::PAGE_ITEMS,
-            )?;
-            let Some((last, _)) = page.last() else { return Ok(items) };
-            from.clone_from(last);
-            from.push(0);
-            for (key, _) in &page {
-                let Some((_, item)) = keys::read_dead(key) else { continue };
-                if self.redrive_wants(redrive, kind, item)? && self.can_revive(item)? {
-                    items.push(item);
-                }
-                if items.len() == limits::PAGE_ITEMS {
-                    return Ok(items);
-                }
+        let order = Order::Ascending;
+        let rows = self.store.scan(Tree::Dead, &redrive.from, &[0xff], order, SCAN_ROWS)?;
+        let all_seen = rows.len() < SCAN_ROWS;
+        let (mut items, mut seen) = (Vec::new(), None);
+        for (key, _) in rows {
+            if items.len() == limits::PAGE_ITEMS {
+                return Ok((items, seen));
             }
+            if let Some((_, item)) = keys::read_dead(&key)
+                && self.redrive_wants(redrive, kind, item)?
+                && self.can_revive(item)?
+            {
+                items.push(item);
+            }
+            seen = Some(after(&key));
         }
+        Ok((items, seen.filter(|_| !all_seen)))
     }
 
     fn redrive_wants(

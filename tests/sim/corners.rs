@@ -2,8 +2,8 @@
 
 use duebox::engine::Handled;
 use duebox::engine::command::{
-    Act, Audience, Code, Command, Effect, NoticeDraft, PushOutcome, Redrive, Reply, SendJob,
-    TaskDraft,
+    Act, Audience, ClaimRequest, ClaimedTask, Code, Command, Effect, NoticeDraft, PushOutcome,
+    Redrive, Reply, SendJob, Settlement, TaskDraft, Verdict,
 };
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
@@ -37,7 +37,7 @@ fn begin(world: &mut World, draft: NoticeDraft) -> (Id, Vec<SendJob>) {
 
 fn redriven(world: &mut World, redrive: Redrive) -> u64 {
     match world.ask(Command::Redrive(redrive)).unwrap() {
-        Reply::Count(count) => count,
+        Reply::Redriven { count, .. } => count,
         other => panic!("{other:?}"),
     }
 }
@@ -108,6 +108,32 @@ fn dead_letters_that_cannot_come_back_are_not_counted_as_redriven() {
         assert_eq!(redriven(&mut world, Redrive { deliveries, dry_run, ..Redrive::default() }), 0);
     }
     assert_eq!(count(&mut world, notice, "dead"), 1);
+}
+
+/// One step of the writer must not walk through a million letters that fit no filter.
+#[test]
+fn a_redrive_looks_at_a_bounded_part_of_the_dead_letters() {
+    let mut world = World::new(0, rules::outbox());
+    let wanted = TaskDraft { kind: "wanted".to_owned(), ..task("1") };
+    for (kind, drafts) in [("q", vec![task("0"); 5_200]), ("wanted", vec![wanted])] {
+        for some in drafts.chunks(400) {
+            add(&mut world, some.to_vec());
+            let request = ClaimRequest { kind: kind.to_owned(), ..request(400, 0) };
+            let Ok(Reply::Claimed(held)) = world.ask(Command::Claim(request)) else { panic!() };
+            let reject = |task: &ClaimedTask| Settlement {
+                task: task.id,
+                claim: task.claim.clone(),
+                verdict: Verdict::Reject { reason: None },
+            };
+            world.ask(Command::Settle(held.iter().map(reject).collect())).unwrap();
+        }
+    }
+    let mut redrive = Redrive { kind: Some("wanted".to_owned()), ..Redrive::default() };
+    let first = world.ask(Command::Redrive(redrive.clone())).unwrap();
+    let Reply::Redriven { count: 0, next: Some(next) } = first else { panic!("{first:?}") };
+    redrive.from = next;
+    let second = world.ask(Command::Redrive(redrive)).unwrap();
+    assert!(matches!(second, Reply::Redriven { count: 1, next: None }), "{second:?}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Tasks {
             (Said::Unclaim(items), Reply::Done) => {
                 items.iter().for_each(|item| self.oracle.forget(item.task));
             }
-            (Said::Redrive, Reply::Count(_)) => self.oracle.redriven(),
+            (Said::Redrive, Reply::Redriven { .. }) => self.oracle.redriven(),
             (Said::Other | Said::Move(_, None), _) => {}
             (_, reply) => panic!("{reply:?}"),
         }

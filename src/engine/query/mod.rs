@@ -61,7 +61,7 @@ pub enum Query {
 }
 
 /// Rows that one query may look at before it answers with what it has and a cursor.
-pub(super) const SCAN_ROWS: usize = 5_000;
+pub(in crate::engine) const SCAN_ROWS: usize = 5_000;
 
 impl<K: Kv> Engine<K> {
     pub(super) fn query(
@@ -131,6 +131,6 @@ pub(super) fn time(at: Option<Timestamp>) -> Json {
 }
 
 /// The key right after this one.
-pub(super) fn after(key: &[u8]) -> Key {
+pub(in crate::engine) fn after(key: &[u8]) -> Key {
     [key, &[0]].concat()
 }
