@@ -126,6 +126,10 @@ impl Leading {
         let engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
             .map_err(|error| fault(&error))?;
         let tokens = engine.stored_tokens().map_err(|error| fault(&error))?;
+        // First all that may fail for the outside's sake: the writer claims what is due as soon as
+        // it runs, and what it claimed without anybody to work it would be in doubt.
+        let listener = bind(&config).await?;
+        let address = listener.local_addr().map_err(|error| fault(&error))?;
         let bound = work::outstanding(&config);
         let mut writer =
             Writer::start(engine, journal, clock.clone(), bound).map_err(|error| fault(&error))?;
@@ -150,8 +154,6 @@ impl Leading {
         let effects = std::mem::replace(&mut writer.effects, effects);
         tokio::spawn(workers.dispatch(effects, stopping.clone()));
         let images = start_duties(&config, &writer, &kv, instance, image_wanted, &stopping);
-        let listener = bind(&config).await?;
-        let address = listener.local_addr().map_err(|error| fault(&error))?;
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
         lease.set_admin(address.to_string());
         state.tell(serde_json::json!({
