@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -25,16 +25,33 @@ const JOURNAL_GROWTH: u64 = 512 * 1024 * 1024;
 /// How often the journal's growth is looked at.
 const GROWTH_EVERY: Duration = Duration::from_secs(30);
 
+/// How long closing may take once the writer has ended: to write what it left to a large base on a
+/// slow disk, and to open that once more. A leader that took its own silence for a hang would end
+/// in the middle of a clean stop.
+const CLOSE_WITHIN: Duration = Duration::from_secs(300);
+
+/// Says that the writer is silent because it has ended. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Closing(Arc<AtomicBool>);
+
+impl Closing {
+    /// From here on only [`CLOSE_WITHIN`] bounds the silence.
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whether the writer and the runtime have moved lately. Both do so once a second while they live.
 pub(super) struct Liveness {
     pulse: Arc<Pulse>,
     runtime: Arc<AtomicU64>,
+    closing: Closing,
     seen: std::sync::Mutex<[(u64, Instant); 2]>,
 }
 
 impl Liveness {
     /// A watch over the writer's pulse and over the runtime that this is called in.
-    pub(super) fn start(pulse: Arc<Pulse>) -> Self {
+    pub(super) fn start(pulse: Arc<Pulse>, closing: Closing) -> Self {
         let runtime = Arc::new(AtomicU64::new(0));
         let beat = Arc::downgrade(&runtime);
         tokio::spawn(async move {
@@ -44,11 +61,14 @@ impl Liveness {
                 ticks.tick().await;
             }
         });
-        Self { pulse, runtime, seen: std::sync::Mutex::new([(0, Instant::now()); 2]) }
+        let seen = std::sync::Mutex::new([(0, Instant::now()); 2]);
+        Self { pulse, runtime, closing, seen }
     }
 
-    /// Whether both moved within `within`. Does not block.
+    /// Whether both moved within `within`, or longer while closing. Does not block.
     pub(super) fn is_alive(&self, within: Duration) -> bool {
+        let closing = self.closing.0.load(Ordering::Relaxed);
+        let within = if closing { CLOSE_WITHIN } else { within };
         let beats =
             [self.pulse.turns.load(Ordering::Relaxed), self.runtime.load(Ordering::Relaxed)];
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -61,15 +81,12 @@ impl Liveness {
     }
 }
 
-/// Feeds the service manager's watchdog while the writer and the runtime live.
-pub(super) async fn feed_watchdog(liveness: Liveness, stopping: Stopping) {
+/// Feeds the service manager's watchdog while the writer and the runtime live, to the very end.
+pub(super) async fn feed_watchdog(liveness: Liveness) {
     let Some(interval) = notify::watchdog_interval() else { return };
     let mut ticks = tokio::time::interval(interval / 3);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stopping.reached(Stage::Cut) => return,
-        }
+        ticks.tick().await;
         if liveness.is_alive(interval) {
             notify::watchdog();
         }
@@ -262,4 +279,18 @@ const DAMAGED: u8 = 1;
 fn journal_bytes(data_dir: &Path) -> u64 {
     let files = crate::archive::journal::list(&crate::archive::journal::dir_in(data_dir));
     files.map_or(0, |files| files.iter().map(|file| file.bytes).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn writer_that_ended_for_the_closing_counts_as_alive() {
+        let closing = Closing::default();
+        let liveness = Liveness::start(Arc::default(), closing.clone());
+        assert!(!liveness.is_alive(Duration::ZERO), "a silent writer");
+        closing.begin();
+        assert!(liveness.is_alive(Duration::ZERO), "a writer that is done");
+    }
 }

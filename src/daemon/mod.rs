@@ -9,6 +9,7 @@ mod actions;
 mod duties;
 mod lead;
 pub mod notify;
+mod opening;
 mod panics;
 mod pulls;
 mod pushers;
