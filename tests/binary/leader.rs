@@ -1,6 +1,7 @@
 //! Two daemons on one data directory.
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -116,6 +117,23 @@ fn leader_that_slept_through_its_lease_sends_nothing_more() {
     standby.wait_for_role(&http, "leader", PATIENCE);
     done(&http, &standby, &id, PATIENCE);
     each_once(&http, &sandbox, &standby, 0, &[(&id, 0..RECIPIENTS)]);
+}
+
+#[test]
+fn take_over_does_not_wait_for_a_slow_client_of_the_standby() {
+    let http = Http::new();
+    let (home, url) = home_for_two("");
+    let first = Daemon::start(&home, &http);
+    let standby = second(&home, &url);
+    standby.wait_for_role(&http, "standby", PATIENCE);
+    let mut slow = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    slow.write_all(b"GET /readyz HTTP/1.1\r\nHost:").unwrap();
+    // Its answer says that the connection before it was accepted.
+    standby.wait_for_role(&http, "standby", PATIENCE);
+    first.kill();
+    let began = Instant::now();
+    standby.wait_for_role(&http, "leader", PATIENCE);
+    assert!(began.elapsed() < TAKE_OVER, "{:?}", began.elapsed());
 }
 
 #[test]
