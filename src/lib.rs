@@ -58,7 +58,7 @@
 //! | commit | [`mailbox`] | the one writer thread, group commit, the clock |
 //! | decisions | [`engine`] | rows, and time as an argument; no clock, no I/O, no randomness |
 //! | rows | [`store`] | keys, records, tables over the base |
-//! | disk seam | [`kv`] | ordered bytes: sled, or memory for tests |
+//! | disk seam | [`kv`] | ordered bytes: sled, where rows that come in order share a block, or memory for tests |
 //! | domain | [`model`] | records, limits of fields, classes of answers, retry, cron |
 //! | ground | [`time`], [`id`], [`limits`], [`secret`] | nothing |
 //!

@@ -4,6 +4,8 @@
 /// 512 KiB segment it would become a blob file that is written without any sync. 16 x 6 KiB is
 /// safely below that.
 pub const ROW_BYTES: usize = 6 * 1024;
+/// Largest block of rows in the base: the largest row by itself, with its key and framing.
+pub const BLOCK_BYTES: usize = ROW_BYTES + 512;
 /// Larger bodies are stored in chunks of this size. Below [`ROW_BYTES`] with room for the framing.
 pub const CHUNK_BYTES: usize = 4 * 1024;
 /// A task's body up to this size stays in its row; a larger one goes to chunks, written once.
@@ -111,8 +113,9 @@ pub const CLEAN_CRC_BYTES: u64 = 256 * 1024 * 1024;
 pub const SETTLE_BYTES: u64 = 32 * 1024 * 1024;
 /// How long a copy of the running data directory may take before files it needs are deleted.
 pub const COPY_MS: u64 = 600_000;
-/// Bytes of changes kept in memory above the base before they are handed to it.
-pub const MEMTABLE_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of changes kept in memory above the base before they are handed to it. There are up to four
+/// times as many when the base is slow; more would absorb little more.
+pub const MEMTABLE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The provider forgets a `client_msg_id` after this (WeChat: 10 minutes, not promised beyond).
 pub const DEDUPE_WINDOW_MS: u64 = 600_000;

@@ -254,7 +254,9 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let mut outcomes = Vec::with_capacity(group.len());
         self.pulse.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
         if !self.unclaimed.is_empty() {
-            let claims = std::mem::take(&mut self.unclaimed);
+            // What is left takes the next group: one commit must stay within its bounds.
+            let some = self.unclaimed.len().min(limits::BATCH_ITEMS);
+            let claims = self.unclaimed.drain(..some).collect();
             self.engine.handle(now, Command::Unclaim(claims))?;
         }
         for message in group.drain(..) {

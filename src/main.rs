@@ -7,7 +7,7 @@ use clap::Parser;
 /// The writer's rows are freed by the applier and the other way round, which the system allocator
 /// does slowly and with memory that stays resident.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // One provider for every TLS client of the process. An error means that one is there already.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::FORMAT;
 use super::identity::InstanceId;
+use crate::kv::varint::{put_varint, take, take_varint};
 use crate::kv::{Tree, Write};
 use crate::limits;
 
@@ -177,33 +178,6 @@ pub(crate) fn take_write(rest: &mut &[u8]) -> Option<Write> {
         more => Some(Arc::from(take(rest, usize::try_from(more - 1).ok()?)?)),
     };
     Some(Write { tree, key, value })
-}
-
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (front, tail) = rest.split_at_checked(count)?;
-    *rest = tail;
-    Some(front)
-}
-
-fn put_varint(buffer: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        buffer.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    buffer.push(number as u8);
-}
-
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..63).step_by(7) {
-        let (&byte, tail) = rest.split_first()?;
-        *rest = tail;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::FORMAT;
+use super::DIRECTORY_FORMAT;
 use super::sealed::{self, Sealed};
 use crate::kv::Fault;
 
@@ -167,7 +167,7 @@ impl Identity {
     /// A new identity without data.
     pub fn new(stage: Stage, held: Option<HeldReason>) -> Result<Self, Fault> {
         Ok(Self {
-            format: FORMAT,
+            format: DIRECTORY_FORMAT,
             instance: InstanceId::random()?,
             stage,
             held,
@@ -177,8 +177,11 @@ impl Identity {
         })
     }
 
-    /// Writes the file so that it survives a power cut. It then belongs to this directory.
+    /// Writes the file so that it survives a power cut. It then belongs to this directory, and to
+    /// this program's format: an older program shall not take what this one is about to write for
+    /// an empty store.
     pub fn write(&mut self, data_dir: &Path) -> Result<(), Fault> {
+        self.format = DIRECTORY_FORMAT;
         sealed::write(data_dir, IDENTITY, |file| {
             let meta = file.metadata().map_err(|error| Fault::io("looking at identity", error))?;
             self.place =
@@ -220,7 +223,7 @@ pub fn read(data_dir: &Path) -> Result<Found, Fault> {
     Ok(match sealed::read::<Format>(data_dir, IDENTITY)? {
         Sealed::Missing => Found::Missing,
         Sealed::Damaged(why) => Found::Damaged(why),
-        Sealed::Found(Format { format }) if format > FORMAT => Found::Newer(format),
+        Sealed::Found(Format { format }) if format > DIRECTORY_FORMAT => Found::Newer(format),
         Sealed::Found(_) => match sealed::read::<Identity>(data_dir, IDENTITY)? {
             Sealed::Found(identity) => Found::Identity(Box::new(identity)),
             Sealed::Missing => Found::Missing,
@@ -273,9 +276,21 @@ mod tests {
     fn a_newer_format_is_told_from_damage() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), Found::Missing);
-        sealed::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 2}))).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), Found::Newer(2));
+        sealed::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 3}))).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Found::Newer(3));
         sealed::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 1}))).unwrap();
         assert!(matches!(read(dir.path()).unwrap(), Found::Damaged(_)));
+    }
+
+    #[test]
+    fn a_directory_of_format_1_is_taken_over_and_closed_to_older_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity::new(Stage::Established, None).unwrap();
+        let older = Identity { format: 1, ..identity };
+        sealed::write(dir.path(), IDENTITY, |_| Ok(older.clone())).unwrap();
+        let Found::Identity(mut found) = read(dir.path()).unwrap() else { panic!("not read") };
+        found.write(dir.path()).unwrap();
+        let Found::Identity(found) = read(dir.path()).unwrap() else { panic!("not read") };
+        assert_eq!(found.format, DIRECTORY_FORMAT);
     }
 }

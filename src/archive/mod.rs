@@ -54,8 +54,12 @@ pub const APPLIED_KEY: &[u8] = b"applied";
 /// The tree of [`APPLIED_KEY`].
 pub const APPLIED_TREE: Tree = Tree::Meta;
 
-/// Newest format of journal, image and identity that this program reads and the one it writes.
+/// Newest format of journals and images that this program reads and the one it writes.
 pub const FORMAT: u32 = 1;
+
+/// Newest format of a directory, told by its identity, that this program reads and the one it makes.
+/// 2: the base has rows in blocks. A base of 1 is brought up by [`crate::kv::sled::SledKv::open`].
+pub const DIRECTORY_FORMAT: u32 = 2;
 
 /// Makes created, renamed and removed names of a directory survive a power cut.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Fault> {

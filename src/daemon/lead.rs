@@ -131,7 +131,7 @@ impl Leading {
         let (never, effects) = mpsc::channel(1);
         drop(never);
         let effects = std::mem::replace(&mut writer.effects, effects);
-        tokio::spawn(workers.dispatch(effects, stopping.clone()));
+        panics::spawn_vital(workers.dispatch(effects, stopping.clone()));
         let duties = Duties { instance, image_wanted, stopping: &stopping, closing: &closing };
         let (images, marks) = duties.start(&config, &writer, &kv);
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
@@ -290,15 +290,15 @@ impl Duties<'_> {
             mailbox: writer.mailbox.clone(),
             stopping: stopping.clone(),
         };
-        tokio::spawn(maker.run());
-        tokio::spawn(duties::feed_watchdog(Liveness::start(pulse.clone(), closing.clone())));
-        let marks = tokio::spawn(duties::keep_mark(
+        panics::spawn_vital(maker.run());
+        panics::spawn_vital(duties::feed_watchdog(Liveness::start(pulse.clone(), closing.clone())));
+        let marks = panics::spawn_vital(duties::keep_mark(
             config.data_dir.clone(),
             instance,
             pulse.clone(),
             stopping.clone(),
         ));
-        tokio::spawn(duties::watch_disk(
+        panics::spawn_vital(duties::watch_disk(
             config.data_dir.clone(),
             config.storage.min_free_bytes,
             pulse.clone(),

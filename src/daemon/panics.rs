@@ -1,6 +1,9 @@
 //! Panics: sled answers damage with them, and what to do next depends on where one came from.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::JoinHandle;
 
 static IN_THE_BASE: AtomicBool = AtomicBool::new(false);
 
@@ -19,4 +22,51 @@ pub(super) fn watch() {
 /// Whether one came from sled: its files may be damaged, and the next start shall rebuild them.
 pub(super) fn in_the_base() -> bool {
     IN_THE_BASE.load(Ordering::SeqCst)
+}
+
+/// Runs a task that the daemon cannot do without: a claim, a run or a duty would stay as it is for
+/// ever if it ended halfway. A panic in it ends the process, and the next one takes up what is left.
+pub(super) fn spawn_vital(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let halfway = Halfway;
+        task.await;
+        std::mem::forget(halfway);
+    })
+}
+
+struct Halfway;
+
+impl Drop for Halfway {
+    fn drop(&mut self) {
+        // The runtime drops tasks without a panic when it ends.
+        if std::thread::panicking() {
+            tracing::error!(event = "stop.panic", "a task that must not end has panicked");
+            std::process::exit(FAULT);
+        }
+    }
+}
+
+/// The exit code of a fault. The unit restarts after it.
+const FAULT: i32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Only run by [`a_panic_in_a_vital_task_ends_the_process`], in a process of its own.
+    #[tokio::test]
+    #[ignore = "it ends its process"]
+    async fn panics_in_a_vital_task() {
+        let _ = spawn_vital(async { panic!("on purpose") }).await;
+    }
+
+    #[test]
+    fn a_panic_in_a_vital_task_ends_the_process() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "daemon::panics::tests::panics_in_a_vital_task", "--ignored"]);
+        // A test that fails in its harness would end with 101.
+        assert_eq!(child.output().unwrap().status.code(), Some(FAULT));
+    }
 }

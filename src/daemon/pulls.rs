@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::panics;
 use super::stop::{Stage, Stopping};
 use crate::engine::command::{Command, NoticeDraft, PullJob, Reply};
 use crate::mailbox::{CallError, Mailbox};
@@ -35,7 +36,7 @@ impl Pulls {
     pub(super) fn take(self: &Arc<Self>, job: PullJob) {
         let pulls = self.clone();
         let guard = self.stopping.guard();
-        tokio::spawn(async move {
+        panics::spawn_vital(async move {
             tokio::select! {
                 () = pulls.run(job) => {}
                 () = pulls.stopping.reached(Stage::Drain) => {}

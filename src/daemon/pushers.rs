@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::panics;
 use super::stop::{Stage, Stopping};
 use crate::engine::command::{ClaimedTask, Command, PushOutcome};
 use crate::mailbox::Mailbox;
@@ -31,7 +32,7 @@ impl Pushers {
     pub(super) fn take(self: &Arc<Self>, task: ClaimedTask) {
         let pushers = self.clone();
         let guard = self.stopping.guard();
-        tokio::spawn(async move {
+        panics::spawn_vital(async move {
             let outcome = pushers.push(&task).await;
             let command = Command::SettlePush { task: task.id, claim: task.fence, outcome };
             let _ = pushers.mailbox.call(command).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hyper::body::Bytes;
 use tokio::sync::Semaphore;
 
+use super::panics;
 use super::stop::{Stage, Stopping};
 use crate::engine::command::{Command, SendJob};
 use crate::limits;
@@ -38,7 +39,7 @@ impl Senders {
     pub(super) fn take(self: &Arc<Self>, job: SendJob) {
         let senders = self.clone();
         let guard = self.stopping.guard();
-        tokio::spawn(async move {
+        panics::spawn_vital(async move {
             let SendJob { tenant, delivery, claim, body } = job;
             let tries = senders.send(&tenant, body).await;
             let command = match tries {

@@ -38,7 +38,12 @@ impl<K: Kv> Engine<K> {
                 notice.paused = None;
                 notice.template_misses = 0;
             }
-            Act::Cancel => self.begin_cancel(now, &mut notice),
+            Act::Cancel => {
+                if notice.finished.is_some() && !notice.cancelled {
+                    return Ok(Err(wrong_state(&notice, "there is nothing left to withdraw")));
+                }
+                self.begin_cancel(now, &mut notice);
+            }
             Act::Resend { states, errcode } => {
                 if let Err(refusal) = self.begin_resend(now, &mut notice, states, errcode) {
                     return Ok(Err(refusal));
@@ -52,8 +57,7 @@ impl<K: Kv> Engine<K> {
     }
 
     fn begin_cancel(&mut self, now: Timestamp, notice: &mut Notice) {
-        if notice.cancelled || notice.finished.is_some() {
-            notice.cancelled = true;
+        if notice.cancelled {
             return;
         }
         if !notice.started {
@@ -281,6 +285,9 @@ impl<K: Kv> Engine<K> {
         }
         if notice.cancelled && resolution == Resolution::Resend {
             return Ok(Err(wrong_state(&notice, "its deliveries are not sent again")));
+        }
+        if notice.is_expiring() && resolution == Resolution::Resend {
+            return Ok(Err(wrong_state(&notice, "it has just expired: try again soon")));
         }
         let (to, reason) = match resolution {
             Resolution::Accepted => (DeliveryState::Accepted, "an operator saw it arrive"),

@@ -43,8 +43,11 @@ pub struct Waiters {
     waiting: BTreeMap<u64, Waiting>,
     by_kind: BTreeMap<TypeNo, BTreeSet<u64>>,
     deadlines: BTreeSet<(Timestamp, u64)>,
-    /// When to look at a type again: the due time of work that may have come.
+    /// When to look at a type again: the due time of the first work that may have come. A look
+    /// finds out about the next one, so that one per type is enough.
     looks: BTreeSet<(Timestamp, TypeNo)>,
+    /// The same by type.
+    look_of: BTreeMap<TypeNo, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -57,9 +60,26 @@ struct Waiting {
 impl Waiters {
     /// Work of this type may be claimable from `due` on.
     pub(super) fn look_at(&mut self, kind: TypeNo, due: Timestamp) {
-        if self.by_kind.contains_key(&kind) {
-            self.looks.insert((due, kind));
+        if !self.by_kind.contains_key(&kind) || self.look_of.get(&kind).is_some_and(|at| *at <= due)
+        {
+            return;
         }
+        self.drop_look(kind);
+        self.look_of.insert(kind, due);
+        self.looks.insert((due, kind));
+    }
+
+    fn drop_look(&mut self, kind: TypeNo) {
+        if let Some(at) = self.look_of.remove(&kind) {
+            self.looks.remove(&(at, kind));
+        }
+    }
+
+    /// The type to look at, if the time for one has come.
+    fn due_look(&mut self, now: Timestamp) -> Option<TypeNo> {
+        let (_, kind) = self.looks.first().copied().filter(|(due, _)| *due <= now)?;
+        self.drop_look(kind);
+        Some(kind)
     }
 
     fn add(&mut self, kind: TypeNo, deadline: Timestamp, request: ClaimRequest) -> u64 {
@@ -78,6 +98,7 @@ impl Waiters {
             others.remove(&waiter);
             if others.is_empty() {
                 self.by_kind.remove(&waiting.kind);
+                self.drop_look(waiting.kind);
             }
         }
         true
@@ -303,13 +324,13 @@ impl<K: Kv> Engine<K> {
         ticked: &mut Ticked,
     ) -> Result<(), Fault> {
         if self.mode == Mode::Working {
+            let mut given = 0;
             for _ in 0..LOOKS_PER_TICK {
-                let Some((due, kind)) = self.waiters.looks.first().copied() else { break };
-                if due > now {
+                if self.is_full(given) {
                     break;
                 }
-                self.waiters.looks.remove(&(due, kind));
-                self.serve_kind(now, kind, ticked)?;
+                let Some(kind) = self.waiters.due_look(now) else { break };
+                self.serve_kind(now, kind, &mut given, ticked)?;
             }
         }
         while let Some((deadline, waiter)) = self.waiters.deadlines.first().copied() {
@@ -328,10 +349,16 @@ impl<K: Kv> Engine<K> {
         Ok(())
     }
 
+    /// Whether a tick has handed out enough: its changes must fit a commit, its payloads in memory.
+    fn is_full(&self, given: usize) -> bool {
+        self.store.group_bytes() >= limits::GROUP_BYTES || given >= limits::CLAIM_BYTES
+    }
+
     fn serve_kind(
         &mut self,
         now: Timestamp,
         kind: TypeNo,
+        given: &mut usize,
         ticked: &mut Ticked,
     ) -> Result<(), Fault> {
         let waiters: Vec<u64> =
@@ -346,10 +373,16 @@ impl<K: Kv> Engine<K> {
                 }
                 None => return Ok(()),
             }
+            if self.is_full(*given) {
+                // The others are served in the next tick, which comes at once.
+                self.waiters.look_at(kind, now);
+                return Ok(());
+            }
             let Some(waiting) = self.waiters.waiting.get(&waiter) else { continue };
             let request = waiting.request.clone();
             let tasks = self.take_due(now, kind, &request)?;
             if !tasks.is_empty() {
+                *given += tasks.iter().map(|task| task.payload.len()).sum::<usize>();
                 self.waiters.forget(waiter);
                 ticked.effects.push(Effect::Answer { waiter, tasks });
             }
@@ -427,6 +460,21 @@ pub fn fence_of(task: Id, text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_waiter_does_not_remember_every_task_that_is_added() {
+        let mut waiters = Waiters::default();
+        let waiter = waiters.add(TypeNo(1), Timestamp(50_000), ClaimRequest::default());
+        for due in (100..1_100).rev() {
+            waiters.look_at(TypeNo(1), Timestamp(due));
+        }
+        assert_eq!(waiters.looks.len(), 1);
+        assert_eq!(waiters.due_look(Timestamp(99)), None);
+        assert_eq!(waiters.due_look(Timestamp(100)), Some(TypeNo(1)));
+        waiters.look_at(TypeNo(1), Timestamp(7));
+        waiters.forget(waiter);
+        assert!(waiters.looks.is_empty() && waiters.look_of.is_empty());
+    }
 
     #[test]
     fn tokens_fit_their_task_only() {

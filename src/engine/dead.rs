@@ -25,32 +25,45 @@ impl<K: Kv> Engine<K> {
             )));
         }
         let items = if by_id { self.named(&redrive)? } else { self.matching(&redrive)? };
-        let count = items.len() as u64;
-        if !redrive.dry_run {
-            for item in items {
-                self.revive(now, item)?;
+        let mut count = 0;
+        for item in items {
+            // What was named twice is brought back once.
+            if self.can_revive(item)? {
+                count += 1;
+                if !redrive.dry_run {
+                    self.revive(now, item)?;
+                }
             }
         }
         Ok(Ok(Reply::Count(count)))
     }
 
     fn named(&self, redrive: &Redrive) -> Result<Vec<DeadItem>, Fault> {
-        let mut items = Vec::new();
-        for id in &redrive.tasks {
-            let task = self.store.read::<Task>(&keys::id(*id))?;
-            if task.is_some_and(|task| task.state.is_dead()) {
-                items.push(DeadItem::Task(*id));
-            }
-        }
+        let mut items: Vec<DeadItem> = redrive.tasks.iter().copied().map(DeadItem::Task).collect();
         for id in &redrive.deliveries {
             let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else { continue };
-            let tenant = TenantNo(notice.tenant);
-            let delivery = self.store.read::<Delivery>(&keys::delivery(tenant, *id))?;
-            if delivery.is_some_and(|row| row.state == DeliveryState::Dead) {
-                items.push(DeadItem::Delivery(tenant, *id));
-            }
+            items.push(DeadItem::Delivery(TenantNo(notice.tenant), *id));
         }
         Ok(items)
+    }
+
+    /// Whether a redrive may bring this back. What it may not is not counted either: callers call
+    /// until nothing is left.
+    fn can_revive(&self, item: DeadItem) -> Result<bool, Fault> {
+        match item {
+            DeadItem::Task(id) => {
+                let task = self.store.read::<Task>(&keys::id(id))?;
+                Ok(task.is_some_and(|task| task.state.is_dead()))
+            }
+            DeadItem::Delivery(tenant, id) => {
+                let notice = self.store.read::<Notice>(&keys::id(id.notice))?;
+                if notice.is_none_or(|notice| notice.cancelled || notice.is_expiring()) {
+                    return Ok(false);
+                }
+                let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
+                Ok(row.is_some_and(|row| row.state == DeliveryState::Dead))
+            }
+        }
     }
 
     fn matching(&self, redrive: &Redrive) -> Result<Vec<DeadItem>, Fault> {
@@ -69,7 +82,7 @@ impl<K: Kv> Engine<K> {
             from.push(0);
             for (key, _) in &page {
                 let Some((_, item)) = keys::read_dead(key) else { continue };
-                if self.redrive_wants(redrive, kind, item)? {
+                if self.redrive_wants(redrive, kind, item)? && self.can_revive(item)? {
                     items.push(item);
                 }
                 if items.len() == limits::PAGE_ITEMS {
@@ -104,10 +117,8 @@ impl<K: Kv> Engine<K> {
         match item {
             DeadItem::Task(id) => {
                 let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(()) };
-                if task.state.is_dead() {
-                    task.failed = 0;
-                    self.requeue(task, now, Some("redriven".to_owned()))?;
-                }
+                task.failed = 0;
+                self.requeue(task, now, Some("redriven".to_owned()))?;
             }
             DeadItem::Delivery(_, id) => {
                 let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
@@ -115,9 +126,6 @@ impl<K: Kv> Engine<K> {
                 };
                 let key = keys::delivery(TenantNo(notice.tenant), id);
                 let Some(mut delivery) = self.store.read::<Delivery>(&key)? else { return Ok(()) };
-                if notice.cancelled || delivery.state != DeliveryState::Dead {
-                    return Ok(());
-                }
                 notice.reopen(now);
                 let reason = Some("redriven".to_owned());
                 let to = DeliveryState::Pending;

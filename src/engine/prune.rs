@@ -140,15 +140,25 @@ impl<K: Kv> Engine<K> {
     }
 
     fn prune_key(&mut self, before: Timestamp, key: &[u8], value: &Value) -> Result<Pruned, Fault> {
-        let at = if key.first() == Some(&b'r') {
-            codec::decode::<super::claim::RequestRow>(value)?.at
+        let over = if key.first() == Some(&b'r') {
+            codec::decode::<super::claim::RequestRow>(value)?.at < before
         } else {
-            codec::decode::<KeyRow>(value)?.at
+            let row: KeyRow = codec::decode(value)?;
+            row.at < before && !self.is_alive(row.id)?
         };
-        if at < before {
+        if over {
             self.store.delete(Tree::Keys, key);
         }
         Ok(Pruned::Next)
+    }
+
+    /// Whether what a key made has still to be done: without its key it could be asked for again.
+    fn is_alive(&self, id: Id) -> Result<bool, Fault> {
+        if self.store.get(Tree::Tasks, &keys::id(id))?.is_some() {
+            return Ok(true);
+        }
+        let notice = self.store.read::<Notice>(&keys::id(id))?;
+        Ok(notice.is_some_and(|notice| notice.finished.is_none()))
     }
 
     fn prune_dead(&mut self, before: Timestamp, key: &[u8]) -> Result<Pruned, Fault> {

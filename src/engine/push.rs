@@ -1,7 +1,7 @@
 //! Pushing tasks to webhooks and built-in workers: bounded, paced, and not against a closed door.
 
 use super::command::{Effect, PushOutcome, Reply, Verdict};
-use super::send::{rate_allows, rate_take};
+use super::send::{RETURN_PAUSE_MS, rate_allows, rate_take};
 use super::{Decision, Engine, Ticked};
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
@@ -28,6 +28,10 @@ impl<K: Kv> Engine<K> {
             })
             .collect();
         for (kind, push) in pushed {
+            if self.store.group_bytes() >= limits::GROUP_BYTES {
+                ticked.wake_at(now);
+                break;
+            }
             self.push_kind(now, kind, &push, ticked)?;
         }
         Ok(())
@@ -126,8 +130,7 @@ impl<K: Kv> Engine<K> {
                 let mut task = task;
                 task.end_attempt(now, AttemptEnd::Returned);
                 task.attempt -= 1;
-                let due = task.planned.min(now);
-                self.requeue(task, due, None)?;
+                self.requeue(task, now.plus(RETURN_PAUSE_MS), None)?;
             }
         }
         Ok(Ok(Reply::Done))

@@ -41,13 +41,28 @@ impl<K: Kv> Engine<K> {
             if let Some(next) = row.next {
                 self.set_timer(next, &Timer::Schedule(name.clone()));
             }
-            if self.mode == Mode::Working
-                && let Some(cut_off) = row.running.take()
-            {
-                let planned = self.interrupt_run(now, cut_off)?;
-                self.begin_run(now, &name, &rule, &mut row, planned, Trigger::Restart, None)?;
+            if self.mode == Mode::Working {
+                self.take_up(now, &name, &rule, &mut row)?;
             }
             self.store.write(key(&name), &row);
+        }
+        Ok(())
+    }
+
+    /// Takes up a run that was cut off; or else the one that is owed, when the run before it ended
+    /// while the daemon was stopping.
+    fn take_up(
+        &mut self,
+        now: Timestamp,
+        name: &str,
+        rule: &ScheduleRule,
+        row: &mut ScheduleRow,
+    ) -> Result<(), Fault> {
+        if let Some(cut_off) = row.running.take() {
+            let planned = self.interrupt_run(now, cut_off)?;
+            self.begin_run(now, name, rule, row, planned, Trigger::Restart, None)?;
+        } else if let Some(planned) = row.owed.take() {
+            self.begin_run(now, name, rule, row, planned, Trigger::FollowUp, None)?;
         }
         Ok(())
     }

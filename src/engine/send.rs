@@ -20,6 +20,9 @@ use crate::time::{SECOND_MS, Timestamp};
 
 /// Deliveries taken from one notice before its tenant's next notice is looked at.
 const NOTICE_TURN: usize = 64;
+/// What a worker handed back is handed out again after this: whatever kept it from working (the
+/// lease is about to run out, the daemon is stopping) is not over at once.
+pub(super) const RETURN_PAUSE_MS: u64 = SECOND_MS;
 
 impl<K: Kv> Engine<K> {
     /// Claims what each tenant may send now. Tenants are served in turn and have budgets of their
@@ -217,7 +220,8 @@ impl<K: Kv> Engine<K> {
             return Ok(Ok(super::command::Reply::Done));
         };
         delivery.attempt -= 1;
-        self.unsend(now, &mut notice, id, &mut delivery, Unsent { due: now, reason: None });
+        let due = now.plus(RETURN_PAUSE_MS);
+        self.unsend(now, &mut notice, id, &mut delivery, Unsent { due, reason: None });
         self.finish_if_done(now, &mut notice);
         self.refile(now, &mut notice)?;
         self.store.write(keys::id(id.notice), &notice);

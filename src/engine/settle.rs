@@ -5,12 +5,13 @@
 //! | ok, review | accepted | | refusals forgotten |
 //! | retry | pending again by policy, or dead | | 45011: rests a minute |
 //! | recipient | refused | | |
-//! | notice | refused | paused (template codes: after several in a row) | |
+//! | notice | refused | paused | |
+//! | no such template | pending again | after several in a row: paused | |
 //! | token, tenant | pending again, no failure counted | | rests, longer each time |
 //! | day | pending again, no failure counted | | rests until tomorrow in Shanghai |
 //! | in doubt | pending again inside the dedupe window, else as the notice says | | |
 
-use super::act::Unsent;
+use super::act::{Unsent, withdrawn};
 use super::command::Reply;
 use super::timer::Timer;
 use super::{Decision, Engine};
@@ -48,8 +49,7 @@ impl<K: Kv> Engine<K> {
         tries: Vec<Try>,
     ) -> Result<Decision, Fault> {
         let Some((mut notice, mut delivery)) = self.claimed_delivery(id, claim)? else {
-            // The claim ran out and was settled as in doubt; the answer still belongs in the log.
-            self.log_late(now, id, &tries)?;
+            self.settle_late(now, id, claim, &tries)?;
             return Ok(Ok(Reply::Done));
         };
         for one in &tries {
@@ -66,6 +66,65 @@ impl<K: Kv> Engine<K> {
         self.refile(now, &mut notice)?;
         self.store.write(keys::id(id.notice), &notice);
         Ok(Ok(Reply::Done))
+    }
+
+    /// An answer to a claim that ran out and was settled as in doubt. It belongs in the log, and an
+    /// acceptance ends the doubt unless the delivery is being sent again.
+    fn settle_late(
+        &mut self,
+        now: Timestamp,
+        id: DeliveryId,
+        claim: u64,
+        tries: &[Try],
+    ) -> Result<(), Fault> {
+        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
+            return Ok(());
+        };
+        let tenant = TenantNo(notice.tenant);
+        let Some(mut delivery) = self.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
+            return Ok(());
+        };
+        let mut then = delivery.clone();
+        let since = u32::try_from(delivery.claim.saturating_sub(claim)).unwrap_or(u32::MAX);
+        then.attempt = delivery.attempt.saturating_sub(since).max(1);
+        for one in tries {
+            self.log(now, &notice, id, &then, one)?;
+        }
+        let Some(last) = tries.last() else { return Ok(()) };
+        self.count_requests(now, tenant, tries.len())?;
+        let accepted = match last.class {
+            Class::Ok | Class::Review => true,
+            Class::Retry
+            | Class::Token
+            | Class::Day
+            | Class::Recipient
+            | Class::Notice
+            | Class::Tenant
+            | Class::InDoubt => false,
+        };
+        let doubted = match delivery.state {
+            DeliveryState::Pending | DeliveryState::InDoubt => delivery.doubt_since.is_some(),
+            DeliveryState::Sending
+            | DeliveryState::Accepted
+            | DeliveryState::Delivered
+            | DeliveryState::Refused
+            | DeliveryState::Skipped
+            | DeliveryState::Dead
+            | DeliveryState::Cancelled => false,
+        };
+        if !(accepted && doubted) {
+            return Ok(());
+        }
+        delivery.doubt_since = None;
+        delivery.errcode = last.errcode;
+        delivery.msgid.clone_from(&last.msgid);
+        let reason = Some("its answer came late".to_owned());
+        self.move_delivery(now, &mut notice, id, &mut delivery, DeliveryState::Accepted, reason);
+        notice.last_settled = Some(now);
+        self.finish_if_done(now, &mut notice);
+        self.refile(now, &mut notice)?;
+        self.store.write(keys::id(id.notice), &notice);
+        Ok(())
     }
 
     fn decide(
@@ -244,11 +303,18 @@ impl<K: Kv> Engine<K> {
                 self.failed(now, notice, id, delivery, reason);
                 return Ok(());
             }
+            // All that are on the wire may hear the same mistake: nobody is refused for it, and
+            // nothing is counted while the notice waits for somebody to look.
             pause_for(notice, code, &reason);
+            let unsent = Unsent { due: now, reason: Some(reason) };
+            self.unsend(now, notice, id, delivery, unsent);
+            return Ok(());
         } else {
             pause_for(notice, code, &reason);
         }
-        self.end_send(now, notice, id, delivery, DeliveryState::Refused, Some(reason));
+        // An earlier attempt whose outcome is unknown may have been accepted before the refusal.
+        let to = withdrawn(delivery, DeliveryState::Refused);
+        self.end_send(now, notice, id, delivery, to, Some(reason));
         Ok(())
     }
 
@@ -266,8 +332,8 @@ impl<K: Kv> Engine<K> {
         let Some(bytes) = self.store.get(Tree::Overrides, &key)? else { return Ok(false) };
         let own: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&bytes).unwrap_or_default();
-        // The provider may cut the field's name short.
-        Ok(own.keys().any(|name| name.starts_with(field)))
+        // The whole name: `thing1` is not `thing10`. A name that the provider cut short is not read.
+        Ok(own.contains_key(field))
     }
 
     /// Ends the claim of a delivery that is being sent: it is in its final state, for now.
@@ -338,16 +404,6 @@ impl<K: Kv> Engine<K> {
             self.store.create(Tree::LogIndex, keys::with_id(prefix, entry_id), empty.clone());
         }
         self.store.create(Tree::SendLog, keys::id(entry_id), codec::encode(&entry));
-        Ok(())
-    }
-
-    fn log_late(&mut self, now: Timestamp, id: DeliveryId, tries: &[Try]) -> Result<(), Fault> {
-        let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else { return Ok(()) };
-        let key = keys::delivery(TenantNo(notice.tenant), id);
-        let Some(delivery) = self.store.read::<Delivery>(&key)? else { return Ok(()) };
-        for one in tries {
-            self.log(now, &notice, id, &delivery, one)?;
-        }
         Ok(())
     }
 

@@ -184,10 +184,12 @@ impl<K: Kv> Engine<K> {
             return Ok(Err(not_found("notice", id)));
         };
         if !notice.open || notice.cancelled {
-            // Closing twice is fine: the answer to the first may have been lost.
-            if recipients.is_empty() && done && !notice.cancelled {
+            // Coming again is fine: the answer to the first time may have been lost.
+            let says_something = done || !recipients.is_empty();
+            if says_something && !notice.cancelled && self.has_all(&notice, &recipients)? {
+                let known = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
                 let total = notice.counts.total();
-                return Ok(Ok(Reply::Added { added: 0, known: 0, refused: None, total }));
+                return Ok(Ok(Reply::Added { added: 0, known, refused: None, total }));
             }
             return Ok(Err(Refusal::new(
                 Code::NotOpen,
@@ -225,6 +227,17 @@ impl<K: Kv> Engine<K> {
         let total = notice.counts.total();
         self.store.write(keys::id(id), &notice);
         Ok(Ok(Reply::Added { added, known, refused, total }))
+    }
+
+    /// Whether the notice has a delivery to each of these.
+    fn has_all(&self, notice: &Notice, recipients: &[Recipient]) -> Result<bool, Fault> {
+        for recipient in recipients {
+            let by_openid = keys::recipient(TenantNo(notice.tenant), notice.id, &recipient.openid);
+            if self.store.get(Tree::Recipients, &by_openid)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Makes the delivery of one recipient unless the notice has it. Says whether it was new.

@@ -1,5 +1,6 @@
 //! Adding, cancelling and moving tasks; pausing their types.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::command::{AddedTask, Code, Refusal, Reply, TaskDraft};
@@ -28,8 +29,10 @@ impl<K: Kv> Engine<K> {
     ) -> Result<Decision, Fault> {
         if atomic {
             let mut verdicts = Vec::with_capacity(items.len());
+            let mut keyed = HashMap::new();
             for draft in &items {
-                verdicts.push(self.check_task(draft)?);
+                let verdict = self.check_task(draft)?;
+                verdicts.push(verdict.and_then(|()| check_among(draft, &mut keyed)));
             }
             if verdicts.iter().any(Result::is_err) {
                 let spared = || Refusal::new(Code::Invalid, "not added: another item was refused");
@@ -360,6 +363,20 @@ impl<K: Kv> Engine<K> {
 pub fn is_name(name: &str) -> bool {
     let plausible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     !name.is_empty() && name.len() <= limits::NAME_BYTES && name.bytes().all(plausible)
+}
+
+/// Whether the items of one call agree on what their keys stand for, as they would one by one.
+fn check_among<'a>(
+    draft: &'a TaskDraft,
+    keyed: &mut HashMap<(&'a str, &'a str), u128>,
+) -> Result<(), Refusal> {
+    let Some(key) = &draft.key else { return Ok(()) };
+    let before = keyed.insert((&draft.kind, key), draft.fingerprint);
+    if draft.replace || before.is_none_or(|before| before == draft.fingerprint) {
+        return Ok(());
+    }
+    let detail = format!("key {key:?} was used in this call with another body: use a new key");
+    Err(Refusal::field(Code::KeyReused, "/key", detail))
 }
 
 fn check_shape(draft: &TaskDraft) -> Result<(), Refusal> {

@@ -4,9 +4,16 @@
 //! journal before it reaches the base, changes are absolute puts and deletes, and the base records
 //! the number of the last commit it holds, so re-applying a suffix of the journal is always right
 //! (see [`crate::store`]).
+//!
+//! In sled a row is either a key of its own or one of many in a *block*: `layout` says which, `block`
+//! is a block's bytes, `packed` a tree of blocks.
 
+mod block;
+mod layout;
 pub mod memory;
+mod packed;
 pub mod sled;
+pub(crate) mod varint;
 
 use std::sync::Arc;
 

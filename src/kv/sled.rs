@@ -6,19 +6,23 @@
 //! - A left-over `snap.*.generating` is taken for a snapshot by 0.34.7: removed before opening.
 //! - Values above [`limits::ROW_BYTES`] could become blob files that nobody syncs: refused here.
 //! - Opening is destructive: whoever opens a suspect directory opens a copy.
+//! - Each key costs memory and time of its own: rows that come in order are packed into blocks, see
+//!   [`super::layout`].
 
 use std::fs::{self, File};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::layout::{self, Layout};
+use super::packed::PackedTree;
 use super::{Fault, Key, Kv, Tree, Value, Write};
 use crate::limits;
 
 /// A sled database with all trees open.
 pub struct SledKv {
     db: ::sled::Db,
-    trees: Vec<::sled::Tree>,
+    trees: Vec<Stored>,
     file: File,
     dir: PathBuf,
 }
@@ -37,8 +41,7 @@ impl SledKv {
             .map_err(|error| Fault::io("opening the store", error))?;
         let mut trees = Vec::with_capacity(Tree::ALL.len());
         for tree in Tree::ALL {
-            let opened = db.open_tree(tree.name());
-            trees.push(opened.map_err(|error| Fault::io("opening a tree", error))?);
+            trees.push(Stored::open(&db, tree)?);
         }
         let file = File::open(dir.join("db"))
             .map_err(|error| Fault::io("opening the store's file", error))?;
@@ -50,28 +53,22 @@ impl SledKv {
         Ok(kv)
     }
 
-    fn tree(&self, tree: Tree) -> &::sled::Tree {
+    fn stored(&self, tree: Tree) -> &Stored {
         &self.trees[tree as usize]
-    }
-
-    fn collect(
-        pairs: impl Iterator<Item = ::sled::Result<(::sled::IVec, ::sled::IVec)>>,
-        limit: usize,
-    ) -> Result<Vec<(Key, Value)>, Fault> {
-        let mut found = Vec::new();
-        for pair in pairs.take(limit) {
-            let (key, value) = pair.map_err(|error| Fault::io("scanning the store", error))?;
-            found.push((key.to_vec(), Arc::from(&value[..])));
-        }
-        Ok(found)
     }
 }
 
 impl Kv for SledKv {
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
-        let value =
-            self.tree(tree).get(key).map_err(|error| Fault::io("reading the store", error))?;
-        Ok(value.map(|bytes| Arc::from(&bytes[..])))
+        let stored = self.stored(tree);
+        match layout::layout(tree, key) {
+            Layout::Packed => stored.packed().get(key),
+            Layout::Plain => {
+                let value =
+                    stored.plain.get(key).map_err(|error| Fault::io("reading the store", error))?;
+                Ok(value.map(|bytes| Arc::from(&bytes[..])))
+            }
+        }
     }
 
     fn scan(
@@ -81,11 +78,18 @@ impl Kv for SledKv {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Key, Value)>, Fault> {
-        if from >= to {
-            return Ok(Vec::new());
+        let stored = self.stored(tree);
+        let mut found = Vec::new();
+        for (from, to, layout) in parts(tree, from, to) {
+            match layout {
+                Layout::Packed => stored.packed().scan(from, to, limit, &mut found)?,
+                Layout::Plain => {
+                    let pairs = stored.plain.range::<&[u8], _>(between(from, to));
+                    collect(pairs, limit, &mut found)?;
+                }
+            }
         }
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        Self::collect(self.tree(tree).range::<&[u8], _>(bounds), limit)
+        Ok(found)
     }
 
     fn scan_back(
@@ -95,29 +99,29 @@ impl Kv for SledKv {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Key, Value)>, Fault> {
-        if from >= to {
-            return Ok(Vec::new());
+        let stored = self.stored(tree);
+        let mut found = Vec::new();
+        for (from, to, layout) in parts(tree, from, to).rev() {
+            match layout {
+                Layout::Packed => stored.packed().scan_back(from, to, limit, &mut found)?,
+                Layout::Plain => {
+                    let pairs = stored.plain.range::<&[u8], _>(between(from, to)).rev();
+                    collect(pairs, limit, &mut found)?;
+                }
+            }
         }
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        Self::collect(self.tree(tree).range::<&[u8], _>(bounds).rev(), limit)
+        Ok(found)
     }
 
     fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
-        for write in writes {
-            let tree = self.tree(write.tree);
-            let done = match &write.value {
-                Some(value) => {
-                    assert!(
-                        value.len() <= limits::ROW_BYTES,
-                        "a row of {} bytes in {} would leave the log for a blob file",
-                        value.len(),
-                        write.tree.name()
-                    );
-                    tree.insert(&write.key, &value[..])
-                }
-                None => tree.remove(&write.key),
-            };
-            done.map_err(|error| Fault::io("writing the store", error))?;
+        let place = |write: &Write| (write.tree, layout::layout(write.tree, &write.key));
+        for together in writes.chunk_by(|left, right| place(left) == place(right)) {
+            let (tree, layout) = place(&together[0]);
+            check_sizes(together);
+            match layout {
+                Layout::Packed => self.stored(tree).packed().apply(together)?,
+                Layout::Plain => apply_plain(&self.stored(tree).plain, together)?,
+            }
         }
         Ok(())
     }
@@ -132,6 +136,129 @@ impl Kv for SledKv {
     }
 }
 
+/// A tree as it lies in sled.
+struct Stored {
+    plain: ::sled::Tree,
+    /// Present when some of the tree's keys are packed.
+    packed: Option<PackedTree>,
+}
+
+impl Stored {
+    fn open(db: &::sled::Db, tree: Tree) -> Result<Self, Fault> {
+        let open =
+            |name: &str| db.open_tree(name).map_err(|error| Fault::io("opening a tree", error));
+        let packs = layout::regions(tree).iter().any(|region| region.layout == Layout::Packed);
+        let packed = if packs {
+            let blocks = open(&format!("{}.blocks", tree.name()))?;
+            Some(PackedTree::new(blocks, tree.name()))
+        } else {
+            None
+        };
+        let stored = Self { plain: open(tree.name())?, packed };
+        stored.pack_what_is_plain(tree)?;
+        Ok(stored)
+    }
+
+    fn packed(&self) -> &PackedTree {
+        self.packed.as_ref().expect("a packed region has a tree for it")
+    }
+
+    /// The step from the base of format 1, where all rows lay by themselves. What a crash leaves of
+    /// it is taken up again: a row is put into its block before it is removed from its old place.
+    fn pack_what_is_plain(&self, tree: Tree) -> Result<(), Fault> {
+        for (from, to, layout) in parts(tree, &[], END) {
+            if layout == Layout::Packed {
+                self.pack_range(tree, from, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pack_range(&self, tree: Tree, from: &[u8], to: &[u8]) -> Result<(), Fault> {
+        let mut moved = 0;
+        loop {
+            let mut rows = Vec::new();
+            collect(self.plain.range::<&[u8], _>(between(from, to)), PACK_ROWS, &mut rows)?;
+            if rows.is_empty() {
+                break;
+            }
+            moved += rows.len();
+            let put = |(key, value)| Write { tree, key, value: Some(value) };
+            let mut writes: Vec<Write> = rows.into_iter().map(put).collect();
+            self.packed().apply(&writes)?;
+            for write in &mut writes {
+                write.value = None;
+            }
+            apply_plain(&self.plain, &writes)?;
+        }
+        if moved > 0 {
+            tracing::info!(event = "store.packed", tree = tree.name(), rows = moved);
+        }
+        Ok(())
+    }
+}
+
+/// Rows packed at once while a base is brought up from format 1.
+const PACK_ROWS: usize = 1024;
+
+/// Larger than every key: keys begin with a small tag or a number whose first byte is never 255.
+const END: &[u8] = &[0xff; 64];
+
+/// What of the range lies in which region of the tree, in order.
+fn parts<'a>(
+    tree: Tree,
+    from: &'a [u8],
+    to: &'a [u8],
+) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8], Layout)> {
+    let regions = layout::regions(tree);
+    (0..regions.len()).filter_map(move |at| {
+        // The first region begins with the empty key, the last one has no end.
+        let first = if at == 0 { &[][..] } else { std::slice::from_ref(&regions[at].from) };
+        let end = regions.get(at + 1).map_or(to, |next| std::slice::from_ref(&next.from));
+        let (from, to) = (from.max(first), to.min(end));
+        (from < to).then_some((from, to, regions[at].layout))
+    })
+}
+
+fn between<'a>(from: &'a [u8], to: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    (Bound::Included(from), Bound::Excluded(to))
+}
+
+fn collect(
+    pairs: impl Iterator<Item = ::sled::Result<(::sled::IVec, ::sled::IVec)>>,
+    limit: usize,
+    found: &mut Vec<(Key, Value)>,
+) -> Result<(), Fault> {
+    let room = limit - found.len();
+    for pair in pairs.take(room) {
+        let (key, value) = pair.map_err(|error| Fault::io("scanning the store", error))?;
+        found.push((key.to_vec(), Arc::from(&value[..])));
+    }
+    Ok(())
+}
+
+fn check_sizes(writes: &[Write]) {
+    for write in writes {
+        let bytes = write.value.as_ref().map_or(0, |value| value.len());
+        assert!(
+            bytes <= limits::ROW_BYTES,
+            "a row of {bytes} bytes in {} would leave the log for a blob file",
+            write.tree.name()
+        );
+    }
+}
+
+fn apply_plain(tree: &::sled::Tree, writes: &[Write]) -> Result<(), Fault> {
+    for write in writes {
+        let done = match &write.value {
+            Some(value) => tree.insert(&write.key, &value[..]),
+            None => tree.remove(&write.key),
+        };
+        done.map_err(|error| Fault::io("writing the store", error))?;
+    }
+    Ok(())
+}
+
 fn remove_half_made_snapshots(dir: &Path) -> Result<(), Fault> {
     let entries = fs::read_dir(dir).map_err(|error| Fault::io("listing the store", error))?;
     for entry in entries {
@@ -144,4 +271,76 @@ fn remove_half_made_snapshots(dir: &Path) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CACHE: u64 = 1024 * 1024;
+
+    fn put(tree: Tree, key: &[u8]) -> Write {
+        Write { tree, key: key.to_vec(), value: Some(Arc::from(key)) }
+    }
+
+    /// Keys on both sides of each border between regions.
+    fn delay_keys() -> Vec<Vec<u8>> {
+        let tags = [1u8, 2, 3, 3, 3, 4, 4];
+        tags.iter().zip(0..).map(|(tag, row)| vec![*tag, row, 7]).collect()
+    }
+
+    fn keys_of(rows: &[(Key, Value)]) -> Vec<Key> {
+        rows.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    #[test]
+    fn a_scan_goes_across_packed_and_plain_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = SledKv::open(dir.path(), CACHE).unwrap();
+        let keys = delay_keys();
+        kv.apply(&keys.iter().map(|key| put(Tree::Delay, key)).collect::<Vec<_>>()).unwrap();
+        for first in 0..keys.len() {
+            for last in first..keys.len() {
+                for limit in 1..=keys.len() {
+                    let mut wanted = keys[first..last].to_vec();
+                    let (from, to) = (&keys[first], &keys[last]);
+                    let mut back = wanted.clone();
+                    back.reverse();
+                    back.truncate(limit);
+                    wanted.truncate(limit);
+                    assert_eq!(keys_of(&kv.scan(Tree::Delay, from, to, limit).unwrap()), wanted);
+                    assert_eq!(keys_of(&kv.scan_back(Tree::Delay, from, to, limit).unwrap()), back);
+                }
+            }
+            assert_eq!(
+                kv.get(Tree::Delay, &keys[first]).unwrap().as_deref(),
+                Some(&keys[first][..])
+            );
+        }
+        assert_eq!(keys_of(&kv.scan(Tree::Delay, &[], END, 99).unwrap()), keys);
+    }
+
+    #[test]
+    fn a_base_of_format_1_is_packed_when_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (outbox, delay): (Vec<Vec<u8>>, _) =
+            ((0..3000u32).map(|row| row.to_be_bytes().to_vec()).collect(), delay_keys());
+        {
+            let db = ::sled::open(dir.path()).unwrap();
+            for (name, keys) in [("outbox", &outbox), ("delay", &delay)] {
+                let tree = db.open_tree(name).unwrap();
+                for key in keys {
+                    tree.insert(key, &key[..]).unwrap();
+                }
+            }
+            db.flush().unwrap();
+        }
+        for _ in 0..2 {
+            let kv = SledKv::open(dir.path(), CACHE).unwrap();
+            assert_eq!(keys_of(&kv.scan(Tree::Outbox, &[], END, 9999).unwrap()), outbox);
+            assert_eq!(keys_of(&kv.scan(Tree::Delay, &[], END, 9999).unwrap()), delay);
+            assert!(kv.stored(Tree::Outbox).plain.is_empty());
+            assert_eq!(kv.stored(Tree::Delay).plain.len(), 4);
+        }
+    }
 }

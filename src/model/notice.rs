@@ -166,12 +166,13 @@ impl Notice {
     pub fn state(&self) -> NoticeState {
         if self.cancelled {
             NoticeState::Cancelled
+        } else if self.finished.is_some() {
+            // Also of one that is paused: there is nothing left to hold.
+            NoticeState::Done
         } else if self.paused.is_some() {
             NoticeState::Paused
         } else if self.open {
             NoticeState::Expanding
-        } else if self.finished.is_some() {
-            NoticeState::Done
         } else if !self.started {
             NoticeState::Scheduled
         } else {
@@ -183,6 +184,13 @@ impl Notice {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.started && self.paused.is_none() && !self.cancelled && !self.expired
+    }
+
+    /// Whether it has expired and its deliveries are being told. Until they all are, reopening it
+    /// would let slip out what nobody asked for.
+    #[must_use]
+    pub fn is_expiring(&self) -> bool {
+        self.sweep.as_ref().is_some_and(|sweep| sweep.kind == SweepKind::Expire)
     }
 
     /// An operator wants something sent again: an expiry that has passed no longer counts.

@@ -25,7 +25,8 @@
 //! | `counters` | `q` type u32 priority u8 · `Q` type u32 · `t` tenant u32 | `QueueCounts` · `QueueState` · `TenantState` |
 //! | `quarantine` | tree u8, key | the damaged value as found |
 //!
-//! Raw values are indexes or are checked when read; all others carry version and checksum.
+//! Raw values are indexes or are checked when read; all others carry version and checksum. How the
+//! base packs rows into blocks is its own affair, see [`crate::kv`].
 
 use crate::id::{DeliveryId, Id};
 use crate::kv::Key;

@@ -5,6 +5,7 @@
 mod support;
 
 mod canary;
+mod clock;
 mod copies;
 mod crash;
 mod damage;
@@ -12,5 +13,6 @@ mod disk;
 mod kill_loop;
 mod leader;
 mod notify;
+mod relay;
 mod stop;
 mod tasks;

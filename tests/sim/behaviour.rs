@@ -15,7 +15,7 @@ use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 use super::rules;
 use super::world::World;
 
-fn draft(tenant: &str, openids: usize) -> NoticeDraft {
+pub(crate) fn draft(tenant: &str, openids: usize) -> NoticeDraft {
     let people =
         (0..openids).map(|n| Recipient { openid: format!("o{n}"), ..Recipient::default() });
     NoticeDraft {
@@ -26,23 +26,23 @@ fn draft(tenant: &str, openids: usize) -> NoticeDraft {
     }
 }
 
-fn submit(draft: NoticeDraft) -> Command {
+pub(crate) fn submit(draft: NoticeDraft) -> Command {
     Command::SubmitNotice(Box::new(draft))
 }
 
-fn notice_id(reply: Reply) -> Id {
+pub(crate) fn notice_id(reply: Reply) -> Id {
     match reply {
         Reply::Notice { id, .. } => id,
         other => panic!("{other:?}"),
     }
 }
 
-fn sends(effects: Vec<Effect>) -> Vec<SendJob> {
+pub(crate) fn sends(effects: Vec<Effect>) -> Vec<SendJob> {
     let job = |effect| if let Effect::Send(job) = effect { Some(job) } else { None };
     effects.into_iter().filter_map(job).collect()
 }
 
-fn answer(world: &World, class: Class, errcode: Option<i64>) -> Try {
+pub(crate) fn answer(world: &World, class: Class, errcode: Option<i64>) -> Try {
     Try {
         at: world.now,
         duration_ms: 5,
@@ -56,19 +56,24 @@ fn answer(world: &World, class: Class, errcode: Option<i64>) -> Try {
     }
 }
 
-fn settle(world: &mut World, job: &SendJob, class: Class, errcode: Option<i64>) -> Vec<SendJob> {
+pub(crate) fn settle(
+    world: &mut World,
+    job: &SendJob,
+    class: Class,
+    errcode: Option<i64>,
+) -> Vec<SendJob> {
     let tries = vec![answer(world, class, errcode)];
     let command = Command::SettleSend { delivery: job.delivery, claim: job.claim, tries };
     sends(world.run(command).effects)
 }
 
-fn accept_all(world: &mut World, mut jobs: Vec<SendJob>) {
+pub(crate) fn accept_all(world: &mut World, mut jobs: Vec<SendJob>) {
     while let Some(job) = jobs.pop() {
         jobs.extend(settle(world, &job, Class::Ok, Some(0)));
     }
 }
 
-fn count(world: &mut World, id: Id, state: &str) -> u64 {
+pub(crate) fn count(world: &mut World, id: Id, state: &str) -> u64 {
     world.look(Query::Notice(id))["counts"][state].as_u64().unwrap_or(0)
 }
 
@@ -242,22 +247,22 @@ fn an_attempt_in_doubt_is_repeated_inside_the_window_only() {
 
 // Tasks.
 
-fn add(world: &mut World, drafts: Vec<TaskDraft>) -> Vec<Id> {
+pub(crate) fn add(world: &mut World, drafts: Vec<TaskDraft>) -> Vec<Id> {
     match world.ask(Command::AddTasks { items: drafts, atomic: true }).unwrap() {
         Reply::Tasks(added) => added.into_iter().map(|one| one.unwrap().id).collect(),
         other => panic!("{other:?}"),
     }
 }
 
-fn task(payload: &str) -> TaskDraft {
+pub(crate) fn task(payload: &str) -> TaskDraft {
     TaskDraft { kind: "q".to_owned(), payload: payload.to_owned(), ..TaskDraft::default() }
 }
 
-fn request(max: usize, wait_ms: u64) -> ClaimRequest {
+pub(crate) fn request(max: usize, wait_ms: u64) -> ClaimRequest {
     ClaimRequest { kind: "q".to_owned(), max, wait_ms, ..ClaimRequest::default() }
 }
 
-fn claim(world: &mut World, max: usize) -> Vec<ClaimedTask> {
+pub(crate) fn claim(world: &mut World, max: usize) -> Vec<ClaimedTask> {
     match world.ask(Command::Claim(request(max, 0))).unwrap() {
         Reply::Claimed(tasks) => tasks,
         other => panic!("{other:?}"),

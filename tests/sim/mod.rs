@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod corners;
 mod crashes;
 mod oracle;
 mod outbox;
