@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::notify;
 use super::signals::StopAsked;
 use super::stop::{Stage, Stopping};
+use super::{notify, panics};
 use crate::archive::identity::InstanceId;
 use crate::archive::mark::{self, Mark};
 use crate::archive::{image, retention};
@@ -241,7 +241,11 @@ impl Images {
             tracing::error!(event = "image.failed", %error);
             format!("no image was made: {error}")
         };
-        match made.await {
+        let made = made.await;
+        if let Some(words) = damage(&made, panics::in_the_base()) {
+            self.leave_damaged(&words);
+        }
+        match made {
             Ok(Ok((info, removed))) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(event = "image.made", name = %info.name(), rows = info.rows(),
@@ -255,7 +259,6 @@ impl Images {
                     "took_ms": ms,
                 }))
             }
-            Ok(Err(fault)) if fault.is_damage() => self.leave_damaged(&fault),
             Ok(Err(error)) => Err(words(&error)),
             Err(error) => Err(words(&error)),
         }
@@ -263,12 +266,24 @@ impl Images {
 
     /// An image reads every row, so it meets damage that nobody else reads. To go on would be to
     /// live with a store that no image can be made of; the next start rebuilds it.
-    fn leave_damaged(&self, fault: &Fault) -> ! {
-        tracing::error!(event = "store.damaged", error = %fault, "ending: the next start rebuilds");
-        if let Err(error) = mark::mark_suspect(&self.data_dir, &fault.to_string()) {
+    fn leave_damaged(&self, words: &str) -> ! {
+        tracing::error!(event = "store.damaged", error = words, "ending: the next start rebuilds");
+        if let Err(error) = mark::mark_suspect(&self.data_dir, words) {
             tracing::error!(event = "store.not_marked", %error);
         }
         std::process::exit(i32::from(DAMAGED));
+    }
+}
+
+/// What damage an attempt met, if any: sled tells of it by errors and by panics.
+fn damage<T>(
+    made: &Result<Result<T, Fault>, tokio::task::JoinError>,
+    panicked_in_the_base: bool,
+) -> Option<String> {
+    match made {
+        Ok(Err(fault)) => fault.is_damage().then(|| fault.to_string()),
+        Err(panic) => panicked_in_the_base.then(|| panic.to_string()),
+        Ok(Ok(_)) => None,
     }
 }
 
@@ -284,6 +299,17 @@ fn journal_bytes(data_dir: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn panic_in_the_base_is_damage_and_another_is_not() {
+        let panicked = tokio::spawn(async { panic!("on purpose") }).await.map(|()| Ok(()));
+        assert!(damage::<()>(&panicked, true).is_some());
+        assert_eq!(damage::<()>(&panicked, false), None);
+        let full = Ok(Err(Fault::io("writing", "no space")));
+        assert_eq!(damage::<()>(&full, true), None);
+        let torn = Fault::Damaged { tree: "tasks", why: "checksum".to_owned() };
+        assert!(damage::<()>(&Ok(Err(torn)), false).is_some());
+    }
 
     #[tokio::test]
     async fn writer_that_ended_for_the_closing_counts_as_alive() {
