@@ -45,6 +45,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 pub use holder::Holder;
 pub use process::{Identity, ProcessState};
@@ -57,6 +59,9 @@ use crate::limits::LEASE_TTL_MS;
 /// Exit code of a process that leaves because its lease ran out: `EX_TEMPFAIL` of `sysexits.h`, so
 /// that a supervisor starts it again.
 pub const EXIT_LOST: i32 = 75;
+
+/// How long the last line of the log may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The file that is locked.
 const LOCK_FILE: &str = "lease.lock";
@@ -184,10 +189,26 @@ fn lock_file(path: &Path) -> Result<Option<Lock>, LeaseError> {
 /// Ends the process because its lease is lost: what [`Holder::start`] wants for `lost`.
 ///
 /// It ends right here and waits for nothing, because what hangs may be the very thing that would
-/// be waited for. The store is left as after a crash, which loses nothing that was accepted.
+/// be waited for: also whoever reads the log, which a full pipe to him would hold up for ever. The
+/// store is left as after a crash, which loses nothing that was accepted.
 pub fn leave(reason: &str) -> ! {
-    tracing::error!(event = "lease.lost", "leaving at once: {reason}");
+    let reason = reason.to_owned();
+    let say = move || tracing::error!(event = "lease.lost", "leaving at once: {reason}");
+    within(LAST_WORDS, say);
     std::process::exit(EXIT_LOST)
+}
+
+/// Gives something that may hang a thread of its own and this long.
+fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, waits) = sync_channel::<()>(1);
+    let worked = std::thread::Builder::new().name("last-words".to_owned()).spawn(move || {
+        work();
+        drop(done);
+    });
+    if worked.is_ok() {
+        // Both a time-out and a dropped sender mean: go on.
+        let _ = waits.recv_timeout(patience);
+    }
 }
 
 /// What the log calls this process as a worker: machine and process number.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::output::{self, Failure};
 use crate::config::{Config, check_data_dir};
+use crate::daemon;
 
 /// Arguments of `check`.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +26,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
 pub(super) fn load(path: &Path) -> Result<Config, Failure> {
     let told = |errors| Failure::Told { exit: Exit::Usage, errors, hints: Vec::new() };
     let config = Config::load(path).map_err(|error| told(error.problems))?;
+    daemon::check(&config).map_err(|problem| told(vec![problem]))?;
     let found = check_data_dir(&config.data_dir, config.storage.network_disk);
     let more = found.map_err(|problem| told(vec![problem]))?;
     config.warnings.iter().chain(&more).for_each(|line| output::say("warning", line));
@@ -66,6 +68,15 @@ mod tests {
         assert_eq!(exit(right), Exit::Ok);
         assert_eq!(exit("data_dir = 'x'\nwrong = 1"), Exit::Usage);
         assert_eq!(exit("data_dir = '/dev/null/x'"), Exit::Usage);
+        for wrong in [
+            "[queues.a]\ndeliver = { webhook = 'http://127.0.0.1:9/', secret = 'no-key' }",
+            "[queues.a]\ndeliver = { worker = 'article-review' }\n\
+             [review]\nmoderation = { provider = 'none' }\n\
+             articles = 'http://127.0.0.1:9/{id}'\npublish = 'http://127.0.0.1:9/'",
+            "[tenants.a]\nappid = 'w'\nsecret = 's'\nbase_url = 'http://u:p@127.0.0.1:9'",
+        ] {
+            assert_eq!(exit(&format!("{right}\n{wrong}")), Exit::Usage, "{wrong}");
+        }
         assert_eq!(run(&CheckArgs { config: PathBuf::from("/none/duebox.toml") }), Exit::Usage);
     }
 

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::notify;
 use super::signals::StopAsked;
 use super::stop::{Stage, Stopping};
+use super::{notify, panics};
 use crate::archive::identity::InstanceId;
 use crate::archive::mark::{self, Mark};
 use crate::archive::{image, retention};
@@ -25,16 +25,33 @@ const JOURNAL_GROWTH: u64 = 512 * 1024 * 1024;
 /// How often the journal's growth is looked at.
 const GROWTH_EVERY: Duration = Duration::from_secs(30);
 
+/// How long closing may take once the writer has ended: to write what it left to a large base on a
+/// slow disk, and to open that once more. A leader that took its own silence for a hang would end
+/// in the middle of a clean stop.
+const CLOSE_WITHIN: Duration = Duration::from_secs(300);
+
+/// Says that the writer is silent because it has ended. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Closing(Arc<AtomicBool>);
+
+impl Closing {
+    /// From here on only [`CLOSE_WITHIN`] bounds the silence.
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whether the writer and the runtime have moved lately. Both do so once a second while they live.
 pub(super) struct Liveness {
     pulse: Arc<Pulse>,
     runtime: Arc<AtomicU64>,
+    closing: Closing,
     seen: std::sync::Mutex<[(u64, Instant); 2]>,
 }
 
 impl Liveness {
     /// A watch over the writer's pulse and over the runtime that this is called in.
-    pub(super) fn start(pulse: Arc<Pulse>) -> Self {
+    pub(super) fn start(pulse: Arc<Pulse>, closing: Closing) -> Self {
         let runtime = Arc::new(AtomicU64::new(0));
         let beat = Arc::downgrade(&runtime);
         tokio::spawn(async move {
@@ -44,11 +61,14 @@ impl Liveness {
                 ticks.tick().await;
             }
         });
-        Self { pulse, runtime, seen: std::sync::Mutex::new([(0, Instant::now()); 2]) }
+        let seen = std::sync::Mutex::new([(0, Instant::now()); 2]);
+        Self { pulse, runtime, closing, seen }
     }
 
-    /// Whether both moved within `within`. Does not block.
+    /// Whether both moved within `within`, or longer while closing. Does not block.
     pub(super) fn is_alive(&self, within: Duration) -> bool {
+        let closing = self.closing.0.load(Ordering::Relaxed);
+        let within = if closing { CLOSE_WITHIN } else { within };
         let beats =
             [self.pulse.turns.load(Ordering::Relaxed), self.runtime.load(Ordering::Relaxed)];
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -61,15 +81,12 @@ impl Liveness {
     }
 }
 
-/// Feeds the service manager's watchdog while the writer and the runtime live.
-pub(super) async fn feed_watchdog(liveness: Liveness, stopping: Stopping) {
+/// Feeds the service manager's watchdog while the writer and the runtime live, to the very end.
+pub(super) async fn feed_watchdog(liveness: Liveness) {
     let Some(interval) = notify::watchdog_interval() else { return };
     let mut ticks = tokio::time::interval(interval / 3);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stopping.reached(Stage::Cut) => return,
-        }
+        ticks.tick().await;
         if liveness.is_alive(interval) {
             notify::watchdog();
         }
@@ -224,7 +241,11 @@ impl Images {
             tracing::error!(event = "image.failed", %error);
             format!("no image was made: {error}")
         };
-        match made.await {
+        let made = made.await;
+        if let Some(words) = damage(&made, panics::in_the_base()) {
+            self.leave_damaged(&words);
+        }
+        match made {
             Ok(Ok((info, removed))) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(event = "image.made", name = %info.name(), rows = info.rows(),
@@ -238,7 +259,6 @@ impl Images {
                     "took_ms": ms,
                 }))
             }
-            Ok(Err(fault)) if fault.is_damage() => self.leave_damaged(&fault),
             Ok(Err(error)) => Err(words(&error)),
             Err(error) => Err(words(&error)),
         }
@@ -246,12 +266,24 @@ impl Images {
 
     /// An image reads every row, so it meets damage that nobody else reads. To go on would be to
     /// live with a store that no image can be made of; the next start rebuilds it.
-    fn leave_damaged(&self, fault: &Fault) -> ! {
-        tracing::error!(event = "store.damaged", error = %fault, "ending: the next start rebuilds");
-        if let Err(error) = mark::mark_suspect(&self.data_dir, &fault.to_string()) {
+    fn leave_damaged(&self, words: &str) -> ! {
+        tracing::error!(event = "store.damaged", error = words, "ending: the next start rebuilds");
+        if let Err(error) = mark::mark_suspect(&self.data_dir, words) {
             tracing::error!(event = "store.not_marked", %error);
         }
         std::process::exit(i32::from(DAMAGED));
+    }
+}
+
+/// What damage an attempt met, if any: sled tells of it by errors and by panics.
+fn damage<T>(
+    made: &Result<Result<T, Fault>, tokio::task::JoinError>,
+    panicked_in_the_base: bool,
+) -> Option<String> {
+    match made {
+        Ok(Err(fault)) => fault.is_damage().then(|| fault.to_string()),
+        Err(panic) => panicked_in_the_base.then(|| panic.to_string()),
+        Ok(Ok(_)) => None,
     }
 }
 
@@ -262,4 +294,29 @@ const DAMAGED: u8 = 1;
 fn journal_bytes(data_dir: &Path) -> u64 {
     let files = crate::archive::journal::list(&crate::archive::journal::dir_in(data_dir));
     files.map_or(0, |files| files.iter().map(|file| file.bytes).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panic_in_the_base_is_damage_and_another_is_not() {
+        let panicked = tokio::spawn(async { panic!("on purpose") }).await.map(|()| Ok(()));
+        assert!(damage::<()>(&panicked, true).is_some());
+        assert_eq!(damage::<()>(&panicked, false), None);
+        let full = Ok(Err(Fault::io("writing", "no space")));
+        assert_eq!(damage::<()>(&full, true), None);
+        let torn = Fault::Damaged { tree: "tasks", why: "checksum".to_owned() };
+        assert!(damage::<()>(&Ok(Err(torn)), false).is_some());
+    }
+
+    #[tokio::test]
+    async fn writer_that_ended_for_the_closing_counts_as_alive() {
+        let closing = Closing::default();
+        let liveness = Liveness::start(Arc::default(), closing.clone());
+        assert!(!liveness.is_alive(Duration::ZERO), "a silent writer");
+        closing.begin();
+        assert!(liveness.is_alive(Duration::ZERO), "a writer that is done");
+    }
 }

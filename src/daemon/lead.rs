@@ -7,17 +7,17 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::duties::{self, Images, Liveness};
+use super::duties::{self, Closing, Images, Liveness};
 use super::signals::StopAsked;
 use super::state::State;
 use super::stop::{Stage, Stopper, Stopping, stopper};
 use super::work::{self, Tools, Workers};
-use super::{ADDRESS_FILE, Ended, actions, notify, panics};
+use super::{ADDRESS_FILE, Ended, actions, notify, opening, panics};
 use crate::admin::{self, Role};
 use crate::archive::identity::InstanceId;
 use crate::archive::journal::JournalWriter;
 use crate::archive::mark;
-use crate::archive::startup::{self, OpenOptions, Opened, Progress, RefusedKind};
+use crate::archive::startup::{self, Opened};
 use crate::config::Config;
 use crate::engine::command::Command;
 use crate::engine::query::Query;
@@ -33,7 +33,7 @@ use crate::time::{Clock, SystemClock};
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// The writer and the runtime count as alive when they moved within this.
 const ALIVE_WITHIN: Duration = Duration::from_secs(5);
-/// How much longer the service manager shall wait for a start or stop that makes progress.
+/// How much longer the service manager shall wait for a stop that makes progress.
 const EXTEND: Duration = Duration::from_secs(60);
 
 impl Journal for JournalWriter {
@@ -50,43 +50,14 @@ pub(super) async fn lead(
     state: Arc<State>,
     holder: Holder,
 ) -> Ended {
-    let opening = config.clone();
-    let opened = tokio::task::spawn_blocking(move || open(&opening, adopt)).await;
-    let opened = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(ended)) => return ended,
-        Err(error) => return Ended::Fault(format!("opening the store: {error}")),
+    let opened = match opening::open(&config, adopt).await {
+        Ok(opened) => opened,
+        Err(ended) => return ended,
     };
     match Leading::start(config, stop, state, holder, opened).await {
         Ok(leading) => leading.run().await,
         Err(ended) => ended,
     }
-}
-
-fn open(config: &Config, adopt: bool) -> Result<Opened, Ended> {
-    let mut said = std::time::Instant::now();
-    let mut progress = |progress: Progress| {
-        notify::extend_timeout(EXTEND);
-        if matches!(progress, Progress::OpeningStore) || said.elapsed() > Duration::from_secs(1) {
-            said = std::time::Instant::now();
-            let text = match progress {
-                Progress::OpeningStore => "opening the store".to_owned(),
-                Progress::LoadingImage { rows, of } => {
-                    format!("loading image: {rows} of {of} rows")
-                }
-                Progress::Replaying { seq, last } => format!("replaying commit {seq} of {last}"),
-            };
-            notify::status(&text);
-            tracing::info!(event = "start.progress", "{text}");
-        }
-    };
-    let cache_bytes = config.storage.cache_bytes;
-    let options = OpenOptions { cache_bytes, adopt, progress: &mut progress };
-    startup::open(&config.data_dir, options).map_err(|refused| Ended::Refused {
-        reason: format!("{}: {refused}", config.data_dir.display()),
-        hint: refused.hint.to_owned(),
-        again: matches!(refused.kind, RefusedKind::Busy | RefusedKind::Storage),
-    })
 }
 
 /// A leading daemon.
@@ -97,8 +68,15 @@ struct Leading {
     lease: Lease,
     writer: Writer,
     kv: Arc<SledKv>,
+    ends: Ends,
+}
+
+/// What a stop takes hold of.
+struct Ends {
     stopper: Stopper,
     stopping: Stopping,
+    closing: Closing,
+    marks: tokio::task::JoinHandle<()>,
     admin: tokio::task::JoinHandle<()>,
     stop_admin: tokio::sync::oneshot::Sender<()>,
 }
@@ -126,13 +104,18 @@ impl Leading {
         let engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
             .map_err(|error| fault(&error))?;
         let tokens = engine.stored_tokens().map_err(|error| fault(&error))?;
+        // First all that may fail for the outside's sake: the writer claims what is due as soon as
+        // it runs, and what it claimed without anybody to work it would be in doubt.
+        let listener = bind(&config).await?;
+        let address = listener.local_addr().map_err(|error| fault(&error))?;
         let bound = work::outstanding(&config);
         let mut writer =
             Writer::start(engine, journal, clock.clone(), bound).map_err(|error| fault(&error))?;
         // The term is durable before anything is done in its name.
         let settled = writer.mailbox.call(Command::Query(Query::Stats)).await;
         settled.map_err(|error| fault(&error))?;
-        let alive = Liveness::start(writer.mailbox.pulse().clone());
+        let closing = Closing::default();
+        let alive = Liveness::start(writer.mailbox.pulse().clone(), closing.clone());
         let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
         let lease = lease.map_err(|error| fault(&error))?;
         let (stopper, stopping) = stopper();
@@ -149,9 +132,8 @@ impl Leading {
         drop(never);
         let effects = std::mem::replace(&mut writer.effects, effects);
         panics::spawn_vital(workers.dispatch(effects, stopping.clone()));
-        let images = start_duties(&config, &writer, &kv, instance, image_wanted, &stopping);
-        let listener = bind(&config).await?;
-        let address = listener.local_addr().map_err(|error| fault(&error))?;
+        let duties = Duties { instance, image_wanted, stopping: &stopping, closing: &closing };
+        let (images, marks) = duties.start(&config, &writer, &kv);
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
         lease.set_admin(address.to_string());
         state.tell(serde_json::json!({
@@ -181,7 +163,8 @@ impl Leading {
         }));
         tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
         notify::ready(&format!("leader, term {term}, listening on {address}"));
-        Ok(Self { config, stop, state, lease, writer, kv, stopper, stopping, admin, stop_admin })
+        let ends = Ends { stopper, stopping, closing, marks, admin, stop_admin };
+        Ok(Self { config, stop, state, lease, writer, kv, ends })
     }
 
     async fn run(mut self) -> Ended {
@@ -195,7 +178,7 @@ impl Leading {
         }
     }
 
-    async fn stop_cleanly(mut self) -> Ended {
+    async fn stop_cleanly(self) -> Ended {
         let drain = Duration::from_millis(self.config.drain_ms);
         tracing::info!(event = "daemon.stopping", drain_ms = self.config.drain_ms);
         notify::stopping("finishing what is under way");
@@ -204,19 +187,23 @@ impl Leading {
         self.lease.set_draining();
         // From here on the engine claims nothing.
         let _ = self.writer.mailbox.call(Command::Drain).await;
-        self.stopper.enter(Stage::Drain);
-        drop(self.stopping);
-        if tokio::time::timeout(drain, self.stopper.all_gone()).await.is_err() {
+        let Ends { mut stopper, stopping, closing, marks, mut admin, stop_admin } = self.ends;
+        stopper.enter(Stage::Drain);
+        drop(stopping);
+        if tokio::time::timeout(drain, stopper.all_gone()).await.is_err() {
             tracing::warn!(event = "daemon.cut", "recording what is still on the wire as in doubt");
-            self.stopper.enter(Stage::Cut);
-            let _ = tokio::time::timeout(SETTLE_WITHIN, self.stopper.all_gone()).await;
+            stopper.enter(Stage::Cut);
+            let _ = tokio::time::timeout(SETTLE_WITHIN, stopper.all_gone()).await;
         }
-        let _ = self.stop_admin.send(());
-        let mut admin = self.admin;
+        let _ = stop_admin.send(());
         if tokio::time::timeout(Duration::from_secs(2), &mut admin).await.is_err() {
             admin.abort();
             let _ = admin.await;
         }
+        // The last mark is written by the closing: two writers of one file would disturb each other.
+        stopper.enter(Stage::Cut);
+        let _ = tokio::time::timeout(SETTLE_WITHIN, marks).await;
+        closing.begin();
         let (writer, kv, config, lease) = (self.writer, self.kv, self.config, self.lease);
         let closing = config.clone();
         let closed = tokio::task::spawn_blocking(move || close(writer, kv, &closing)).await;
@@ -274,41 +261,51 @@ fn failed(data_dir: &Path, result: Result<Result<(), Fault>, tokio::task::JoinEr
     Ended::Fault(words)
 }
 
-fn start_duties(
-    config: &Config,
-    writer: &Writer,
-    kv: &Arc<SledKv>,
+/// What runs beside the work.
+struct Duties<'a> {
     instance: InstanceId,
     image_wanted: bool,
-    stopping: &Stopping,
-) -> mpsc::Sender<duties::ImageRequest> {
-    let pulse = writer.mailbox.pulse();
-    let (images, requests) = mpsc::channel(4);
-    let maker = Images {
-        data_dir: config.data_dir.clone(),
-        kv: kv.clone(),
-        instance,
-        every: Duration::from_millis(config.storage.image_every_ms),
-        wanted: image_wanted,
-        requests,
-        mailbox: writer.mailbox.clone(),
-        stopping: stopping.clone(),
-    };
-    tokio::spawn(maker.run());
-    panics::spawn_vital(duties::feed_watchdog(Liveness::start(pulse.clone()), stopping.clone()));
-    panics::spawn_vital(duties::keep_mark(
-        config.data_dir.clone(),
-        instance,
-        pulse.clone(),
-        stopping.clone(),
-    ));
-    panics::spawn_vital(duties::watch_disk(
-        config.data_dir.clone(),
-        config.storage.min_free_bytes,
-        pulse.clone(),
-        stopping.clone(),
-    ));
-    images
+    stopping: &'a Stopping,
+    closing: &'a Closing,
+}
+
+impl Duties<'_> {
+    /// Starts all of it; gives where images are asked for, and the keeper of the mark.
+    fn start(
+        self,
+        config: &Config,
+        writer: &Writer,
+        kv: &Arc<SledKv>,
+    ) -> (mpsc::Sender<duties::ImageRequest>, tokio::task::JoinHandle<()>) {
+        let Self { instance, image_wanted, stopping, closing } = self;
+        let pulse = writer.mailbox.pulse();
+        let (images, requests) = mpsc::channel(4);
+        let maker = Images {
+            data_dir: config.data_dir.clone(),
+            kv: kv.clone(),
+            instance,
+            every: Duration::from_millis(config.storage.image_every_ms),
+            wanted: image_wanted,
+            requests,
+            mailbox: writer.mailbox.clone(),
+            stopping: stopping.clone(),
+        };
+        panics::spawn_vital(maker.run());
+        panics::spawn_vital(duties::feed_watchdog(Liveness::start(pulse.clone(), closing.clone())));
+        let marks = panics::spawn_vital(duties::keep_mark(
+            config.data_dir.clone(),
+            instance,
+            pulse.clone(),
+            stopping.clone(),
+        ));
+        panics::spawn_vital(duties::watch_disk(
+            config.data_dir.clone(),
+            config.storage.min_free_bytes,
+            pulse.clone(),
+            stopping.clone(),
+        ));
+        (images, marks)
+    }
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, Ended> {

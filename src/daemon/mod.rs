@@ -9,6 +9,7 @@ mod actions;
 mod duties;
 mod lead;
 pub mod notify;
+mod opening;
 mod panics;
 mod pulls;
 mod pushers;
@@ -48,6 +49,14 @@ pub enum Ended {
 
 /// The admin address of a running daemon is in this file of the data directory.
 pub const ADDRESS_FILE: &str = "admin.addr";
+
+/// Whether [`run`] could build its workers from this configuration. Opens nothing.
+///
+/// # Errors
+/// What is wrong with it, headed by the key's full name.
+pub fn check(config: &Config) -> Result<(), String> {
+    work::check(config)
+}
 
 /// Runs the daemon until it is asked to stop or fails. Blocks.
 ///

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::body::Bytes;
 use tokio::sync::Semaphore;
@@ -13,7 +14,7 @@ use crate::limits;
 use crate::mailbox::Mailbox;
 use crate::model::attempt::{Class, Try};
 use crate::model::cut;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::wechat::{Message, Provider};
 
 /// What one tenant's sends share.
@@ -64,21 +65,33 @@ impl Senders {
         }
         let message = Message { body: Bytes::from(body) };
         let at = self.clock.now();
+        let on_wire = AtomicBool::new(false);
         let tries = tokio::select! {
-            tries = channel.provider.send(&message) => tries,
-            () = self.stopping.reached(Stage::Cut) => vec![Try {
-                at,
-                duration_ms: self.clock.now().since(at),
-                class: Class::InDoubt,
-                errcode: None,
-                errmsg: cut("cut off when the daemon stopped", limits::TEXT_BYTES).to_owned(),
-                msgid: None,
-                rid: None,
-                field: None,
-                response: String::new(),
-            }],
+            tries = channel.provider.send_noting(&message, &on_wire) => tries,
+            () = self.stopping.reached(Stage::Cut) => {
+                if !on_wire.load(Ordering::Relaxed) {
+                    // It was still waiting for a token: there is nothing to doubt.
+                    return None;
+                }
+                vec![self.cut_off(at)]
+            }
         };
         drop(permit);
         Some(tries)
+    }
+
+    /// A try on the wire whose answer is not waited for any longer.
+    fn cut_off(&self, at: Timestamp) -> Try {
+        Try {
+            at,
+            duration_ms: self.clock.now().since(at),
+            class: Class::InDoubt,
+            errcode: None,
+            errmsg: cut("cut off when the daemon stopped", limits::TEXT_BYTES).to_owned(),
+            msgid: None,
+            rid: None,
+            field: None,
+            response: String::new(),
+        }
     }
 }

@@ -18,6 +18,9 @@ use crate::time::SECOND_MS;
 /// record; four small reads a second cost nothing and keep a take-over under a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long a take-over waits for those who ask the standby something at that moment.
+const LET_GO: Duration = Duration::from_millis(200);
+
 /// The lease of this configuration. It outlives the longest request twice, since a request begins
 /// only while the lease lasts for all of it.
 fn options(config: &Config) -> Options {
@@ -108,7 +111,7 @@ async fn serve_as_standby(config: &Arc<Config>, state: &Arc<State>) -> Option<Se
     let ports =
         admin::Ports { mailbox: None, status: state.clone(), actions: Arc::new(admin::NoActions) };
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let settings = admin_settings(config);
+    let settings = admin::Settings { drain_timeout: LET_GO, ..admin_settings(config) };
     let task = tokio::spawn(admin::serve(listener, ports, settings, async {
         let _ = ended.await;
     }));

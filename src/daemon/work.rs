@@ -10,14 +10,14 @@ use super::pulls::{Pulls, ReadNotice};
 use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
 use super::stop::{Stage, Stopping};
-use crate::config::Config;
+use crate::config::{Config, Tenant};
 use crate::engine::command::{Command, Effect};
 use crate::mailbox::Mailbox;
 use crate::model::rules::Deliver;
 use crate::model::tenant::StoredToken;
 use crate::pull::Puller;
 use crate::secret::Secret;
-use crate::time::{Clock, SECOND_MS};
+use crate::time::{Clock, SECOND_MS, SystemClock};
 use crate::webhook::{Hook, Hooks, SigningKeys};
 use crate::wechat::token::OnNewToken;
 use crate::wechat::{Account, Limits, Provider, Token};
@@ -54,20 +54,33 @@ pub(super) fn outstanding(config: &Config) -> usize {
     sends.sum::<usize>() + pushes.sum::<usize>() + config.rules.schedules.len() + SPARE_EFFECTS
 }
 
+/// Whether workers can be built, before anything is opened: once the writer runs, it claims what is
+/// due, and a claim that nobody works is an attempt in doubt.
+pub(super) fn check(config: &Config) -> Result<(), String> {
+    if let Some(kind) = config.article_types.first() {
+        return Err(format!(
+            "queues.{kind}.deliver: the worker article-review is not in this version: let \
+             consumers claim the tasks or give a webhook"
+        ));
+    }
+    targets(config)?;
+    for (name, tenant) in &config.tenants {
+        let limits = Limits { concurrency: 1, send_timeout: Duration::from_secs(1) };
+        let clock = Arc::new(SystemClock);
+        Provider::new(account(tenant), limits, clock, None, Box::new(|_| ()))
+            .map_err(|error| format!("tenants.{name}: {error}"))?;
+    }
+    Ok(())
+}
+
 impl Workers {
-    /// Builds all clients. What is wrong with an address or a key is said in words.
+    /// Builds all clients. What is wrong with an address or a key is said in words, as by [`check`].
     pub(super) fn new(
         config: &Config,
         tools: &Tools,
         tokens: &BTreeMap<String, StoredToken>,
         read: ReadNotice,
     ) -> Result<Self, String> {
-        if let Some(kind) = config.article_types.first() {
-            return Err(format!(
-                "queues.{kind}.deliver: the worker article-review is not in this version: let \
-                 consumers claim the tasks or give a webhook"
-            ));
-        }
         let senders = Senders {
             channels: channels(config, tools, tokens)?,
             mailbox: tools.mailbox.clone(),
@@ -136,11 +149,6 @@ fn channels(
     let mut channels = BTreeMap::new();
     for (name, tenant) in &config.tenants {
         let Some(rule) = config.rules.tenants.get(name) else { continue };
-        let account = Account {
-            appid: tenant.appid.clone(),
-            secret: tenant.secret.clone(),
-            base_url: tenant.base_url.clone(),
-        };
         let limits = Limits {
             concurrency: rule.concurrency as usize,
             send_timeout: Duration::from_millis(rule.send_timeout_ms),
@@ -149,9 +157,14 @@ fn channels(
             value: Secret::new(token.value.clone()),
             expires_at: token.expires_at,
         });
-        let provider =
-            Provider::new(account, limits, tools.clock.clone(), initial, keep_token(name, tools))
-                .map_err(|error| format!("tenants.{name}: {error}"))?;
+        let provider = Provider::new(
+            account(tenant),
+            limits,
+            tools.clock.clone(),
+            initial,
+            keep_token(name, tools),
+        )
+        .map_err(|error| format!("tenants.{name}: {error}"))?;
         let channel = Channel {
             provider,
             permits: Arc::new(Semaphore::new(rule.concurrency as usize)),
@@ -160,6 +173,14 @@ fn channels(
         channels.insert(name.clone(), Arc::new(channel));
     }
     Ok(channels)
+}
+
+fn account(tenant: &Tenant) -> Account {
+    Account {
+        appid: tenant.appid.clone(),
+        secret: tenant.secret.clone(),
+        base_url: tenant.base_url.clone(),
+    }
 }
 
 /// Stores each new token, so that a restart does not fetch one.

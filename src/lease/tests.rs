@@ -313,3 +313,17 @@ fn stopped_holder_is_reported_and_never_sends_once_continued() {
     }
     assert!(watch.try_acquire().unwrap().is_some());
 }
+
+#[test]
+fn last_words_that_hang_are_not_waited_for() {
+    let (_never, hangs) = std::sync::mpsc::sync_channel::<()>(0);
+    let (told, says) = std::sync::mpsc::sync_channel(1);
+    super::within(std::time::Duration::from_millis(1), move || {
+        told.send(()).unwrap();
+        let _ = hangs.recv();
+    });
+    says.recv().unwrap();
+    let (told, says) = std::sync::mpsc::sync_channel(1);
+    super::within(std::time::Duration::from_secs(60), move || told.send(()).unwrap());
+    says.try_recv().unwrap();
+}

@@ -5,6 +5,7 @@
 //! once more, since nothing was accepted and nothing is to be waited for.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,12 +90,19 @@ impl Provider {
     /// token's failure and its text begins with `no access token`. A second [`Class::Token`] is
     /// left to the caller.
     pub async fn send(&self, message: &Message) -> Vec<Try> {
+        self.send_noting(message, &AtomicBool::new(false)).await
+    }
+
+    /// As [`Self::send`], for a caller that may have to give up halfway: `on_wire` is set right
+    /// before a request is handed to the network. Until then nothing can be in doubt.
+    pub async fn send_noting(&self, message: &Message, on_wire: &AtomicBool) -> Vec<Try> {
         let deadline = Instant::now() + self.send_timeout;
         let watch = self.watch();
         let token = match within(deadline, self.tokens.get()).await {
             Ok(token) => token,
             Err(error) => return vec![without_token(&watch, error)],
         };
+        on_wire.store(true, Ordering::Relaxed);
         let first = self.post(&token, message, deadline).await;
         if first.class != Class::Token {
             return vec![first];

@@ -1,12 +1,13 @@
 //! Two daemons on one data directory.
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
-use crate::binary::support::audit::{done, each_once, notice, submit};
+use crate::binary::support::audit::{done, each_once, notice, rows, submit};
 use crate::binary::support::daemon::Daemon;
 use crate::binary::support::home::{BASE, Home, TABLES, tenant};
 use crate::binary::support::http::Http;
@@ -116,4 +117,51 @@ fn leader_that_slept_through_its_lease_sends_nothing_more() {
     standby.wait_for_role(&http, "leader", PATIENCE);
     done(&http, &standby, &id, PATIENCE);
     each_once(&http, &sandbox, &standby, 0, &[(&id, 0..RECIPIENTS)]);
+}
+
+#[test]
+fn take_over_does_not_wait_for_a_slow_client_of_the_standby() {
+    let http = Http::new();
+    let (home, url) = home_for_two("");
+    let first = Daemon::start(&home, &http);
+    let standby = second(&home, &url);
+    standby.wait_for_role(&http, "standby", PATIENCE);
+    let mut slow = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    slow.write_all(b"GET /readyz HTTP/1.1\r\nHost:").unwrap();
+    // Its answer says that the connection before it was accepted.
+    standby.wait_for_role(&http, "standby", PATIENCE);
+    first.kill();
+    let began = Instant::now();
+    standby.wait_for_role(&http, "leader", PATIENCE);
+    assert!(began.elapsed() < TAKE_OVER, "{:?}", began.elapsed());
+}
+
+#[test]
+fn start_that_cannot_listen_leaves_nothing_in_doubt() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(RECIPIENTS, 8);
+    let home = Home::new("", &tenant(&sandbox, 0));
+    let daemon = Daemon::start(&home, &http);
+    let due = duebox::time::Clock::now(&duebox::time::SystemClock).plus(2_000);
+    let mut later = notice(0, 0, 40, "no port");
+    later["send_at"] = due.to_string().into();
+    let id = submit(&http, &daemon, &later);
+    daemon.stop(Duration::from_secs(10));
+    until("the notice is due", PATIENCE, || {
+        (due < duebox::time::Clock::now(&duebox::time::SystemClock)).then_some(())
+    });
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = std::fs::read_to_string(home.config()).unwrap();
+    home.write("taken.toml", &config.replace("127.0.0.1:0", &address));
+    let status = Daemon::spawn_with(&home, "taken.toml").wait(PATIENCE);
+    assert_eq!(status.code(), Some(2), "{}", home.log());
+    assert!(home.log().contains(&address), "{}", home.log());
+
+    let daemon = Daemon::start(&home, &http);
+    assert!(!home.log().contains("recover.in_doubt"), "{}", home.log());
+    done(&http, &daemon, &id, PATIENCE);
+    let log = rows(&http, &daemon, &format!("/v1/log?notice={id}"));
+    assert_eq!(log.len(), 40, "one attempt each");
 }

@@ -1,5 +1,6 @@
 //! Clean stops, while much is under way and while the provider hangs.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -65,6 +66,32 @@ fn stop_with_a_hanging_provider_records_doubt_and_repeats_harmlessly() {
     done(&http, &daemon, &id, PATIENCE);
     each_once(&http, &sandbox, &daemon, 0, &[(&id, 0..RECIPIENTS)]);
     assert!(sandbox.ledger(&http, 0)["repeats"].as_u64().unwrap() >= 50);
+}
+
+#[test]
+fn stop_while_no_token_comes_leaves_nothing_in_doubt() {
+    let http = Http::new();
+    // Connections stand in its backlog; nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = Sandbox::start(RECIPIENTS, 9);
+    let right = tenant(&sandbox, 0);
+    let hangs = format!("http://{}", silent.local_addr().unwrap());
+    let wrong =
+        right.replace(&sandbox.url, &hangs).replace("rate = 0", "rate = 0\ntimeout = \"60s\"");
+    let home = Home::new("drain = \"1s\"", &wrong);
+    let daemon = Daemon::start(&home, &http);
+    let id = submit(&http, &daemon, &notice(0, 0, 40, "no token"));
+    until("the token is asked for", PATIENCE, || {
+        (daemon.metric(&http, "duebox_sends_in_flight{tenant=\"t0\"}") == Some(40.0)).then_some(())
+    });
+    daemon.stop(Duration::from_secs(10));
+    let config = std::fs::read_to_string(home.config()).unwrap();
+    home.write("duebox.toml", &config.replace(&hangs, &sandbox.url));
+    let daemon = Daemon::start(&home, &http);
+    done(&http, &daemon, &id, PATIENCE);
+    let log = rows(&http, &daemon, &format!("/v1/log?notice={id}"));
+    let classes: Vec<_> = log.iter().map(|entry| &entry["class"]).collect();
+    assert_eq!(classes, vec![&json!("ok"); 40]);
 }
 
 #[test]

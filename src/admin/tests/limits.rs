@@ -86,6 +86,9 @@ async fn wrong_calls_are_refused_with_status_and_code() {
             "unknown_tenant",
         ),
         ("POST", "/v1/notices/7/recipients", JSON, "{}", 415, "unsupported_media_type"),
+        ("POST", "/v1/notices/7/cancel?dry_run=true", "", "", 422, "unknown_field"),
+        ("DELETE", "/v1/tasks/7?force=1", "", "", 422, "unknown_field"),
+        ("GET", "/v1/tenants?limit=1", "", "", 422, "unknown_field"),
     ];
     for (method, target, headers, body, status, code) in cases {
         let got = port.send(method, target, headers, body).await;
