@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+/// Requests of one client that are under way at a time.
+const AT_ONCE: usize = 64;
+
 /// One client; each thread makes its own.
 pub(crate) struct Http {
     client: reqwest::Client,
@@ -92,6 +95,23 @@ impl Http {
             answers.sort_by_key(|(number, _)| *number);
             answers.into_iter().map(|(_, answer)| answer).collect()
         })
+    }
+
+    /// Looks at many things, some at a time; the answers in order.
+    pub(crate) fn get_at_once(&self, urls: &[String]) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(urls.len());
+        for urls in urls.chunks(AT_ONCE) {
+            let calls: Vec<_> = urls.iter().map(|url| read(self.client.get(url))).collect();
+            answers.extend(self.runtime.block_on(async {
+                let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+                let mut answers = Vec::with_capacity(calls.len());
+                for call in calls {
+                    answers.push(call.await.unwrap().unwrap());
+                }
+                answers
+            }));
+        }
+        answers
     }
 
     fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {

@@ -34,3 +34,12 @@ pub(crate) fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> O
 pub(crate) fn rounds(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
+
+/// The seed of a test's random moments, to run the same test with others: what `DUEBOX_SEED` says,
+/// else `default`. It is printed.
+pub(crate) fn seed(test: &str, default: u64) -> u64 {
+    let seed = std::env::var("DUEBOX_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or(default);
+    eprintln!("{test}: DUEBOX_SEED={seed}");
+    seed
+}
