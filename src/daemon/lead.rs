@@ -308,10 +308,12 @@ impl Duties<'_> {
     }
 }
 
+/// A port that is taken, or an address that the machine does not have yet, may be there at the next
+/// start: the service manager shall try again.
 async fn bind(config: &Config) -> Result<TcpListener, Ended> {
     let listen = config.admin.listen;
     TcpListener::bind(listen).await.map_err(|error| {
-        Ended::Usage(format!("admin.listen: {listen} cannot be listened on: {error}"))
+        Ended::Fault(format!("admin.listen: {listen} cannot be listened on: {error}"))
     })
 }
 
