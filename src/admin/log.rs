@@ -63,11 +63,13 @@ pub(super) async fn show(port: &Port, call: Call) -> Answer {
 fn format(headers: &HeaderMap) -> Option<Format> {
     let accept = headers.get(ACCEPT)?.to_str().ok()?;
     let kinds = accept.split(',').map(|kind| kind.split(';').next().unwrap_or("").trim());
+    // The first that is known wins; weights are not read.
     kinds.into_iter().find_map(|kind| match kind {
-        "application/x-ndjson" | "application/ndjson" => Some(Format::Lines),
-        "text/csv" => Some(Format::Csv),
+        "application/x-ndjson" | "application/ndjson" => Some(Some(Format::Lines)),
+        "text/csv" => Some(Some(Format::Csv)),
+        "application/json" | "application/*" | "*/*" => Some(None),
         _ => None,
-    })
+    })?
 }
 
 /// A stream under way.
@@ -160,8 +162,25 @@ fn push_cell(text: &mut String, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_first_media_type_that_is_known_wins() {
+        for (accept, wanted) in [
+            ("*/*", None),
+            ("text/html", None),
+            ("application/json, text/csv;q=0.1", None),
+            ("text/csv, application/json", Some(Format::Csv)),
+            ("text/html, application/x-ndjson;q=0.9, */*", Some(Format::Lines)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(format(&headers), wanted, "{accept}");
+        }
+    }
 
     #[test]
     fn cells_are_quoted_when_they_must_be() {

@@ -28,7 +28,7 @@ const GROWTH_EVERY: Duration = Duration::from_secs(30);
 /// How long closing may take once the writer has ended: to write what it left to a large base on a
 /// slow disk, and to open that once more. A leader that took its own silence for a hang would end
 /// in the middle of a clean stop.
-const CLOSE_WITHIN: Duration = Duration::from_secs(300);
+pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(300);
 
 /// Says that the writer is silent because it has ended. Cheap to clone.
 #[derive(Clone, Default)]

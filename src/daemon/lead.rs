@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::duties::{self, Closing, Images, Liveness};
+use super::duties::{self, CLOSE_WITHIN, Closing, Images, Liveness};
 use super::signals::StopAsked;
 use super::state::State;
 use super::stop::{Stage, Stopper, Stopping, stopper};
@@ -206,7 +206,8 @@ impl Leading {
         closing.begin();
         let (writer, kv, config, lease) = (self.writer, self.kv, self.config, self.lease);
         let closing = config.clone();
-        let closed = tokio::task::spawn_blocking(move || close(writer, kv, &closing)).await;
+        let closed = tokio::task::spawn_blocking(move || close(writer, kv, &closing));
+        let closed = opening::closing(closed, CLOSE_WITHIN).await;
         let commit = match closed {
             Ok(Ok(commit)) => commit,
             Ok(Err(error)) => return failed(&config.data_dir, Ok(Err(error))),
@@ -241,7 +242,6 @@ fn close(writer: Writer, kv: Arc<SledKv>, config: &Config) -> Result<u64, Fault>
             Err(_) => return Ok(commit),
         }
     }
-    notify::extend_timeout(EXTEND * 2);
     startup::settle_store(&config.data_dir, config.storage.cache_bytes, written)?;
     startup::close_clean(&config.data_dir, commit)?;
     Ok(commit)
@@ -308,10 +308,12 @@ impl Duties<'_> {
     }
 }
 
+/// A port that is taken, or an address that the machine does not have yet, may be there at the next
+/// start: the service manager shall try again.
 async fn bind(config: &Config) -> Result<TcpListener, Ended> {
     let listen = config.admin.listen;
     TcpListener::bind(listen).await.map_err(|error| {
-        Ended::Usage(format!("admin.listen: {listen} cannot be listened on: {error}"))
+        Ended::Fault(format!("admin.listen: {listen} cannot be listened on: {error}"))
     })
 }
 

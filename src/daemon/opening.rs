@@ -1,4 +1,5 @@
-//! Opening the store, and telling the service manager meanwhile that this is no hang.
+//! Opening the store (and closing it), and telling the service manager meanwhile that this is no
+//! hang.
 //!
 //! sled opens its files without a word, for half a minute and more; so what is told goes by a clock
 //! of its own and not by progress alone. A standby that takes over has been ready before: the
@@ -52,6 +53,12 @@ pub(super) async fn open(config: &Arc<Config>, adopt: bool) -> Result<Opened, En
         Ok(opened) => opened,
         Err(error) => Err(Ended::Fault(format!("opening the store: {error}"))),
     }
+}
+
+/// Waits for `work` that ends the daemon, at most `within` of which the service manager shall wait.
+pub(super) async fn closing<T>(work: JoinHandle<T>, within: Duration) -> Result<T, JoinError> {
+    let tell = || notify::extend_timeout(EXTEND);
+    tell_while(work, &News::now(), TELL_EVERY, within, tell).await
 }
 
 /// Waits for `work` and tells now and then that it goes on, while it has `news` within `silence`.

@@ -156,7 +156,7 @@ fn start_that_cannot_listen_leaves_nothing_in_doubt() {
     let config = std::fs::read_to_string(home.config()).unwrap();
     home.write("taken.toml", &config.replace("127.0.0.1:0", &address));
     let status = Daemon::spawn_with(&home, "taken.toml").wait(PATIENCE);
-    assert_eq!(status.code(), Some(2), "{}", home.log());
+    assert_eq!(status.code(), Some(1), "starting again may help: {}", home.log());
     assert!(home.log().contains(&address), "{}", home.log());
 
     let daemon = Daemon::start(&home, &http);
