@@ -7,7 +7,7 @@
 //! - Values above [`limits::ROW_BYTES`] could become blob files that nobody syncs: refused here.
 //! - Opening is destructive: whoever opens a suspect directory opens a copy.
 //! - Each key costs memory and time of its own: rows that come in order are packed into blocks, see
-//!   [`super::layout`].
+//!   `layout`.
 
 use std::fs::{self, File};
 use std::ops::Bound;
