@@ -1,27 +1,28 @@
 //! What of journal and images is kept.
 //!
 //! Kept are the two newest complete images and all of the journal after the older one's start. An
-//! image counts only when it is at least [`limits::COPY_MS`] old: a slow copy of the directory that
-//! began before then may still need what the image replaces.
+//! image counts only when it is at least as old as a copy of the running
+//! directory may take: one that began before may still need what the image replaces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{image, journal, sync_dir};
 use crate::kv::Fault;
-use crate::limits;
 use crate::time::Timestamp;
 
-/// Deletes what is no longer needed; gives what was deleted.
-pub fn prune(data_dir: &Path, now: Timestamp) -> Result<Vec<PathBuf>, Fault> {
+/// Deletes what is no longer needed, not even by a copy that began `copy_ms` ago; gives what was
+/// deleted.
+pub fn prune(data_dir: &Path, now: Timestamp, copy_ms: u64) -> Result<Vec<PathBuf>, Fault> {
+    let is_old = |path: &Path| age_ms(path, now).is_some_and(|age| age >= copy_ms);
     let (journal_dir, images_dir) = (journal::dir_in(data_dir), image::dir_in(data_dir));
     let images = image::list(&images_dir)?;
     let complete = images
         .iter()
-        .filter(|(_, path)| is_old(path, now) && image::peek(path).is_ok())
+        .filter(|(_, path)| is_old(path) && image::peek(path).is_ok())
         .map(|(start, _)| *start);
-    let mut doomed = leftovers(&images_dir, now)?;
-    doomed.extend(leftovers(&journal_dir, now)?);
+    let mut doomed = leftovers(&images_dir, &is_old)?;
+    doomed.extend(leftovers(&journal_dir, &is_old)?);
     if let Some(floor) = complete.take(2).nth(1) {
         let older = images.iter().filter(|(start, _)| *start < floor);
         doomed.extend(older.map(|(_, path)| path.clone()));
@@ -35,7 +36,7 @@ pub fn prune(data_dir: &Path, now: Timestamp) -> Result<Vec<PathBuf>, Fault> {
             }
         }
     }
-    doomed.retain(|path| is_old(path, now));
+    doomed.retain(|path| is_old(path));
     for path in &doomed {
         fs::remove_file(path).map_err(|error| Fault::io("deleting an old file", error))?;
     }
@@ -48,7 +49,7 @@ pub fn prune(data_dir: &Path, now: Timestamp) -> Result<Vec<PathBuf>, Fault> {
 }
 
 /// Files of interrupted work.
-fn leftovers(dir: &Path, now: Timestamp) -> Result<Vec<PathBuf>, Fault> {
+fn leftovers(dir: &Path, is_old: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Fault> {
     let fault = |error| Fault::io("listing old files", error);
     let mut found = Vec::new();
     if !dir.exists() {
@@ -57,19 +58,18 @@ fn leftovers(dir: &Path, now: Timestamp) -> Result<Vec<PathBuf>, Fault> {
     for entry in fs::read_dir(dir).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
         let unfinished = path.extension().is_some_and(|kind| kind == "part" || kind == "new");
-        if unfinished && is_old(&path, now) {
+        if unfinished && is_old(&path) {
             found.push(path);
         }
     }
     Ok(found)
 }
 
-/// A file whose time cannot be read, or lies in the future, is young: it is kept.
-fn is_old(path: &Path, now: Timestamp) -> bool {
-    let modified = fs::metadata(path).and_then(|meta| meta.modified());
-    let since = modified.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    let Some(at) = since.and_then(|age| u64::try_from(age.as_millis()).ok()) else { return false };
-    now.since(Timestamp(at)) >= limits::COPY_MS
+/// How old a file is. One whose time cannot be read, or lies in the future, is young: it is kept.
+fn age_ms(path: &Path, now: Timestamp) -> Option<u64> {
+    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(now.since(Timestamp(u64::try_from(since.as_millis()).ok()?)))
 }
 
 #[cfg(test)]
@@ -102,8 +102,8 @@ mod tests {
         }
         fs::write(image::dir_in(dir.path()).join("x.part"), "x").unwrap();
         let now = SystemClock.now();
-        assert_eq!(prune(dir.path(), now).unwrap(), Vec::<PathBuf>::new());
-        assert_eq!(prune(dir.path(), now.plus(limits::COPY_MS + 1_000)).unwrap().len(), 5);
+        assert_eq!(prune(dir.path(), now, 60_000).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(prune(dir.path(), now.plus(61_000), 60_000).unwrap().len(), 5);
         let images: Vec<_> =
             image::list(&image::dir_in(dir.path())).unwrap().iter().map(|(at, _)| *at).collect();
         assert_eq!(images, [9, 6]);

@@ -168,6 +168,8 @@ pub(super) struct Images {
     pub(super) kv: Arc<SledKv>,
     pub(super) instance: InstanceId,
     pub(super) every: Duration,
+    /// How long a copy of the directory may take.
+    pub(super) copy_ms: u64,
     /// Whether one is wanted at once.
     pub(super) wanted: bool,
     pub(super) requests: mpsc::Receiver<ImageRequest>,
@@ -209,6 +211,7 @@ impl Images {
 
     async fn make(&self) -> Result<serde_json::Value, String> {
         let (kv, dir, instance) = (self.kv.clone(), self.data_dir.clone(), self.instance);
+        let copy_ms = self.copy_ms;
         let began = Instant::now();
         // An image begins where the base stands: the newer, the more of the journal may go.
         self.mailbox.flush().await.map_err(|error| error.to_string())?;
@@ -217,7 +220,7 @@ impl Images {
             let committed = || pulse.commit.load(Ordering::Acquire);
             let images = image::dir_in(&dir);
             let info = image::make(&*kv, &images, instance, &committed, &mut |_| {})?;
-            let removed = retention::prune(&dir, SystemClock.now())?;
+            let removed = retention::prune(&dir, SystemClock.now(), copy_ms)?;
             Ok((info, removed.len()))
         });
         let words = |error: &dyn std::fmt::Display| {
