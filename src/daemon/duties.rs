@@ -1,5 +1,6 @@
 //! What runs beside the work: the watchdog's food, the disk's free space, images.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -216,19 +217,26 @@ impl Images {
         // An image begins where the base stands: the newer, the more of the journal may go.
         self.mailbox.flush().await.map_err(|error| error.to_string())?;
         let pulse = self.mailbox.pulse().clone();
+        let stopping = self.stopping.clone();
         let made = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
             let committed = || pulse.commit.load(Ordering::Acquire);
             let images = image::dir_in(&dir);
-            let info = image::make(&*kv, &images, instance, &committed, &mut |_| {})?;
+            // A stop does not wait for the image of a large base.
+            let mut go_on = |_| match stopping.has_reached(Stage::Drain) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            let info = image::make_while(&*kv, &images, instance, &committed, &mut go_on)?;
+            let Some(info) = info else { return Ok(None) };
             let removed = retention::prune(&dir, SystemClock.now(), copy_ms)?;
-            Ok((info, removed.len()))
+            Ok(Some((info, removed.len())))
         });
         let words = |error: &dyn std::fmt::Display| {
             tracing::error!(event = "image.failed", %error);
             format!("no image was made: {error}")
         };
         match made.await {
-            Ok(Ok((info, removed))) => {
+            Ok(Ok(Some((info, removed)))) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(event = "image.made", name = %info.name(), rows = info.rows(),
                     bytes = info.bytes, removed, ms);
@@ -241,6 +249,7 @@ impl Images {
                     "took_ms": ms,
                 }))
             }
+            Ok(Ok(None)) => Err("no image was made: the daemon is stopping".to_owned()),
             Ok(Err(fault)) if fault.is_damage() => self.leave_damaged(&fault),
             Ok(Err(error)) => Err(words(&error)),
             Err(error) => Err(words(&error)),
