@@ -12,5 +12,6 @@ mod disk;
 mod kill_loop;
 mod leader;
 mod notify;
+mod slow_copies;
 mod stop;
 mod tasks;
