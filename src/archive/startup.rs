@@ -87,7 +87,8 @@ pub struct Opened {
     /// How the state was reached.
     pub how: How,
     /// A new image should be made soon: the state does not follow from the archived files alone,
-    /// or following it took long.
+    /// or following it took long. An ordinary crash is no reason: one after the other would fill
+    /// the disk with images.
     pub image_wanted: bool,
 }
 
