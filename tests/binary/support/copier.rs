@@ -127,6 +127,8 @@ struct Pace {
     chunk: u64,
     since: u64,
     average_us: u64,
+    /// From then on there are no pauses: what grew meanwhile shall not make it take for ever.
+    until: Instant,
 }
 
 impl Pace {
@@ -134,12 +136,12 @@ impl Pace {
         let chunk = (bytes / PAUSES).max(LEAST_CHUNK);
         let pauses = (bytes / chunk).max(1);
         let average_us = u64::try_from(length.as_micros()).unwrap() / pauses;
-        Self { chunk, since: 0, average_us }
+        Self { chunk, since: 0, average_us, until: Instant::now() + length }
     }
 
     fn pause(&mut self, bytes: u64, random: &mut Rng) {
         self.since += bytes;
-        if self.since >= self.chunk {
+        if self.since >= self.chunk && Instant::now() < self.until {
             self.since = 0;
             // Being slow is what this is for.
             std::thread::sleep(Duration::from_micros(random.u64(0..=2 * self.average_us)));
