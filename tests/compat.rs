@@ -3,6 +3,9 @@
 //! A change of a record that fails here needs a new version of the record and an upgrade; the
 //! fixture stays as it is.
 
+/// The files around the records: journal and image.
+mod archive;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 

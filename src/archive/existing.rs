@@ -89,7 +89,7 @@ pub(super) fn open(
     };
     let crashed = decision.base == Base::Crashed;
     let how = if crashed { How::Recovered { replayed } } else { How::Clean };
-    let image_wanted = crashed || follow.gap;
+    let image_wanted = follow.gap;
     let parts = Parts { last_seq, writer, how, image_wanted };
     Ok(Outcome::Opened(Box::new(begin(data_dir, identity, kv, parts)?)))
 }

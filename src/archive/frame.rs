@@ -3,6 +3,7 @@
 //! ```text
 //! header  magic 8 | format u32 | instance u128 | previous instance u128 | first seq u64 | crc u32
 //! frame   body length u32 | seq u64 | crc u32 of these | crc u32 of body | body
+//! removed magic 8 | zeros | first seq u64 | crc u32, of the length of a header
 //! body    per change: tree u8 | key length varint | key | 0 for a delete, else value length + 1,
 //!         as varint | value
 //! ```
@@ -24,6 +25,7 @@ pub const HEADER_BYTES: usize = 56;
 pub const FRAME_HEAD_BYTES: usize = 20;
 
 const MAGIC: &[u8; 8] = b"dueboxJ\n";
+const MAGIC_REMOVED: &[u8; 8] = b"dueboxR\n";
 
 /// The header of a journal file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub enum BadHeader {
     Damaged,
     /// Written by a newer program, in this format.
     Newer(u32),
+    /// A note in place of a file that was removed.
+    Removed,
 }
 
 impl Header {
@@ -64,7 +68,11 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Result<Self, BadHeader> {
         let bytes: &[u8; HEADER_BYTES] =
             bytes.get(..HEADER_BYTES).and_then(|b| b.try_into().ok()).ok_or(BadHeader::Damaged)?;
-        if &bytes[..8] != MAGIC || crc32fast::hash(&bytes[..52]) != u32_at(bytes, 52) {
+        let right = crc32fast::hash(&bytes[..52]) == u32_at(bytes, 52);
+        if right && &bytes[..8] == MAGIC_REMOVED {
+            return Err(BadHeader::Removed);
+        }
+        if !right || &bytes[..8] != MAGIC {
             return Err(BadHeader::Damaged);
         }
         match u32_at(bytes, 8) {
@@ -80,6 +88,18 @@ impl Header {
             first_seq: u64_at(bytes, 44),
         })
     }
+}
+
+/// What takes the place of a removed file: without it, a copy that was made too slowly would end
+/// before that file and could not be told from a whole one.
+#[must_use]
+pub fn removed(first_seq: u64) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
+    bytes[..8].copy_from_slice(MAGIC_REMOVED);
+    bytes[44..52].copy_from_slice(&first_seq.to_be_bytes());
+    let crc = crc32fast::hash(&bytes[..52]);
+    bytes[52..].copy_from_slice(&crc.to_be_bytes());
+    bytes
 }
 
 /// Writes one frame into `buffer`, replacing what it held.

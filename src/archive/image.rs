@@ -14,6 +14,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::frame::{put_write, u64_at};
@@ -104,6 +105,22 @@ pub fn make(
     committed: &dyn Fn() -> u64,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ImageInfo, Fault> {
+    let mut go_on = |rows| {
+        progress(rows);
+        ControlFlow::Continue(())
+    };
+    let made = make_while(kv, images_dir, instance, committed, &mut go_on)?;
+    made.ok_or_else(|| Fault::io("writing an image", "nobody asked to stop it"))
+}
+
+/// The same as [`make`], but `progress` may end it: then there is no image and no trace of one.
+pub fn make_while(
+    kv: &dyn Kv,
+    images_dir: &Path,
+    instance: InstanceId,
+    committed: &dyn Fn() -> u64,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Option<ImageInfo>, Fault> {
     let fault = |error| Fault::io("writing an image", error);
     fs::create_dir_all(images_dir).map_err(fault)?;
     let start_seq = applied(kv)?;
@@ -126,14 +143,18 @@ pub fn make(
                 rows_by_tree[tree as usize] += 1;
                 output.put(&Write { tree, key, value: Some(value) }).map_err(fault)?;
             }
-            progress(rows_by_tree.iter().sum());
+            if progress(rows_by_tree.iter().sum()).is_break() {
+                drop(output);
+                fs::remove_file(&part).map_err(fault)?;
+                return Ok(None);
+            }
         }
     }
     let end_seq = committed().max(start_seq);
     let bytes = output.finish(end_seq, &rows_by_tree).map_err(fault)?;
     fs::rename(&part, &path).map_err(fault)?;
     sync_dir(images_dir)?;
-    Ok(ImageInfo { path, instance, start_seq, end_seq, rows_by_tree, bytes })
+    Ok(Some(ImageInfo { path, instance, start_seq, end_seq, rows_by_tree, bytes }))
 }
 
 /// The checksum of a block or trailer: both lengths and the body.

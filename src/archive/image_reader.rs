@@ -219,10 +219,11 @@ impl Image {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::image::{applied, applied_write, make};
+    use super::super::image::{applied, applied_write, make, make_while};
     use super::*;
     use crate::archive::testing::{A, dump, put};
     use crate::kv::memory::MemoryKv;
+    use std::ops::ControlFlow::{Break, Continue};
 
     fn filled(rows: usize) -> MemoryKv {
         let kv = MemoryKv::new();
@@ -247,6 +248,14 @@ mod tests {
             assert_eq!(applied(&copy).unwrap(), 0, "the caller says what the base holds");
             assert_eq!(dump(&copy), dump(&kv));
         }
+    }
+
+    #[test]
+    fn an_image_that_is_given_up_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stop = |rows| if rows < 600 { Continue(()) } else { Break(()) };
+        assert_eq!(make_while(&filled(2_000), dir.path(), A, &|| 9, &mut stop).unwrap(), None);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

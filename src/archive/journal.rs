@@ -69,6 +69,7 @@ pub struct JournalWriter {
     instance: InstanceId,
     next_seq: u64,
     bytes: u64,
+    full_at: u64,
     buffer: Vec<u8>,
 }
 
@@ -96,8 +97,14 @@ impl JournalWriter {
             instance,
             next_seq,
             bytes: HEADER_BYTES as u64,
+            full_at: limits::JOURNAL_FILE_BYTES,
             buffer: Vec::new(),
         })
+    }
+
+    /// Begins new files at `bytes` instead of [`limits::JOURNAL_FILE_BYTES`], which is the most.
+    pub fn rotate_at(&mut self, bytes: u64) {
+        self.full_at = bytes.min(limits::JOURNAL_FILE_BYTES);
     }
 
     /// Appends commit `seq` and returns when it would survive a power cut.
@@ -109,7 +116,7 @@ impl JournalWriter {
     pub fn append(&mut self, seq: u64, writes: &[Write]) -> Result<(), Fault> {
         assert_eq!(seq, self.next_seq, "commits are appended in order");
         frame::encode(&mut self.buffer, seq, writes);
-        if self.bytes >= limits::JOURNAL_FILE_BYTES {
+        if self.bytes >= self.full_at {
             self.rotate()?;
         }
         self.file

@@ -140,6 +140,10 @@ impl JournalReader {
         let header = Header::decode(&self.bytes).map_err(|bad| {
             let (kind, why) = match bad {
                 BadHeader::Damaged => (BrokenKind::Damaged, "damaged header".to_owned()),
+                BadHeader::Removed => {
+                    let why = "removed before it was copied: the copy took too long".to_owned();
+                    (BrokenKind::Missing, why)
+                }
                 BadHeader::Newer(format) => (BrokenKind::Newer, format!("format {format}")),
             };
             self.broken(kind, next.first_seq, why)

@@ -39,6 +39,17 @@ pub enum Reason {
         /// What is wrong with each source.
         why: String,
     },
+    /// A copy whose journal was copied before a clean stop and whose identity was copied after it,
+    /// or of which only a part was made. These two cannot be told apart.
+    #[error(
+        "this copy knows of a clean stop after commit {stopped}, but its journal ends with commit {last}"
+    )]
+    SpansStop {
+        /// The journal's last commit.
+        last: u64,
+        /// The last commit before the stop.
+        stopped: u64,
+    },
     /// Another process has the base open.
     #[error("the store is open in another process")]
     InUse,
@@ -95,6 +106,12 @@ impl From<Reason> for Refused {
             | Reason::Journal(_)
             | Reason::JournalShort { .. }
             | Reason::NoSource { .. } => (RefusedKind::Data, RESTORE),
+            Reason::SpansStop { .. } => (
+                RefusedKind::Data,
+                "if the copy was begun before the daemon stopped and came to its end, nothing \
+                 accepted before it is missing: remove the file `identity` and start again; else \
+                 use another copy",
+            ),
             Reason::InUse => (RefusedKind::Busy, "stop the other process first"),
             Reason::Storage(_) => {
                 (RefusedKind::Storage, "check the disk, its free space and the permissions")

@@ -87,7 +87,8 @@ pub struct Opened {
     /// How the state was reached.
     pub how: How,
     /// A new image should be made soon: the state does not follow from the archived files alone,
-    /// or following it took long.
+    /// or following it took long. An ordinary crash is no reason: one after the other would fill
+    /// the disk with images.
     pub image_wanted: bool,
 }
 
@@ -172,6 +173,9 @@ fn rebuild(
         Ok(source) => source,
         Err(none) if none.newer => return Err(Reason::Newer(none.why).into()),
         Err(none) => {
+            if let Some(spans_stop) = spans_stop(data_dir, decision)? {
+                return Err(spans_stop.into());
+            }
             return Err(Reason::NoSource { wanted: why.to_string(), why: none.why }.into());
         }
     };
@@ -200,6 +204,14 @@ fn rebuild(
         image_wanted: true,
     };
     begin(data_dir, &mut identity, kv, parts)
+}
+
+/// Whether only the commits shortly before a clean stop stand against a copy.
+fn spans_stop(data_dir: &Path, decision: &Decision) -> Result<Option<Reason>, Fault> {
+    let Origin::Copy(original) = &decision.origin else { return Ok(None) };
+    let Some(clean) = original.clean else { return Ok(None) };
+    let source = source::find(data_dir, 0)?.ok();
+    Ok(source.map(|found| Reason::SpansStop { last: found.last_seq, stopped: clean.seq }))
 }
 
 /// Builds the base beside its place and moves it there when it is whole and on disk.

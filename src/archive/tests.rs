@@ -14,8 +14,8 @@ use super::refused::{Reason, Refused};
 use super::startup::{How, Opened, settle_store};
 use super::testing::{A, Rig, busy, changes, copy_dir, dump, settle_in, try_open};
 use super::{identity, journal};
-use crate::kv::Kv as _;
 use crate::kv::memory::MemoryKv;
+use crate::kv::{Kv as _, Write};
 
 fn assert_whole(opened: &Opened, model: &MemoryKv) {
     assert_eq!(dump(&opened.kv), dump(model));
@@ -91,6 +91,31 @@ fn a_copy_of_a_running_directory_is_rebuilt_and_held() {
         entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("store.aside-")
     });
     assert_eq!(asides.count(), 1, "the copied store is kept");
+}
+
+#[test]
+fn a_copy_that_spans_a_stop_is_refused_until_the_operator_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let mut rig = busy(&one, true);
+    for part in ["store", "journal", "images"] {
+        copy_dir(&one.join(part), &two.join(part));
+    }
+    let mut before = MemoryKv::new();
+    std::mem::swap(&mut before, &mut rig.model);
+    for (tree, key, value) in dump(&before) {
+        rig.model.apply(&[Write { tree, key, value: Some(value) }]).unwrap();
+    }
+    rig.commit_and_apply(3);
+    rig.stop(&one);
+    fs::copy(one.join("identity"), two.join("identity")).unwrap();
+    let refused = try_open(&two).err().unwrap();
+    assert!(matches!(refused.reason, Reason::SpansStop { last: 45, stopped: 48 }), "{refused}");
+    assert!(refused.hint.contains("remove the file `identity`"));
+    fs::remove_file(two.join("identity")).unwrap();
+    let opened = try_open(&two).unwrap();
+    assert_eq!((opened.held, opened.next_seq), (Some(HeldReason::UnknownOrigin), 46));
+    assert_whole(&opened, &before);
 }
 
 #[test]

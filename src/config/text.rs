@@ -4,7 +4,7 @@ use crate::limits::{NAME_BYTES, URL_BYTES};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
 /// Bytes in one KiB.
-const KIB: u64 = 1024;
+pub(super) const KIB: u64 = 1024;
 /// Bytes in one MiB.
 pub(super) const MIB: u64 = 1024 * KIB;
 /// Bytes in one GiB.

@@ -1,5 +1,6 @@
 //! What runs beside the work: the watchdog's food, the disk's free space, images.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use super::stop::{Stage, Stopping};
 use super::{notify, panics};
 use crate::archive::identity::InstanceId;
 use crate::archive::mark::{self, Mark};
-use crate::archive::{image, retention};
+use crate::archive::{image, journal, retention};
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
 use crate::mailbox::{Mailbox, Pulse};
@@ -185,6 +186,8 @@ pub(super) struct Images {
     pub(super) kv: Arc<SledKv>,
     pub(super) instance: InstanceId,
     pub(super) every: Duration,
+    /// How long a copy of the directory may take.
+    pub(super) copy_ms: u64,
     /// Whether one is wanted at once.
     pub(super) wanted: bool,
     pub(super) requests: mpsc::Receiver<ImageRequest>,
@@ -196,8 +199,7 @@ impl Images {
     pub(super) async fn run(mut self) {
         let mut growth = tokio::time::interval(GROWTH_EVERY);
         growth.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut last = Instant::now();
-        let mut at_last = journal_bytes(&self.data_dir);
+        let (mut last, mut at_last) = newest_image(&self.data_dir);
         loop {
             let request = tokio::select! {
                 request = self.requests.recv() => match request {
@@ -226,16 +228,24 @@ impl Images {
 
     async fn make(&self) -> Result<serde_json::Value, String> {
         let (kv, dir, instance) = (self.kv.clone(), self.data_dir.clone(), self.instance);
+        let copy_ms = self.copy_ms;
         let began = Instant::now();
         // An image begins where the base stands: the newer, the more of the journal may go.
         self.mailbox.flush().await.map_err(|error| error.to_string())?;
         let pulse = self.mailbox.pulse().clone();
+        let stopping = self.stopping.clone();
         let made = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
             let committed = || pulse.commit.load(Ordering::Acquire);
             let images = image::dir_in(&dir);
-            let info = image::make(&*kv, &images, instance, &committed, &mut |_| {})?;
-            let removed = retention::prune(&dir, SystemClock.now())?;
-            Ok((info, removed.len()))
+            // A stop does not wait for the image of a large base.
+            let mut go_on = |_| match stopping.has_reached(Stage::Drain) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            let info = image::make_while(&*kv, &images, instance, &committed, &mut go_on)?;
+            let Some(info) = info else { return Ok(None) };
+            let removed = retention::prune(&dir, SystemClock.now(), copy_ms)?;
+            Ok(Some((info, removed.len())))
         });
         let words = |error: &dyn std::fmt::Display| {
             tracing::error!(event = "image.failed", %error);
@@ -246,7 +256,7 @@ impl Images {
             self.leave_damaged(&words);
         }
         match made {
-            Ok(Ok((info, removed))) => {
+            Ok(Ok(Some((info, removed)))) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(event = "image.made", name = %info.name(), rows = info.rows(),
                     bytes = info.bytes, removed, ms);
@@ -259,6 +269,7 @@ impl Images {
                     "took_ms": ms,
                 }))
             }
+            Ok(Ok(None)) => Err("no image was made: the daemon is stopping".to_owned()),
             Ok(Err(error)) => Err(words(&error)),
             Err(error) => Err(words(&error)),
         }
@@ -290,15 +301,33 @@ fn damage<T>(
 /// How a process ends that met damage: as by any fault, so that it is started again.
 const DAMAGED: u8 = 1;
 
+/// About when the newest image was made, and the journal's bytes up to it. It outlives restarts:
+/// else a daemon that is often started again would never make one. Without any, its time is now.
+fn newest_image(data_dir: &Path) -> (Instant, u64) {
+    let now = Instant::now();
+    let images = image::list(&image::dir_in(data_dir)).unwrap_or_default();
+    let Some((start, path)) = images.first() else { return (now, 0) };
+    let made = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let age = made.and_then(|made| made.elapsed().ok()).unwrap_or_default();
+    let files = journal::list(&journal::dir_in(data_dir)).unwrap_or_default();
+    let before = files.iter().filter(|file| file.first_seq <= *start);
+    (now.checked_sub(age).unwrap_or(now), before.map(|file| file.bytes).sum())
+}
+
 /// Bytes in the journal's files.
 fn journal_bytes(data_dir: &Path) -> u64 {
-    let files = crate::archive::journal::list(&crate::archive::journal::dir_in(data_dir));
+    let files = journal::list(&journal::dir_in(data_dir));
     files.map_or(0, |files| files.iter().map(|file| file.bytes).sum())
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::archive::image::{applied_write, make};
+    use crate::archive::journal::JournalWriter;
+    use crate::kv::Kv as _;
+    use crate::kv::memory::MemoryKv;
 
     #[tokio::test]
     async fn panic_in_the_base_is_damage_and_another_is_not() {
@@ -318,5 +347,26 @@ mod tests {
         assert!(!liveness.is_alive(Duration::ZERO), "a silent writer");
         closing.begin();
         assert!(liveness.is_alive(Duration::ZERO), "a writer that is done");
+    }
+
+    #[test]
+    fn growth_and_age_since_the_newest_image_outlive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journals, images) = (journal::dir_in(dir.path()), image::dir_in(dir.path()));
+        let one = InstanceId(1);
+        let mut writer = JournalWriter::create(&journals, 1, one, InstanceId(0)).unwrap();
+        writer.append(1, &[applied_write(1)]).unwrap();
+        let with_one = journal_bytes(dir.path());
+        assert_eq!(newest_image(dir.path()).1, 0, "without an image all of it counts");
+        let kv = MemoryKv::new();
+        kv.apply(&[applied_write(1)]).unwrap();
+        let made = make(&kv, &images, one, &|| 1, &mut |_| {}).unwrap();
+        let hour = Duration::from_secs(3_600);
+        let file = std::fs::File::options().append(true).open(&made.path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - hour).unwrap();
+        let mut writer = JournalWriter::create(&journals, 2, one, one).unwrap();
+        writer.append(2, &[applied_write(2)]).unwrap();
+        let (last, bytes) = newest_image(dir.path());
+        assert!(hour <= last.elapsed() && bytes == with_one && bytes < journal_bytes(dir.path()));
     }
 }

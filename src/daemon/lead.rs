@@ -90,8 +90,9 @@ impl Leading {
         opened: Opened,
     ) -> Result<Self, Ended> {
         let fault = |error: &dyn std::fmt::Display| Ended::Fault(error.to_string());
-        let Opened { kv, journal, next_seq, instance, held, how, image_wanted } = opened;
+        let Opened { kv, mut journal, next_seq, instance, held, how, image_wanted } = opened;
         tracing::info!(event = "store.open", ?how, commit = next_seq - 1, %instance);
+        journal.rotate_at(config.storage.journal_file_bytes);
         let kv = Arc::new(kv);
         let stored = kv.get(Tree::Meta, keys::TERM).map_err(|error| fault(&error))?;
         let stored = stored.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0);
@@ -285,6 +286,7 @@ impl Duties<'_> {
             kv: kv.clone(),
             instance,
             every: Duration::from_millis(config.storage.image_every_ms),
+            copy_ms: config.storage.copy_ms,
             wanted: image_wanted,
             requests,
             mailbox: writer.mailbox.clone(),

@@ -52,6 +52,7 @@ struct Run {
     start: Duration,
     kills: u32,
     kills_of_starts: u32,
+    images_asked: usize,
     /// Images that never became one.
     cut_images: BTreeSet<PathBuf>,
 }
@@ -67,6 +68,7 @@ impl Run {
             start: Duration::from_millis(100),
             kills: 0,
             kills_of_starts: 0,
+            images_asked: 0,
             cut_images: BTreeSet::new(),
         }
     }
@@ -116,6 +118,7 @@ impl Run {
     fn kill_while_imaging(&mut self, daemon: Daemon) {
         let url = daemon.at("/v1/backup");
         let image = std::thread::spawn(move || Http::new().try_post(&url, &json!({})).is_some());
+        self.images_asked += 1;
         // The random moment is the test.
         std::thread::sleep(Duration::from_millis(self.random.u64(0..60)));
         daemon.kill();
@@ -139,6 +142,9 @@ impl Run {
 
     fn finish(self) {
         let Self { http, home, load, .. } = &self;
+        // A process that dies again and again must not fill the disk with images.
+        let images = files(&home.data().join("images"), ".img").len();
+        assert!(images <= self.images_asked, "{images} images, {} asked for", self.images_asked);
         let daemon = Daemon::start(home, http);
         load.known().check(http, &daemon, Now::Still);
         daemon.stop(Duration::from_secs(20));

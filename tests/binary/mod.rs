@@ -14,5 +14,6 @@ mod kill_loop;
 mod leader;
 mod notify;
 mod relay;
+mod slow_copies;
 mod stop;
 mod tasks;

@@ -1,5 +1,6 @@
 //! Clean stops, while much is under way and while the provider hangs.
 
+use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use crate::binary::support::audit::{done, each_once, notice, rows, submit};
 use crate::binary::support::daemon::Daemon;
-use crate::binary::support::home::{Home, tenant};
+use crate::binary::support::home::{Home, files, tenant};
 use crate::binary::support::http::Http;
 use crate::binary::support::sandbox::Sandbox;
 use crate::binary::support::{PATIENCE, until};
@@ -122,4 +123,24 @@ fn second_signal_ends_at_once_and_loses_nothing() {
         assert_eq!(refused.status, 503, "{}", refused.text);
         each_once(&http, &sandbox, &daemon, 0, &[(&id, 0..RECIPIENTS)]);
     }
+}
+
+#[test]
+fn stop_does_not_wait_for_an_image() {
+    let http = Http::new();
+    let home = Home::new("", "");
+    let daemon = Daemon::start(&home, &http);
+    for batch in 0..20 {
+        let task = |at| json!({ "type": "many", "payload": at, "key": format!("{batch}-{at}") });
+        let tasks: Vec<_> = (0..1_000).map(task).collect();
+        http.post(&daemon.at("/v1/tasks"), &json!(tasks)).good();
+    }
+    let url = daemon.at("/v1/backup");
+    let image = std::thread::spawn(move || Http::new().try_post(&url, &json!({})));
+    let images = home.data().join("images");
+    until("an image is begun", PATIENCE, || files(&images, ".part").pop());
+    daemon.stop(PATIENCE);
+    let answer = image.join().unwrap();
+    assert!(answer.is_none_or(|answer| answer.status >= 500), "the image was waited for");
+    assert_eq!(fs::read_dir(&images).unwrap().count(), 0, "and nothing of it is left");
 }

@@ -14,6 +14,9 @@ use super::{PATIENCE, until};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_duebox");
 
+/// How a daemon ends that refuses a damaged or incomplete data directory.
+const REFUSED: i32 = 4;
+
 /// A running daemon; dropping it kills it.
 pub(crate) struct Daemon {
     child: Child,
@@ -58,6 +61,29 @@ impl Daemon {
         daemon.wait_for_address(home);
         daemon.wait_for_role(http, role, PATIENCE);
         daemon
+    }
+
+    /// Starts a daemon that may refuse its data directory: then what it said.
+    pub(crate) fn start_or_refusal(
+        home: &Home,
+        http: &Http,
+        args: &[&str],
+    ) -> Result<Self, String> {
+        let _ = fs::remove_file(home.data().join("admin.addr"));
+        let logged = home.log().len();
+        let mut daemon = Self::spawn(home, args);
+        let ended = until("the daemon comes up or ends", PATIENCE, || {
+            let up = home.data().join("admin.addr").exists().then_some(None);
+            up.or_else(|| daemon.child.try_wait().unwrap().map(Some))
+        });
+        if let Some(status) = ended {
+            let said = home.log().split_off(logged);
+            assert_eq!(status.code(), Some(REFUSED), "{said}");
+            return Err(said);
+        }
+        daemon.wait_for_address(home);
+        daemon.wait_for_role(http, "leader", PATIENCE);
+        Ok(daemon)
     }
 
     /// Reads where it listens, once it says so.
