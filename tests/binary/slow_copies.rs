@@ -62,7 +62,7 @@ fn slow_copies_hold_everything_acknowledged_before_or_are_refused() {
     let mut tally = Tally::default();
     let mut original = Original::new(random.fork());
     for round in 0..rounds {
-        if round > 0 && round as usize % KINDS.len() == 0 {
+        if round > 0 && (round as usize).is_multiple_of(KINDS.len()) {
             // A directory that grows for ever would make each copy cost more than the one before.
             tally.add(original);
             original = Original::new(random.fork());
