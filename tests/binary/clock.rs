@@ -1,6 +1,6 @@
 //! The machine's wall clock is set a day forward and back, and its zone is changed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::binary::support::audit::{done, each_once, id_of, notice, submit};
 use crate::binary::support::daemon::{Daemon, PROGRAM};
 use crate::binary::support::home::{BASE, Home, TABLES, tenant};
 use crate::binary::support::http::Http;
+use crate::binary::support::preload::library;
 use crate::binary::support::sandbox::Sandbox;
 use crate::binary::support::{PATIENCE, until};
 
@@ -24,16 +25,7 @@ struct Wall {
 
 impl Wall {
     fn new(home: &Home) -> Self {
-        let source =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/binary/support/moved_clock.rs");
-        let library = home.path("libmoved_clock.so");
-        let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let done = Command::new(compiler)
-            .args(["--edition", "2024", "--crate-type", "cdylib", "-C", "panic=abort", "-o"])
-            .args([&library, &source])
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let library = library(home, "moved_clock");
         let wall = Self { library, file: home.path("ahead") };
         wall.set(0);
         wall

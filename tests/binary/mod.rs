@@ -13,6 +13,7 @@ mod disk;
 mod kill_loop;
 mod leader;
 mod notify;
+mod power;
 mod relay;
 mod slow_copies;
 mod stop;

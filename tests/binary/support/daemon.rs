@@ -63,7 +63,7 @@ impl Daemon {
         daemon
     }
 
-    /// Starts a daemon that may refuse its data directory: then what it said.
+    /// Starts a daemon that may refuse its data directory: then what it said. It leads or is held.
     pub(crate) fn start_or_refusal(
         home: &Home,
         http: &Http,
@@ -82,7 +82,10 @@ impl Daemon {
             return Err(said);
         }
         daemon.wait_for_address(home);
-        daemon.wait_for_role(http, "leader", PATIENCE);
+        until("the daemon leads or is held", PATIENCE, || {
+            let role = http.try_get(&daemon.at("/readyz"))?.json()["role"].clone();
+            (role == "leader" || role == "held").then_some(())
+        });
         Ok(daemon)
     }
 

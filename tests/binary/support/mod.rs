@@ -6,9 +6,11 @@
 pub(crate) mod audit;
 pub(crate) mod copier;
 pub(crate) mod daemon;
+pub(crate) mod disk;
 pub(crate) mod home;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod preload;
 pub(crate) mod sandbox;
 
 use std::time::{Duration, Instant};
