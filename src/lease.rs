@@ -143,6 +143,19 @@ pub fn try_acquire(options: Options) -> Result<Option<Holder>, LeaseError> {
     Holder::new(options, lock).map(Some)
 }
 
+/// Does something while nobody holds the lease, if that is so, without taking it: `None` when
+/// somebody does. It writes nothing but the lock file, if that is missing.
+///
+/// # Errors
+/// The lock file could not be made or locked.
+pub fn while_nobody_leads<T>(
+    dir: &Path,
+    work: impl FnOnce() -> T,
+) -> Result<Option<T>, LeaseError> {
+    let lock = lock_file(&dir.join(LOCK_FILE))?;
+    Ok(lock.map(|_held| work()))
+}
+
 /// The locked file. It knows whether its name still leads to it.
 #[derive(Debug)]
 struct Lock {

@@ -113,8 +113,10 @@ pub const CLEAN_CRC_BYTES: u64 = 256 * 1024 * 1024;
 pub const SETTLE_BYTES: u64 = 32 * 1024 * 1024;
 /// How long a copy of the running data directory may take before files it needs are deleted.
 pub const COPY_MS: u64 = 600_000;
-/// Notes of removed journal files that are kept: 64 GiB of journal later, no copy is still at work.
+/// Notes of removed journal files that are kept beside those of which a copy may know.
 pub const REMOVED_NOTES: usize = 1_000;
+/// How long a store that was replaced by a new one is kept as evidence: a week, as people work.
+pub const ASIDE_MS: u64 = 7 * 24 * 3_600_000;
 /// Bytes of changes kept in memory above the base before they are handed to it. There are up to four
 /// times as many when the base is slow; more would absorb little more.
 pub const MEMTABLE_BYTES: usize = 8 * 1024 * 1024;

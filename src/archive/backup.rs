@@ -1,17 +1,21 @@
 //! Backup, restore and a look from outside, all on files that are safe to copy while written.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::identity::{self, Found, HeldReason, Identity, Stage};
+use super::identity::{self, Found, HeldReason, IDENTITY, Identity, Stage};
 use super::image::{self, ImageInfo};
-use super::journal;
 use super::mark::Mark;
+use super::refused::{self, Reason, Refused};
 use super::source::{self, Source};
-use super::sync_dir;
+use super::{journal, startup, sync_dir};
 use crate::kv::Fault;
 
 pub use super::inspect::{Report, inspect};
+
+/// Where a backup is made in a directory that is there already.
+const PART: &str = ".part";
 
 /// Why no backup or restore was made.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +23,38 @@ pub enum BackupError {
     /// The target exists and holds something.
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
-    /// No image with its journal is usable.
-    #[error("nothing usable to copy: {0}")]
-    NoSource(String),
+    /// No image with its journal is usable, or not all that was accepted is there.
+    #[error("nothing usable to copy: {why}")]
+    NoSource {
+        /// What is wrong.
+        why: String,
+        /// What an operator can do, if anything.
+        hint: Option<&'static str>,
+    },
+    /// The source is a copy that cannot be told from a mixture, or is half restored.
+    #[error("{}: {reason}", dir.display())]
+    Unfit {
+        /// The source.
+        dir: PathBuf,
+        /// Why, and what to do.
+        reason: Refused,
+    },
     /// The operating system refused an operation.
     #[error(transparent)]
     Storage(#[from] Fault),
+}
+
+impl BackupError {
+    /// What an operator can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotEmpty(_) => Some("give a directory that does not exist yet or is empty"),
+            Self::NoSource { hint, .. } => *hint,
+            Self::Unfit { reason, .. } => Some(reason.hint),
+            Self::Storage(_) => None,
+        }
+    }
 }
 
 /// What was copied and checked.
@@ -42,77 +72,145 @@ pub struct Copied {
 
 /// Copies a data directory, stopped or running, to `dest`, which must not exist or be empty.
 ///
-/// The copy is the newest whole image and the journal since, checked byte by byte; `dest` gets its
-/// name only then. A daemon started on it comes up held; [`restore`] makes a directory of it.
-/// Everything accepted before the call is in it.
+/// The copy is the newest whole image and the journal since, checked byte by byte; it gets its
+/// name, or its names in an empty `dest`, only then. A daemon started on it comes up held;
+/// [`restore`] makes a directory of it. Everything accepted before the call is in it.
 pub fn backup(data_dir: &Path, dest: &Path) -> Result<Copied, BackupError> {
     require_empty(dest)?;
     // Read first: what is known now must be in the copy.
-    let reached = reached(data_dir, Whose::Original)?;
-    let part = dest.with_extension("part");
-    if part.exists() {
-        fs::remove_dir_all(&part).map_err(|error| io("clearing an interrupted backup", error))?;
-    }
+    let reached = reached(data_dir)?;
+    let part = part_of(dest);
+    clear_part(&part)?;
     fs::create_dir_all(&part).map_err(|error| io("creating the backup", error))?;
-    let image = copy_newest_image(data_dir, &part)?;
-    let start_seq = image.as_ref().map_or(0, |image| image.start_seq);
-    copy_journal(data_dir, &part, start_seq)?;
+    let made = copy_all(data_dir, &part, reached).and_then(|source| {
+        take_place(&part, dest)?;
+        copied(&source, dest)
+    });
+    if made.is_err() {
+        // The reason counts, not whether its trace could be removed.
+        let _ = fs::remove_dir_all(&part);
+    }
+    made
+}
+
+fn copy_all(data_dir: &Path, part: &Path, reached: u64) -> Result<Source, BackupError> {
+    // A stop meanwhile notes in the identity where the journal ends: one copied first never says
+    // more than the journal copied after it.
     if matches!(identity::read(data_dir)?, Found::Identity(_)) {
-        copy_file(&data_dir.join("identity"), &part.join("identity"))?;
+        copy_file(&data_dir.join(IDENTITY), &part.join(IDENTITY))?;
     }
-    let source = source::find(&part, reached)?.map_err(|none| BackupError::NoSource(none.why))?;
-    sync_tree(&part)?;
+    let image = copy_newest_image(data_dir, part)?;
+    copy_journal(data_dir, part, image.as_ref().map_or(0, |image| image.start_seq))?;
+    let source = usable(part, reached)?;
+    sync_tree(part)?;
+    Ok(source)
+}
+
+/// Where a backup is made: beside its place, or in it where that is there already and may be a
+/// file system of its own.
+fn part_of(dest: &Path) -> PathBuf {
     if dest.exists() {
-        fs::remove_dir(dest).map_err(|error| io("replacing the empty target", error))?;
+        return dest.join(PART);
     }
-    fs::rename(&part, dest).map_err(|error| io("naming the backup", error))?;
-    sync_dir(dest.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
-    copied(&source, dest)
+    let mut name = dest.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    dest.with_file_name(name)
+}
+
+/// Removes what an interrupted backup left, and nothing that is anything else.
+fn clear_part(part: &Path) -> Result<(), BackupError> {
+    let Ok(entries) = fs::read_dir(part) else { return Ok(()) };
+    for entry in entries {
+        let name = entry.map_err(|error| io("looking at a left-over", error))?.file_name();
+        if ![IDENTITY, "images", "journal"].iter().any(|ours| name == *ours) {
+            return Err(BackupError::NotEmpty(part.to_path_buf()));
+        }
+    }
+    Ok(fs::remove_dir_all(part).map_err(|error| io("clearing an interrupted backup", error))?)
+}
+
+/// Gives a finished backup its name. In an empty directory the identity goes last: without it
+/// nothing counts as a whole copy.
+fn take_place(part: &Path, dest: &Path) -> Result<(), Fault> {
+    let naming = |error| io("naming the backup", error);
+    if part.parent() == Some(dest) {
+        for name in ["images", "journal", IDENTITY] {
+            if part.join(name).exists() {
+                fs::rename(part.join(name), dest.join(name)).map_err(naming)?;
+            }
+        }
+        fs::remove_dir(part).map_err(naming)?;
+        return sync_dir(dest);
+    }
+    fs::rename(part, dest).map_err(naming)?;
+    sync_parent(dest)
+}
+
+/// Whether a source that is known to have lost commits will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It will not.
+    Refused,
+    /// It will: there is nothing better.
+    Accepted,
 }
 
 /// Makes a data directory from a backup, or from any copy of a data directory.
 ///
 /// `data_dir` must not exist or be empty. It is a new instance and starts as `held` says:
 /// [`HeldReason::Restored`], or `None` when the operator vouches that the original is gone. The
-/// first start builds the base.
+/// first start builds the base. What is known to be missing is an error, unless `loss` says to take
+/// what is there.
 pub fn restore(
     src: &Path,
     data_dir: &Path,
     held: Option<HeldReason>,
+    loss: Loss,
 ) -> Result<Copied, BackupError> {
     require_empty(data_dir)?;
-    let reached = reached(src, Whose::Copy)?;
-    let source = source::find(src, reached)?.map_err(|none| BackupError::NoSource(none.why))?;
+    let reached = match loss {
+        Loss::Refused => reached(src)?,
+        Loss::Accepted => 0,
+    };
+    let source = usable(src, reached)?;
     fs::create_dir_all(data_dir).map_err(|error| io("creating the data directory", error))?;
     let mut identity = Identity::new(Stage::Restoring, held)?;
+    identity.from = Some(source.writer);
     identity.write(data_dir)?;
     if let Some(image) = &source.image {
         copy_into(&image.path, &image::dir_in(data_dir))?;
     }
     copy_journal(src, data_dir, source.start_seq())?;
-    let source =
-        source::find(data_dir, source.last_seq)?.map_err(|none| BackupError::NoSource(none.why))?;
+    let source = usable(data_dir, source.last_seq)?;
     sync_tree(data_dir)?;
     let last_seq = source.last_seq;
     Mark { instance: identity.instance, journal_seq: last_seq, base_seq: 0 }.write(data_dir)?;
     identity.stage = Stage::Established;
     identity.write(data_dir)?;
+    sync_parent(data_dir)?;
     copied(&source, data_dir)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    /// Where the daemon works: the mark is never ahead of the journal.
-    Original,
-    /// A copy, whose mark may have been copied after its journal.
-    Copy,
+/// The best source in a directory that must reach this commit.
+fn usable(dir: &Path, reached: u64) -> Result<Source, BackupError> {
+    source::find(dir, reached)?.map_err(|none| {
+        let spans_stop = matches!(startup::spans_stop(dir), Ok(Some(_)));
+        let hint = spans_stop.then_some(refused::HINT_SPANS_STOP);
+        BackupError::NoSource { why: none.why, hint }
+    })
 }
 
-/// The commit that the journal must reach, as far as identity and mark say.
-fn reached(data_dir: &Path, whose: Whose) -> Result<u64, Fault> {
+/// The commit that the journal must reach, as far as identity and mark say. A copy made slowly may
+/// have a mark that is newer than its journal.
+fn reached(data_dir: &Path) -> Result<u64, BackupError> {
     let Found::Identity(identity) = identity::read(data_dir)? else { return Ok(0) };
+    let unfit = |reason: Refused| BackupError::Unfit { dir: data_dir.to_path_buf(), reason };
+    if identity.stage == Stage::Restoring {
+        return Err(unfit(Reason::Restoring.into()));
+    }
     let clean = identity.clean.map_or(0, |clean| clean.seq);
-    if whose == Whose::Copy || identity.is_copy(data_dir) {
+    if identity.is_copy(data_dir) {
+        source::check_writer(data_dir, &identity).map_err(unfit)?;
         return Ok(clean);
     }
     let mark = Mark::read(data_dir, identity.instance)?;
@@ -121,10 +219,14 @@ fn reached(data_dir: &Path, whose: Whose) -> Result<u64, Fault> {
 
 fn require_empty(dir: &Path) -> Result<(), BackupError> {
     match fs::read_dir(dir) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => Err(BackupError::NotEmpty(dir.to_path_buf())),
-        },
+        Ok(entries) => {
+            let ours = |name: &OsStr| name != "lost+found" && name != PART;
+            let mut entries = entries.filter_map(Result::ok);
+            match entries.any(|entry| ours(&entry.file_name())) {
+                false => Ok(()),
+                true => Err(BackupError::NotEmpty(dir.to_path_buf())),
+            }
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(io("looking at the target", error).into()),
     }
@@ -176,6 +278,11 @@ fn sync_tree(dir: &Path) -> Result<(), Fault> {
         }
     }
     sync_dir(dir)
+}
+
+/// Makes the name of a directory survive a power cut.
+fn sync_parent(dir: &Path) -> Result<(), Fault> {
+    sync_dir(dir.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))
 }
 
 fn copied(source: &Source, dir: &Path) -> Result<Copied, BackupError> {

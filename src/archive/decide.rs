@@ -18,10 +18,15 @@
 //! established  clean, files differ              rebuilt
 //! established  not clean, a copy                rebuilt (a running directory was copied)
 //! established  not clean, store not ours        rebuilt (replaced, or a rebuild was interrupted)
+//! established  not clean, another boot          rebuilt (a power cut); without a source: opened
 //! established  not clean, store ours            opened (a crash); see below
 //! ```
 //!
-//! A copy, stopped or running, always gets a new instance and comes up held. After opening:
+//! sled syncs nothing by itself and moves rows between its segments: after a power cut, rows may be
+//! gone from behind its last synced commit, and nobody could tell.
+//!
+//! A copy, stopped or running, always gets a new instance and comes up held; one that was laid over
+//! a directory with a journal of its own is refused. After opening:
 //!
 //! ```text
 //! the base's last commit is                          what happens
@@ -43,11 +48,11 @@
 use std::fmt;
 use std::path::Path;
 
-use super::identity::{self, FileId, Found, HeldReason, Identity, Stage};
+use super::identity::{self, Boot, FileId, Found, HeldReason, Identity, Stage};
 use super::mark::{self, Mark};
 use super::refused::{Reason, Refused};
 use super::store_files::{self, Comparison};
-use super::{image, journal};
+use super::{image, journal, source};
 use crate::kv::Fault;
 
 /// Where the directory comes from.
@@ -80,6 +85,8 @@ pub enum Base {
     },
     /// It is opened after a crash, and the journal applied.
     Crashed,
+    /// It is rebuilt if that is possible, else opened as after a crash: the machine went down.
+    PowerCut,
     /// It is rebuilt.
     Rebuild(RebuildWhy),
 }
@@ -102,6 +109,8 @@ pub enum RebuildWhy {
         /// The last commit it holds.
         applied: u64,
     },
+    /// The machine went down while it was open.
+    PowerCut,
     /// It cannot be opened or read.
     Unusable(String),
 }
@@ -117,6 +126,7 @@ impl fmt::Display for RebuildWhy {
             Self::Behind { applied } => {
                 write!(f, "the store lost commits: its last one is {applied}")
             }
+            Self::PowerCut => write!(f, "the machine went down while the store was open"),
             Self::Unusable(why) => write!(f, "the store cannot be opened or read: {why}"),
         }
     }
@@ -191,6 +201,9 @@ fn known(
         return Err(Reason::NothingLeft.into());
     }
     let copy = identity.is_copy(data_dir);
+    if copy {
+        source::check_writer(data_dir, &identity)?;
+    }
     let base = base(data_dir, &identity, copy, stored)?;
     let mark = if copy { None } else { Mark::read(data_dir, identity.instance)? };
     // A copy that spans a stop may have the clean mark and an older journal, and is then refused;
@@ -222,9 +235,13 @@ fn base(data_dir: &Path, identity: &Identity, copy: bool, stored: bool) -> Resul
     if copy {
         return Ok(Base::Rebuild(RebuildWhy::CopiedWhileOpen));
     }
-    let ours =
-        identity.store.is_some() && identity.store == FileId::at(&store_files::main_file(data_dir));
-    Ok(if ours { Base::Crashed } else { Base::Rebuild(RebuildWhy::NotOurs) })
+    let there = FileId::at(&store_files::main_file(data_dir));
+    let ours = identity.store.zip(there).is_some_and(|(ours, there)| ours.is(&there));
+    Ok(match identity.boot() {
+        _ if !ours => Base::Rebuild(RebuildWhy::NotOurs),
+        Boot::Another => Base::PowerCut,
+        Boot::Same | Boot::Unknown => Base::Crashed,
+    })
 }
 
 fn any_commit(data_dir: &Path) -> Result<bool, Fault> {

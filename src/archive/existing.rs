@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::decide::{Base, Decision, RebuildWhy};
-use super::frame::Header;
 use super::identity::{FileId, Identity, InstanceId};
 use super::image::applied;
 use super::journal::{self, JournalReader};
@@ -60,7 +59,7 @@ pub(super) fn open(
     };
     let wrong = match decision.base {
         Base::Exact { seq } | Base::Unchecked { seq } => applied != seq,
-        Base::Crashed => applied < decision.base_reached,
+        Base::Crashed | Base::PowerCut => applied < decision.base_reached,
         Base::Create | Base::Rebuild(_) => true,
     };
     let reached = decision.journal_reached.max(applied);
@@ -87,7 +86,7 @@ pub(super) fn open(
         Ok(replayed) => replayed,
         Err(why) => return rebuild(why, reached),
     };
-    let crashed = decision.base == Base::Crashed;
+    let crashed = matches!(decision.base, Base::Crashed | Base::PowerCut);
     let how = if crashed { How::Recovered { replayed } } else { How::Clean };
     let image_wanted = follow.gap;
     let parts = Parts { last_seq, writer, how, image_wanted };
@@ -114,21 +113,24 @@ fn follow(data_dir: &Path, applied: u64, exact: bool) -> Result<Follow, Fault> {
         }
         Err(broken) if exact && broken.kind != BrokenKind::Newer => {
             tracing::warn!(event = "archive.journal_broken", why = %broken);
-            Follow { journal: Ok((applied, last_writer(data_dir)?)), gap: true }
+            Follow {
+                journal: Ok((applied, source::last_writer(data_dir)?.unwrap_or(InstanceId(0)))),
+                gap: true,
+            }
         }
         journal => Follow { journal, gap: false },
     })
 }
 
 /// Refuses before anything is touched when the journal ends before what was certainly reached.
-fn refuse_short_journal(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
+pub(super) fn refuse_short_journal(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
     let reached = decision.journal_reached;
     if journal::list(&journal::dir_in(data_dir))?.is_empty() {
         return Err(Reason::JournalShort { last: 0, reached: reached.max(1) }.into());
     }
     let known = decision.base_reached.max(match decision.base {
         Base::Unchecked { seq } | Base::Exact { seq } => seq,
-        Base::Crashed | Base::Create | Base::Rebuild(_) => 0,
+        Base::Crashed | Base::PowerCut | Base::Create | Base::Rebuild(_) => 0,
     });
     match check_journal(data_dir, known) {
         Ok((last, _)) if last < reached => Err(Reason::JournalShort { last, reached }.into()),
@@ -141,14 +143,6 @@ fn check_journal(data_dir: &Path, applied: u64) -> Result<(u64, InstanceId), Bro
     let mut reader = JournalReader::open(&journal::dir_in(data_dir), applied + 1)?;
     let last = reader.check_to_end()?;
     Ok((last, reader.writer().unwrap_or(InstanceId(0))))
-}
-
-fn last_writer(data_dir: &Path) -> Result<InstanceId, Fault> {
-    let files = journal::list(&journal::dir_in(data_dir))?;
-    let bytes = files.last().map(|last| std::fs::read(&last.path)).transpose();
-    let bytes = bytes.map_err(|error| Fault::io("reading the journal's last file", error))?;
-    let header = bytes.and_then(|bytes| Header::decode(&bytes).ok());
-    Ok(header.map_or(InstanceId(0), |header| header.instance))
 }
 
 /// Why work on the base ended early.
@@ -188,7 +182,10 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Attempt>) -> Result<Result<T, Reb
     }
 }
 
+/// No space (28) or no quota (122) left.
 fn is_disk_full(fault: &Fault) -> bool {
     let text = fault.to_string();
-    text.contains("os error 28") || text.contains("StorageFull")
+    ["os error 28)", "os error 122)", "StorageFull", "QuotaExceeded"]
+        .iter()
+        .any(|no| text.contains(no))
 }

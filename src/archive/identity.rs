@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::DIRECTORY_FORMAT;
 use super::sealed::{self, Sealed};
+use crate::boot::boot_id;
 use crate::kv::Fault;
 
-const IDENTITY: &str = "identity";
+/// The name of the identity file.
+pub(super) const IDENTITY: &str = "identity";
 
 /// The identity of one data directory: random, and new for every copy that is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,6 +116,14 @@ impl FileId {
         Self { inode: meta.ino(), birth_ns }
     }
 
+    /// Whether both are the same file. Of a file system, kernel or sandbox that does not tell births
+    /// only the inode is known.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let births = self.birth_ns.zip(other.birth_ns);
+        self.inode == other.inode && births.is_none_or(|(ours, theirs)| ours == theirs)
+    }
+
     /// The file under `path`, if there is one.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
@@ -128,7 +138,8 @@ pub struct Place {
     pub own: FileId,
     /// The device it was on.
     pub device: u64,
-    /// The boot during which it was written: device numbers mean nothing beyond.
+    /// The boot during which it was written, empty where that cannot be known: device numbers mean
+    /// nothing beyond, and what nobody synced is gone.
     pub boot: String,
 }
 
@@ -161,6 +172,9 @@ pub struct Identity {
     pub clean: Option<CleanMark>,
     /// Where the file was written; filled in by [`Identity::write`].
     pub place: Option<Place>,
+    /// Who wrote the journal before this instance did, if somebody did: the directory was a copy.
+    #[serde(default)]
+    pub from: Option<InstanceId>,
 }
 
 impl Identity {
@@ -174,6 +188,7 @@ impl Identity {
             store: None,
             clean: None,
             place: None,
+            from: None,
         })
     }
 
@@ -184,8 +199,8 @@ impl Identity {
         self.format = DIRECTORY_FORMAT;
         sealed::write(data_dir, IDENTITY, |file| {
             let meta = file.metadata().map_err(|error| Fault::io("looking at identity", error))?;
-            self.place =
-                Some(Place { own: FileId::of(&meta), device: meta.dev(), boot: boot_id() });
+            let boot = boot_id().unwrap_or_default();
+            self.place = Some(Place { own: FileId::of(&meta), device: meta.dev(), boot });
             Ok(&*self)
         })
     }
@@ -195,9 +210,31 @@ impl Identity {
     pub fn is_copy(&self, data_dir: &Path) -> bool {
         let Ok(meta) = fs::metadata(data_dir.join(IDENTITY)) else { return true };
         let Some(place) = &self.place else { return true };
-        let moved_device = place.boot == boot_id() && place.device != meta.dev();
-        place.own != FileId::of(&meta) || moved_device
+        let moved_device = self.boot() == Boot::Same && place.device != meta.dev();
+        !place.own.is(&FileId::of(&meta)) || moved_device
     }
+
+    /// Whether the machine was started again since the file was written.
+    #[must_use]
+    pub fn boot(&self) -> Boot {
+        let then = self.place.as_ref().map(|place| place.boot.as_str());
+        match (then.filter(|boot| !boot.is_empty()), boot_id()) {
+            (Some(then), Some(now)) if then == now => Boot::Same,
+            (Some(_), Some(_)) => Boot::Another,
+            _ => Boot::Unknown,
+        }
+    }
+}
+
+/// The start of the machine in which a file was written, seen from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// This one.
+    Same,
+    /// An earlier one.
+    Another,
+    /// That cannot be known.
+    Unknown,
 }
 
 /// What the identity file says.
@@ -243,11 +280,6 @@ pub fn release(data_dir: &Path) -> Result<(), Fault> {
     }
 }
 
-fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -270,6 +302,32 @@ mod tests {
         assert!(identity.is_copy(&one));
         identity.write(&one).unwrap();
         assert!(!identity.is_copy(&one), "a copy becomes itself once written");
+    }
+
+    #[test]
+    fn another_device_tells_a_copy_only_within_one_known_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut identity = Identity::new(Stage::Established, None).unwrap();
+        identity.write(dir.path()).unwrap();
+        assert_eq!(identity.boot(), Boot::Same);
+        let mut elsewhere = |boot: &str| {
+            let place = identity.place.as_mut().unwrap();
+            place.device ^= 1;
+            boot.clone_into(&mut place.boot);
+            let copy = identity.is_copy(dir.path());
+            identity.place.as_mut().unwrap().device ^= 1;
+            (identity.boot(), copy)
+        };
+        assert_eq!(elsewhere(""), (Boot::Unknown, false));
+        assert_eq!(elsewhere("another"), (Boot::Another, false));
+        assert_eq!(elsewhere(&boot_id().unwrap()), (Boot::Same, true));
+    }
+
+    #[test]
+    fn births_count_only_where_both_are_known() {
+        let file = |inode, birth_ns| FileId { inode, birth_ns };
+        assert!(file(1, Some(5)).is(&file(1, Some(5))) && file(1, None).is(&file(1, Some(5))));
+        assert!(!file(1, Some(5)).is(&file(1, Some(6))) && !file(1, None).is(&file(2, None)));
     }
 
     #[test]

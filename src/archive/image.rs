@@ -9,8 +9,9 @@
 //!
 //! An image is scanned while commits go on. It holds everything up to `start` and may hold any part
 //! of what came after, up to `end`: it is the exact state only together with the journal from
-//! `start + 1` to at least `end`. A crc covers all of its section but itself. A raw block is a run of puts in the journal's encoding, in key
-//! order. A file without a right trailer at its very end is no image.
+//! `start + 1` to at least `end`. A crc covers all of its section but itself. A raw block is a run
+//! of puts in the journal's encoding, in key order. A file without a right trailer at its very end
+//! is no image.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -121,12 +122,38 @@ pub fn make_while(
     committed: &dyn Fn() -> u64,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Option<ImageInfo>, Fault> {
-    let fault = |error| Fault::io("writing an image", error);
     fs::create_dir_all(images_dir).map_err(fault)?;
     let start_seq = applied(kv)?;
     let path = images_dir.join(format!("{start_seq:020}.img"));
     let part = path.with_extension("part");
-    let mut output = Output::create(&part, instance, start_seq).map_err(fault)?;
+    let scanned = scan(kv, &part, instance, start_seq, committed, progress);
+    let info = match scanned {
+        Ok(Some(scanned)) => ImageInfo { path, ..scanned },
+        ended => {
+            // On a full disk a left-over would keep the very space that is missing.
+            let _ = fs::remove_file(&part);
+            return ended;
+        }
+    };
+    fs::rename(&part, &info.path).map_err(fault)?;
+    sync_dir(images_dir)?;
+    Ok(Some(info))
+}
+
+fn fault(error: std::io::Error) -> Fault {
+    Fault::io("writing an image", error)
+}
+
+/// Writes an image under the name of an unfinished one.
+fn scan(
+    kv: &dyn Kv,
+    part: &Path,
+    instance: InstanceId,
+    start_seq: u64,
+    committed: &dyn Fn() -> u64,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Option<ImageInfo>, Fault> {
+    let mut output = Output::create(part, instance, start_seq).map_err(fault)?;
     let mut rows_by_tree = [0; Tree::ALL.len()];
     for tree in Tree::ALL {
         let mut from = Vec::new();
@@ -144,16 +171,13 @@ pub fn make_while(
                 output.put(&Write { tree, key, value: Some(value) }).map_err(fault)?;
             }
             if progress(rows_by_tree.iter().sum()).is_break() {
-                drop(output);
-                fs::remove_file(&part).map_err(fault)?;
                 return Ok(None);
             }
         }
     }
     let end_seq = committed().max(start_seq);
     let bytes = output.finish(end_seq, &rows_by_tree).map_err(fault)?;
-    fs::rename(&part, &path).map_err(fault)?;
-    sync_dir(images_dir)?;
+    let path = part.to_path_buf();
     Ok(Some(ImageInfo { path, instance, start_seq, end_seq, rows_by_tree, bytes }))
 }
 

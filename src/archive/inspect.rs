@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use super::decide::{Base, Origin, decide};
+use super::decide::{Base, Decision, Origin, RebuildWhy, decide};
 use super::identity::{self, Found};
 use super::image::{self, BadImage, ImageInfo};
 use super::journal::{self, JournalFile};
 use super::mark::{self, Mark};
+use super::refused::Refused;
 use super::source::{self, NoSource, Source};
+use super::{existing, retention, startup};
 use crate::kv::Fault;
 
 /// What is in a data directory.
@@ -23,6 +25,8 @@ pub struct Report {
     pub suspect: bool,
     /// The journal's files, oldest first.
     pub journals: Vec<JournalFile>,
+    /// Journal files that went because an image replaced them, as far as their notes are kept.
+    pub removed: usize,
     /// The images, newest first; the counts are those of their trailers.
     pub images: Vec<Result<ImageInfo, BadImage>>,
     /// From what the state could be made without the base. Images and journal were checked whole.
@@ -44,12 +48,18 @@ pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
     };
     let images = image::list(&image::dir_in(data_dir))?;
     let (would, hint, reached) = forecast(data_dir);
+    let mut journals = journal::list(&journal::dir_in(data_dir))?;
+    let all = journals.len();
+    let mut notes =
+        journals.iter().map(retention::is_note).collect::<Result<Vec<_>, _>>()?.into_iter();
+    journals.retain(|_| notes.next() != Some(true));
     Ok(Report {
         identity,
         copy,
         mark,
         suspect: mark::is_suspect(data_dir),
-        journals: journal::list(&journal::dir_in(data_dir))?,
+        removed: all - journals.len(),
+        journals,
         images: images.iter().map(|(_, path)| image::peek(path)).collect(),
         source: source::find(data_dir, reached)?,
         would,
@@ -58,15 +68,22 @@ pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
 }
 
 fn forecast(data_dir: &Path) -> (String, Option<&'static str>, u64) {
+    let refuse =
+        |refused: Refused, reached| (format!("refuse: {refused}"), Some(refused.hint), reached);
     let decision = match decide(data_dir) {
         Ok(decision) => decision,
-        Err(refused) => return (format!("refuse: {refused}"), Some(refused.hint), 0),
+        Err(refused) => return refuse(refused, 0),
     };
+    let reached = decision.journal_reached;
+    if let Err(refused) = obstacle(data_dir, &decision) {
+        return refuse(refused, reached);
+    }
     let base = match &decision.base {
         Base::Create => "create a new directory".to_owned(),
         Base::Exact { seq } => format!("open the store, unchanged since commit {seq}"),
         Base::Unchecked { seq } => format!("open the store, closed cleanly at commit {seq}"),
         Base::Crashed => "open the store after a crash and apply the journal".to_owned(),
+        Base::PowerCut => format!("rebuild the store, because {}", RebuildWhy::PowerCut),
         Base::Rebuild(why) => format!("rebuild the store, because {why}"),
     };
     let origin = match decision.origin {
@@ -75,5 +92,16 @@ fn forecast(data_dir: &Path) -> (String, Option<&'static str>, u64) {
         Origin::Unknown => "; its origin is unknown and it gets a new instance",
     };
     let held = if decision.held().is_some() { "; it comes up held" } else { "" };
-    (format!("{base}{origin}{held}"), None, decision.journal_reached)
+    (format!("{base}{origin}{held}"), None, reached)
+}
+
+/// What would stand against a start, as far as can be seen without opening the store.
+fn obstacle(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
+    match &decision.base {
+        Base::Create | Base::Exact { .. } => Ok(()),
+        Base::Unchecked { .. } | Base::Crashed | Base::PowerCut => {
+            existing::refuse_short_journal(data_dir, decision)
+        }
+        Base::Rebuild(why) => startup::source_for(data_dir, decision, why).map(|_| ()),
+    }
 }

@@ -5,7 +5,7 @@
 //! [`limits::JOURNAL_FILE_BYTES`]; it gets its name only when its header is on disk.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, HEADER_BYTES, Header};
@@ -78,8 +78,8 @@ impl JournalWriter {
     ///
     /// `previous` is who wrote the file before it: `instance` itself, or another one when this
     /// directory began as a copy, or `InstanceId(0)` when there is none. A file of the same name
-    /// holds no whole commit (else `next_seq` would be higher); it is kept as `.torn` if it holds
-    /// anything.
+    /// holds no whole commit (else `next_seq` would be higher): it is replaced, and what it said of
+    /// the file before it counts; it is kept as `.torn` if it holds anything.
     pub fn create(
         journal_dir: &Path,
         next_seq: u64,
@@ -89,8 +89,9 @@ impl JournalWriter {
         assert!(next_seq > 0, "commits are numbered from 1");
         fs::create_dir_all(journal_dir)
             .map_err(|error| Fault::io("creating the journal's directory", error))?;
-        let header = Header { instance, previous, first_seq: next_seq };
-        let file = create_file(journal_dir, &header)?;
+        let replaced = header(&path_of(journal_dir, next_seq))?;
+        let previous = replaced.map_or(previous, |replaced| replaced.previous);
+        let file = create_file(journal_dir, &Header { instance, previous, first_seq: next_seq })?;
         Ok(Self {
             dir: journal_dir.to_path_buf(),
             file,
@@ -122,7 +123,12 @@ impl JournalWriter {
         self.file
             .write_all(&self.buffer)
             .map_err(|error| Fault::io("appending to the journal", error))?;
-        self.file.sync_data().map_err(|error| Fault::io("syncing the journal", error))?;
+        if let Err(error) = self.file.sync_data() {
+            // Nobody hears of this commit. The next start must not find it either: the kernel may
+            // show it from memory for as long as the machine runs, though the disk never got it.
+            let _ = self.file.set_len(self.bytes);
+            return Err(Fault::io("syncing the journal", error));
+        }
         self.bytes += self.buffer.len() as u64;
         self.next_seq += 1;
         // One unusually large group must not hold its memory for ever.
@@ -157,9 +163,23 @@ impl JournalWriter {
     }
 }
 
+fn path_of(dir: &Path, first_seq: u64) -> PathBuf {
+    dir.join(format!("{first_seq:020}.jnl"))
+}
+
+/// The header of a journal file; `None` when there is no such file or no right header.
+pub(super) fn header(path: &Path) -> Result<Option<Header>, Fault> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    match File::open(path).and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Header::decode(&bytes).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Fault::io("reading a journal's header", error)),
+    }
+}
+
 fn create_file(dir: &Path, header: &Header) -> Result<File, Fault> {
     let fault = |error| Fault::io("creating a journal file", error);
-    let path = dir.join(format!("{:020}.jnl", header.first_seq));
+    let path = path_of(dir, header.first_seq);
     let new = path.with_extension("new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).open(&new).map_err(fault)?;

@@ -17,6 +17,8 @@
 //! image's start, are the exact state; applying a commit twice does no harm.
 
 pub mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod broken;
 #[cfg(test)]
 mod damage_tests;
@@ -60,6 +62,14 @@ pub const FORMAT: u32 = 1;
 /// Newest format of a directory, told by its identity, that this program reads and the one it makes.
 /// 2: the base has rows in blocks. A base of 1 is brought up by [`crate::kv::sled::SledKv::open`].
 pub const DIRECTORY_FORMAT: u32 = 2;
+
+/// Free bytes on the file system of a directory, for a process without privileges; `None` where
+/// that cannot be known.
+#[must_use]
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
 
 /// Makes created, renamed and removed names of a directory survive a power cut.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Fault> {

@@ -50,9 +50,22 @@ pub enum Reason {
         /// The last commit before the stop.
         stopped: u64,
     },
+    /// Files of two directories in one.
+    #[error(
+        "this copy was laid over a directory in which a daemon had worked: its journal ends with a file of the other one"
+    )]
+    Mixed,
     /// Another process has the base open.
     #[error("the store is open in another process")]
     InUse,
+    /// The base must be rebuilt and does not fit.
+    #[error("rebuilding the store needs about {needed} bytes of disk, and {free} are free")]
+    NoRoom {
+        /// About how many bytes it takes.
+        needed: u64,
+        /// How many there are.
+        free: u64,
+    },
     /// The operating system or the engine refused an operation.
     #[error(transparent)]
     Storage(#[from] Fault),
@@ -83,10 +96,16 @@ pub struct Refused {
     pub kind: RefusedKind,
 }
 
+/// What to do about a copy that spans a stop.
+pub(super) const HINT_SPANS_STOP: &str = "if the copy was begun before the daemon stopped and came \
+    to its end, nothing accepted before it is missing: remove the file `identity` from it and try \
+    again; else use another copy";
+
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
         const RESTORE: &str = "keep this directory as it is and restore a backup into an empty one \
-             with `duebox restore`; `duebox inspect` lists what is usable here";
+             with `duebox restore`; `duebox inspect` lists what is usable here, and without a backup \
+             `duebox restore --lossy` takes that";
         let (kind, hint) = match &reason {
             Reason::Newer(_) => {
                 (RefusedKind::Version, "start the program version that wrote this directory")
@@ -106,13 +125,15 @@ impl From<Reason> for Refused {
             | Reason::Journal(_)
             | Reason::JournalShort { .. }
             | Reason::NoSource { .. } => (RefusedKind::Data, RESTORE),
-            Reason::SpansStop { .. } => (
-                RefusedKind::Data,
-                "if the copy was begun before the daemon stopped and came to its end, nothing \
-                 accepted before it is missing: remove the file `identity` and start again; else \
-                 use another copy",
-            ),
+            Reason::SpansStop { .. } => (RefusedKind::Data, HINT_SPANS_STOP),
+            Reason::Mixed => {
+                (RefusedKind::Data, "copy again, into an empty directory (rsync: with --delete)")
+            }
             Reason::InUse => (RefusedKind::Busy, "stop the other process first"),
+            Reason::NoRoom { .. } => (
+                RefusedKind::Storage,
+                "free some space; the start goes on by itself once there is enough",
+            ),
             Reason::Storage(_) => {
                 (RefusedKind::Storage, "check the disk, its free space and the permissions")
             }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{self, BadHeader, HEADER_BYTES, Header};
 use super::journal::JournalFile;
-use super::{image, journal, sync_dir};
+use super::{image, journal, store_files, sync_dir};
 use crate::kv::Fault;
 use crate::limits;
 use crate::time::Timestamp;
@@ -29,8 +29,8 @@ pub fn prune(data_dir: &Path, now: Timestamp, copy_ms: u64) -> Result<Vec<PathBu
         .iter()
         .filter(|(_, path)| is_old(path) && image::peek(path).is_ok())
         .map(|(start, _)| *start);
-    let mut doomed = leftovers(&images_dir, &is_old)?;
-    doomed.extend(leftovers(&journal_dir, &is_old)?);
+    let mut doomed = unfinished(&images_dir)?;
+    doomed.extend(unfinished(&journal_dir)?);
     if let Some(floor) = complete.take(2).nth(1) {
         let older = images.iter().filter(|(start, _)| *start < floor);
         doomed.extend(older.map(|(_, path)| path.clone()));
@@ -52,8 +52,9 @@ pub fn prune(data_dir: &Path, now: Timestamp, copy_ms: u64) -> Result<Vec<PathBu
         }
     }
     if !doomed.is_empty() {
-        delete_old_notes(&journal_dir)?;
+        delete_old_notes(&journal_dir, &is_old)?;
     }
+    remove_old_asides(data_dir, now)?;
     for dir in [journal_dir, images_dir] {
         if !doomed.is_empty() && dir.exists() {
             sync_dir(&dir)?;
@@ -79,7 +80,7 @@ fn replace_by_note(path: &Path, first_seq: u64) -> Result<(), Fault> {
         .map_err(|error| Fault::io("noting that an old file was removed", error))
 }
 
-fn is_note(file: &JournalFile) -> Result<bool, Fault> {
+pub(super) fn is_note(file: &JournalFile) -> Result<bool, Fault> {
     if file.bytes != HEADER_BYTES as u64 {
         return Ok(false);
     }
@@ -87,8 +88,9 @@ fn is_note(file: &JournalFile) -> Result<bool, Fault> {
     Ok(Header::decode(&bytes) == Err(BadHeader::Removed))
 }
 
-/// Keeps the newest [`limits::REMOVED_NOTES`]. They are the oldest names of the journal.
-fn delete_old_notes(journal_dir: &Path) -> Result<(), Fault> {
+/// Keeps the newest [`limits::REMOVED_NOTES`], and those that a copy under way may have listed. They
+/// are the oldest names of the journal.
+fn delete_old_notes(journal_dir: &Path, is_old: &dyn Fn(&Path) -> bool) -> Result<(), Fault> {
     let mut notes = Vec::new();
     for file in journal::list(journal_dir)? {
         if !is_note(&file)? {
@@ -97,11 +99,18 @@ fn delete_old_notes(journal_dir: &Path) -> Result<(), Fault> {
         notes.push(file.path);
     }
     let surplus = notes.len().saturating_sub(limits::REMOVED_NOTES);
-    notes.iter().take(surplus).try_for_each(|path| delete(path))
+    notes.iter().take(surplus).filter(|path| is_old(path)).try_for_each(|path| delete(path))
 }
 
-/// Files of interrupted work.
-fn leftovers(dir: &Path, is_old: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Fault> {
+/// A base that was set aside is evidence for people; after a while nobody will look at it.
+fn remove_old_asides(data_dir: &Path, now: Timestamp) -> Result<(), Fault> {
+    let asides = store_files::asides(data_dir)?;
+    let young = |aside: &&PathBuf| now.since(store_files::set_aside_at(aside)) < limits::ASIDE_MS;
+    store_files::keep_asides(data_dir, asides.iter().filter(young).count())
+}
+
+/// Files of interrupted or unfinished work.
+pub(super) fn unfinished(dir: &Path) -> Result<Vec<PathBuf>, Fault> {
     let fault = |error| Fault::io("listing old files", error);
     let mut found = Vec::new();
     if !dir.exists() {
@@ -109,8 +118,7 @@ fn leftovers(dir: &Path, is_old: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>,
     }
     for entry in fs::read_dir(dir).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
-        let unfinished = path.extension().is_some_and(|kind| kind == "part" || kind == "new");
-        if unfinished && is_old(&path) {
+        if path.extension().is_some_and(|kind| kind == "part" || kind == "new") {
             found.push(path);
         }
     }
@@ -201,7 +209,9 @@ mod tests {
         for seq in 1..=limits::REMOVED_NOTES + 3 {
             fs::write(path(seq), frame::removed(seq as u64)).unwrap();
         }
-        delete_old_notes(dir.path()).unwrap();
+        delete_old_notes(dir.path(), &|_| false).unwrap();
+        assert_eq!(journal::list(dir.path()).unwrap().len(), limits::REMOVED_NOTES + 3);
+        delete_old_notes(dir.path(), &|_| true).unwrap();
         let left: Vec<_> = journal::list(dir.path()).unwrap();
         assert_eq!((left.len(), left[0].first_seq), (limits::REMOVED_NOTES, 4));
     }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::identity::InstanceId;
+use super::identity::{Identity, InstanceId};
 use super::image::{self, ImageInfo, applied_write};
 use super::journal::{self, JournalReader};
 use super::reader::{Broken, BrokenKind};
+use super::refused::{Reason, Refused};
 use super::startup::Progress;
 use crate::kv::{Fault, Kv, Write};
 use crate::limits;
@@ -89,6 +90,23 @@ fn chain(journal_dir: &Path, start_seq: u64, needed: u64) -> Result<(u64, Instan
         )));
     }
     Ok((last, reader.writer().unwrap_or(InstanceId(0))))
+}
+
+/// Who wrote the journal's last file, as far as its header says.
+pub(super) fn last_writer(data_dir: &Path) -> Result<Option<InstanceId>, Fault> {
+    let files = journal::list(&journal::dir_in(data_dir))?;
+    files.last().map_or(Ok(None), |last| Ok(journal::header(&last.path)?.map(|it| it.instance)))
+}
+
+/// Refuses a copy that was laid over a directory in which a daemon had already worked: the files
+/// that this one left do not belong to the copy, and might be taken for its end.
+pub(super) fn check_writer(data_dir: &Path, identity: &Identity) -> Result<(), Refused> {
+    match last_writer(data_dir)? {
+        Some(writer) if writer != identity.instance && Some(writer) != identity.from => {
+            Err(Reason::Mixed.into())
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What [`build`] and [`replay`] may fail with.

@@ -11,7 +11,7 @@ use super::journal::{self, JournalWriter};
 use super::mark::{self, Mark};
 use super::refused::Reason;
 use super::source::{self, BuildError, Source};
-use super::{existing, image, store_files, sync_dir};
+use super::{existing, image, retention, store_files, sync_dir};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv};
 
@@ -100,8 +100,11 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
     if store_files::in_use(data_dir) {
         return Err(Reason::InUse.into());
     }
-    remove_building(data_dir)?;
+    remove_leftovers(data_dir)?;
     let mut identity = identity_for(&decision)?;
+    if matches!(decision.origin, Origin::Copy(_) | Origin::Unknown) {
+        adopt_files(data_dir, &mut identity)?;
+    }
     if options.adopt {
         identity.held = None;
     }
@@ -111,16 +114,49 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
         Base::Rebuild(why) => {
             rebuild(data_dir, identity, &decision, why.clone(), cache_bytes, progress)
         }
-        Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed => {
-            match existing::open(data_dir, &mut identity, &decision, cache_bytes, progress)? {
-                existing::Outcome::Opened(opened) => Ok(*opened),
-                existing::Outcome::Rebuild { why, reached } => {
-                    let decision = Decision { journal_reached: reached, ..decision.clone() };
-                    rebuild(data_dir, identity, &decision, why, cache_bytes, progress)
+        Base::PowerCut => {
+            let why = RebuildWhy::PowerCut;
+            match rebuild(data_dir, identity.clone(), &decision, why, cache_bytes, progress) {
+                Err(Refused { reason: Reason::NoSource { why, .. }, .. }) => {
+                    tracing::warn!(
+                        event = "archive.not_rebuilt",
+                        why,
+                        "opening the store as it is"
+                    );
+                    open_existing(data_dir, identity, &decision, cache_bytes, progress)
                 }
+                done => done,
             }
         }
+        Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed => {
+            open_existing(data_dir, identity, &decision, cache_bytes, progress)
+        }
     }
+}
+
+fn open_existing(
+    data_dir: &Path,
+    mut identity: Identity,
+    decision: &Decision,
+    cache_bytes: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Opened, Refused> {
+    match existing::open(data_dir, &mut identity, decision, cache_bytes, progress)? {
+        existing::Outcome::Opened(opened) => Ok(*opened),
+        existing::Outcome::Rebuild { why, reached } => {
+            let decision = Decision { journal_reached: reached, ..decision.clone() };
+            rebuild(data_dir, identity, &decision, why, cache_bytes, progress)
+        }
+    }
+}
+
+/// What this instance takes over was written by another one, or by whoever copied it: that may not
+/// be on the disk yet.
+fn adopt_files(data_dir: &Path, identity: &mut Identity) -> Result<(), Fault> {
+    identity.from = source::last_writer(data_dir)?;
+    File::open(data_dir)
+        .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
+        .map_err(|error| Fault::io("syncing a copied directory", error))
 }
 
 /// Notes that everything up to commit `seq` is in the base and the base is closed, so that the next
@@ -169,16 +205,8 @@ fn rebuild(
     cache_bytes: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened, Refused> {
-    let source = match source::find(data_dir, decision.journal_reached)? {
-        Ok(source) => source,
-        Err(none) if none.newer => return Err(Reason::Newer(none.why).into()),
-        Err(none) => {
-            if let Some(spans_stop) = spans_stop(data_dir, decision)? {
-                return Err(spans_stop.into());
-            }
-            return Err(Reason::NoSource { wanted: why.to_string(), why: none.why }.into());
-        }
-    };
+    let source = source_for(data_dir, decision, &why)?;
+    require_room(data_dir, &source)?;
     tracing::warn!(
         event = "archive.rebuild", why = %why, start = source.start_seq(), last = source.last_seq
     );
@@ -206,10 +234,52 @@ fn rebuild(
     begin(data_dir, &mut identity, kv, parts)
 }
 
+/// Refuses a rebuild that would fill the disk. Older bases that were set aside go first.
+pub(super) fn require_room(data_dir: &Path, source: &Source) -> Result<(), Refused> {
+    let needed = store_files::estimate(data_dir, source)?;
+    let short = || super::free_bytes(data_dir).filter(|free| *free < needed);
+    if short().is_some() {
+        store_files::keep_asides(data_dir, 0)?;
+    }
+    match short() {
+        Some(free) => Err(Reason::NoRoom { needed, free }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Removes what interrupted work left and only takes space. Nobody may be at work in the directory:
+/// call it with the lease.
+pub fn remove_leftovers(data_dir: &Path) -> Result<(), Fault> {
+    remove_building(data_dir)?;
+    for path in retention::unfinished(&image::dir_in(data_dir))? {
+        fs::remove_file(&path).map_err(|error| Fault::io("removing an unfinished image", error))?;
+    }
+    Ok(())
+}
+
+/// What the base is rebuilt from, or why it cannot be. Reading only.
+pub(super) fn source_for(
+    data_dir: &Path,
+    decision: &Decision,
+    why: &RebuildWhy,
+) -> Result<Source, Refused> {
+    match source::find(data_dir, decision.journal_reached)? {
+        Ok(source) => Ok(source),
+        Err(none) if none.newer => Err(Reason::Newer(none.why).into()),
+        Err(none) => Err(match spans_stop(data_dir)? {
+            Some(spans_stop) => spans_stop,
+            None => Reason::NoSource { wanted: why.to_string(), why: none.why },
+        }
+        .into()),
+    }
+}
+
 /// Whether only the commits shortly before a clean stop stand against a copy.
-fn spans_stop(data_dir: &Path, decision: &Decision) -> Result<Option<Reason>, Fault> {
-    let Origin::Copy(original) = &decision.origin else { return Ok(None) };
-    let Some(clean) = original.clean else { return Ok(None) };
+pub(super) fn spans_stop(data_dir: &Path) -> Result<Option<Reason>, Fault> {
+    let Found::Identity(original) = identity::read(data_dir)? else { return Ok(None) };
+    let Some(clean) = original.clean.filter(|_| original.is_copy(data_dir)) else {
+        return Ok(None);
+    };
     let source = source::find(data_dir, 0)?.ok();
     Ok(source.map(|found| Reason::SpansStop { last: found.last_seq, stopped: clean.seq }))
 }

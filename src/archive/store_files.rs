@@ -5,11 +5,19 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::identity::CleanMark;
-use super::sync_dir;
+use super::source::Source;
+use super::{journal, sync_dir};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Timestamp};
+
+/// How the names of bases that were set aside begin; the time follows.
+const ASIDE: &str = "store.aside-";
+/// Bases that are kept as evidence.
+const ASIDES: usize = 2;
+/// Bytes of a base for one of its image, which is packed. Measured: 4 for tasks of 300 bytes.
+const IMAGE_GROWTH: u64 = 5;
 
 /// Where the base is in a data directory.
 #[must_use]
@@ -80,22 +88,50 @@ pub(super) fn set_aside(data_dir: &Path) -> Result<Option<PathBuf>, Fault> {
     if !store.exists() {
         return Ok(None);
     }
-    let aside = data_dir.join(format!("store.aside-{:013}", SystemClock.now().0));
+    let aside = data_dir.join(format!("{ASIDE}{:013}", SystemClock.now().0));
     fs::rename(&store, &aside).map_err(fault)?;
     sync_dir(data_dir)?;
-    let mut all = Vec::new();
+    keep_asides(data_dir, ASIDES)?;
+    Ok(Some(aside))
+}
+
+/// Removes all but the newest `count` of the bases that were set aside.
+pub(super) fn keep_asides(data_dir: &Path, count: usize) -> Result<(), Fault> {
+    for old in asides(data_dir)?.iter().rev().skip(count) {
+        tracing::warn!(event = "archive.aside_removed", path = %old.display());
+        fs::remove_dir_all(old).map_err(|error| Fault::io("removing an old store", error))?;
+    }
+    Ok(())
+}
+
+/// The bases that were set aside, oldest first.
+pub(super) fn asides(data_dir: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let fault = |error| Fault::io("listing the data directory", error);
+    let mut found = Vec::new();
     for entry in fs::read_dir(data_dir).map_err(fault)? {
         let entry = entry.map_err(fault)?;
-        if entry.file_name().to_string_lossy().starts_with("store.aside-") {
-            all.push(entry.path());
+        if entry.file_name().to_string_lossy().starts_with(ASIDE) {
+            found.push(entry.path());
         }
     }
-    all.sort();
-    for old in all.iter().rev().skip(2) {
-        tracing::warn!(event = "archive.aside_removed", path = %old.display());
-        fs::remove_dir_all(old).map_err(fault)?;
-    }
-    Ok(Some(aside))
+    found.sort();
+    Ok(found)
+}
+
+/// When a base was set aside, as its name says.
+pub(super) fn set_aside_at(aside: &Path) -> Timestamp {
+    let name = aside.file_name().unwrap_or_default().to_string_lossy();
+    Timestamp(name.strip_prefix(ASIDE).and_then(|at| at.parse().ok()).unwrap_or(0))
+}
+
+/// About how many bytes a base made from `source` takes: with an image that is some multiple of the
+/// image, and the journal comes on top.
+pub(super) fn estimate(data_dir: &Path, source: &Source) -> Result<u64, Fault> {
+    let image = source.image.as_ref().map_or(0, |image| image.bytes);
+    let journals = journal::list(&journal::dir_in(data_dir))?;
+    let needed = journals.iter().filter(|file| source.start_seq() < file.first_seq);
+    let journal: u64 = needed.map(|file| file.bytes).sum();
+    Ok(IMAGE_GROWTH * image + journal)
 }
 
 /// Whether another process has the base open: sled holds a lock on its main file.

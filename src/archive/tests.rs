@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::backup::{backup, inspect, restore};
+use super::backup::inspect;
 use super::decide::RebuildWhy;
 use super::identity::{HeldReason, release};
 use super::image::{self, applied, applied_write};
@@ -247,22 +248,103 @@ fn nothing_left_is_refused_and_an_interrupted_creation_begins_again() {
 }
 
 #[test]
-fn a_backup_of_a_running_directory_restores_everything_held() {
+fn a_copy_laid_over_a_directory_that_had_worked_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (data, copy, new) =
-        (dir.path().join("data"), dir.path().join("copy"), dir.path().join("new"));
-    let rig = busy(&data, true);
-    let made = backup(&data, &copy).unwrap();
-    assert_eq!((made.start_seq, made.last_seq), (30, 45));
-    assert!(backup(&data, &copy).is_err(), "a backup never overwrites");
-    let report = inspect(&copy).unwrap();
-    assert!(report.source.is_ok() && report.would.contains("held"), "{}", report.would);
-    assert_eq!(restore(&copy, &new, Some(HeldReason::Restored)).unwrap().last_seq, 45);
-    let opened = try_open(&new).unwrap();
-    assert_eq!(opened.held, Some(HeldReason::Restored));
-    assert_whole(&opened, &rig.model);
-    let direct = try_open(&copy).unwrap();
-    assert_eq!(direct.held, Some(HeldReason::Copy));
-    assert_whole(&direct, &rig.model);
-    assert!(backup(&new, &dir.path().join("again")).is_ok());
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let mut original = busy(&one, true);
+    copy_dir(&one, &two);
+    let mut copy = Rig { opened: try_open(&two).unwrap(), model: MemoryKv::new() };
+    copy.commit_and_apply(1);
+    copy.image(&two);
+    copy.crash();
+    original.commit(20);
+    copy_dir(&one, &two);
+    let refused = try_open(&two).err().unwrap();
+    assert!(matches!(refused.reason, Reason::Mixed), "{refused}");
+    assert!(inspect(&two).unwrap().would.starts_with("refuse: this copy was laid over"));
+    fs::remove_dir_all(&two).unwrap();
+    copy_dir(&one, &two);
+    assert_whole(&try_open(&two).unwrap(), &original.model);
+}
+
+#[test]
+fn a_first_start_without_a_commit_breaks_no_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let Rig { opened, model } = busy(&one, true);
+    drop(opened);
+    copy_dir(&one, &two);
+    drop(try_open(&two).unwrap());
+    let mut copy = Rig { opened: try_open(&two).unwrap(), model };
+    copy.commit(3);
+    let model = copy.crash();
+    fs::remove_dir_all(two.join("store")).unwrap();
+    assert_whole(&try_open(&two).unwrap(), &model);
+    // And a copy of it is one that can be started.
+    let three = dir.path().join("three");
+    copy_dir(&two, &three);
+    assert_whole(&try_open(&three).unwrap(), &model);
+}
+
+/// Makes the directory look as if the machine had been started again since.
+fn start_the_machine_again(dir: &Path) {
+    let path = dir.join("identity");
+    let text = fs::read_to_string(&path).unwrap();
+    let (line, _) = text.split_once('\n').unwrap();
+    let mut identity: serde_json::Value = serde_json::from_str(line).unwrap();
+    identity["place"]["boot"] = "an earlier one".into();
+    let line = identity.to_string();
+    // In place: the file stays the one that it names.
+    fs::write(&path, format!("{line}\n{:08x}\n", crc32fast::hash(line.as_bytes()))).unwrap();
+}
+
+#[test]
+fn after_a_power_cut_the_store_is_not_trusted_if_there_is_another_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = busy(dir.path(), true).crash();
+    start_the_machine_again(dir.path());
+    let opened = try_open(dir.path()).unwrap();
+    assert!(matches!(opened.how, How::Rebuilt { why: RebuildWhy::PowerCut, .. }));
+    assert_eq!(opened.held, None);
+    assert_whole(&opened, &model);
+    drop(opened);
+    // Without an image the journal from the beginning would do, but that is gone, too.
+    for name in ["images", "journal/00000000000000000001.jnl"] {
+        let path = dir.path().join(name);
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    }
+    start_the_machine_again(dir.path());
+    let opened = try_open(dir.path()).unwrap();
+    assert!(matches!(opened.how, How::Recovered { .. }), "{:?}", opened.how);
+    assert_whole(&opened, &model);
+}
+
+#[test]
+fn a_clean_stop_outlives_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = busy(dir.path(), false).stop(dir.path());
+    start_the_machine_again(dir.path());
+    let opened = try_open(dir.path()).unwrap();
+    assert_eq!(opened.how, How::Clean);
+    assert_whole(&opened, &model);
+}
+
+#[test]
+fn a_rebuild_that_does_not_fit_is_refused_before_it_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = busy(dir.path(), true);
+    rig.image(dir.path());
+    rig.crash();
+    mark_suspect(dir.path(), "page 7").unwrap();
+    // A journal that is larger than any disk: it is not read before it is counted.
+    let source = super::source::find(dir.path(), 0).unwrap().unwrap();
+    let image = source.image.as_ref().unwrap();
+    let huge = super::source::Source {
+        image: Some(image::ImageInfo { bytes: u64::MAX / 8, ..image.clone() }),
+        ..source
+    };
+    let refused = super::startup::require_room(dir.path(), &huge).err().unwrap();
+    assert!(matches!(refused.reason, Reason::NoRoom { .. }), "{refused}");
+    assert!(dir.path().join("store/db").exists(), "nothing was touched");
+    assert!(rebuilt(&try_open(dir.path()).unwrap()));
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::output::{self, Failure};
-use crate::archive::backup::{self, BackupError, Report};
+use crate::archive::backup::{self, BackupError, Loss, Report};
 use crate::archive::identity::HeldReason;
 
 /// Arguments of `backup`.
@@ -32,12 +32,15 @@ pub struct RestoreArgs {
     /// Let the restored directory work at once: the original will never run again
     #[arg(long)]
     pub adopt: bool,
+    /// Take what is there, though something that was accepted is known to be missing
+    #[arg(long)]
+    pub lossy: bool,
 }
 
 /// Arguments of `inspect`.
 #[derive(Args, Clone, Debug)]
 pub struct InspectArgs {
-    /// The data directory; no daemon may be running on it
+    /// The data directory; its daemon may be running
     #[arg(value_name = "DATA_DIR")]
     pub data_dir: PathBuf,
     /// Print the findings as JSON
@@ -46,7 +49,8 @@ pub struct InspectArgs {
 }
 
 fn told(error: &BackupError) -> Failure {
-    Failure::fault(error.to_string())
+    let hint = error.hint().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+    Failure::fault(format!("{error}{hint}"))
 }
 
 pub(super) fn backup(args: &BackupArgs) -> Exit {
@@ -64,7 +68,8 @@ pub(super) fn backup(args: &BackupArgs) -> Exit {
 
 pub(super) fn restore(args: &RestoreArgs) -> Exit {
     let held = (!args.adopt).then_some(HeldReason::Restored);
-    let done = backup::restore(&args.from, &args.to, held).map_err(|error| told(&error));
+    let loss = if args.lossy { Loss::Accepted } else { Loss::Refused };
+    let done = backup::restore(&args.from, &args.to, held, loss).map_err(|error| told(&error));
     output::finish(done.and_then(|copied| {
         let next =
             if args.adopt { "" } else { "; it comes up held: POST /v1/release lets it work" };
@@ -106,6 +111,7 @@ fn as_json(report: &Report) -> serde_json::Value {
         "suspect": report.suspect,
         "images": images.collect::<Vec<_>>(),
         "journals": journals.collect::<Vec<_>>(),
+        "journals_removed": report.removed,
         "usable": report.source.as_ref().map(|source| source.last_seq).ok(),
         "a_start_would": report.would,
         "hint": report.hint,
@@ -132,6 +138,9 @@ fn as_text(report: &Report) -> String {
     }
     for file in &report.journals {
         line("journal", &format!("from commit {}, {} bytes", file.first_seq, file.bytes));
+    }
+    if report.removed > 0 {
+        line("removed", &format!("{} journal files that an image replaced", report.removed));
     }
     match &report.source {
         Ok(source) => line("usable", &format!("up to commit {}", source.last_seq)),

@@ -13,9 +13,10 @@ use super::stop::{Stage, Stopping};
 use super::{notify, panics};
 use crate::archive::identity::InstanceId;
 use crate::archive::mark::{self, Mark};
-use crate::archive::{image, journal, retention};
+use crate::archive::{free_bytes, image, journal, retention, source, startup};
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
+use crate::lease;
 use crate::mailbox::{Mailbox, Pulse};
 use crate::time::{Clock, SystemClock};
 
@@ -149,18 +150,23 @@ pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, s
 }
 
 /// A start waits until this much is free: for the lease's record, a journal file, a little work.
-const START_FREE_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const START_FREE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Waits for room on a full disk: ending would only use up the service manager's patience. False
-/// when asked to stop meanwhile.
-pub(super) async fn wait_for_space(dir: &Path, stop: &StopAsked) -> bool {
+/// Waits until `needed` bytes are free: ending would only use up the service manager's patience.
+/// False when asked to stop meanwhile.
+pub(super) async fn wait_for_space(dir: &Path, needed: u64, stop: &StopAsked) -> bool {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     let mut said = false;
-    while free_bytes(dir).is_some_and(|free| free < START_FREE_BYTES) {
+    while free_bytes(dir).is_some_and(|free| free < needed) {
         if !said {
             said = true;
-            tracing::error!(event = "disk.full", "waiting for space on the data directory's disk");
+            tracing::error!(
+                event = "disk.full",
+                needed,
+                "waiting for space on the data directory's disk"
+            );
             notify::status("waiting for disk space");
+            clear_leftovers(dir);
         }
         notify::extend_timeout(Duration::from_secs(60));
         tokio::select! {
@@ -171,16 +177,20 @@ pub(super) async fn wait_for_space(dir: &Path, stop: &StopAsked) -> bool {
     true
 }
 
-/// Free bytes on the file system of a directory, for a process without privileges.
-pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(dir).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+/// What takes the space may be what a process left that died of the lack of it.
+fn clear_leftovers(dir: &Path) {
+    match lease::while_nobody_leads(dir, || startup::remove_leftovers(dir)) {
+        Ok(None | Some(Ok(()))) => {}
+        Ok(Some(Err(error))) => tracing::warn!(event = "disk.not_cleared", %error),
+        Err(error) => tracing::warn!(event = "disk.not_cleared", %error),
+    }
 }
 
 /// Asks for an image and hears of it.
 pub(super) type ImageRequest = oneshot::Sender<Result<serde_json::Value, String>>;
 
-/// Makes images: on a schedule, when the journal has grown, and when asked.
+/// Makes images: on a schedule, when the journal has grown, when asked, and when there is none that
+/// the state could be made from. Removes what images have replaced.
 pub(super) struct Images {
     pub(super) data_dir: PathBuf,
     pub(super) kv: Arc<SledKv>,
@@ -188,6 +198,8 @@ pub(super) struct Images {
     pub(super) every: Duration,
     /// How long a copy of the directory may take.
     pub(super) copy_ms: u64,
+    /// Free bytes below which new work is refused; an image that nobody asked for leaves as many.
+    pub(super) min_free: u64,
     /// Whether one is wanted at once.
     pub(super) wanted: bool,
     pub(super) requests: mpsc::Receiver<ImageRequest>,
@@ -199,7 +211,8 @@ impl Images {
     pub(super) async fn run(mut self) {
         let mut growth = tokio::time::interval(GROWTH_EVERY);
         growth.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut last, mut at_last) = newest_image(&self.data_dir);
+        let mut newest = Newest::find(&self.data_dir);
+        self.wanted |= !self.can_be_rebuilt().await;
         loop {
             let request = tokio::select! {
                 request = self.requests.recv() => match request {
@@ -209,32 +222,66 @@ impl Images {
                 _ = growth.tick() => None,
                 () = self.stopping.reached(Stage::Drain) => return,
             };
-            let grown = journal_bytes(&self.data_dir).saturating_sub(at_last);
-            let due =
-                self.wanted || (last.elapsed() > self.every && grown > 0) || grown > JOURNAL_GROWTH;
-            if request.is_none() && !due {
-                continue;
+            let grown = journal_bytes(&self.data_dir).saturating_sub(newest.journal_bytes);
+            let old = newest.made.elapsed() > self.every && grown > 0;
+            let due = self.wanted || old || grown > JOURNAL_GROWTH;
+            if request.is_some() || due && self.has_room(newest.bytes) {
+                let made = self.make().await;
+                if made.is_ok() {
+                    newest = Newest::find(&self.data_dir);
+                    self.wanted = false;
+                }
+                if let Some(request) = request {
+                    let _ = request.send(made);
+                }
             }
-            let made = self.make().await;
-            if made.is_ok() {
-                (last, at_last, self.wanted) =
-                    (Instant::now(), journal_bytes(&self.data_dir), false);
+            self.prune().await;
+        }
+    }
+
+    /// Whether journal and images would do without the base. A start that has the base does not
+    /// ask; what is missing or damaged is noticed here, while there is something to heal it with.
+    async fn can_be_rebuilt(&self) -> bool {
+        let dir = self.data_dir.clone();
+        match tokio::task::spawn_blocking(move || source::find(&dir, 0)).await {
+            Ok(Ok(Ok(_))) => return true,
+            Ok(Ok(Err(none))) => {
+                tracing::warn!(event = "archive.unusable", why = none.why, "making a new image");
             }
-            if let Some(request) = request {
-                let _ = request.send(made);
+            Ok(Err(error)) => tracing::warn!(event = "archive.unusable", %error),
+            Err(error) => tracing::warn!(event = "archive.unusable", %error),
+        }
+        false
+    }
+
+    /// Whether an image like the last one leaves room for work.
+    fn has_room(&self, bytes: u64) -> bool {
+        free_bytes(&self.data_dir).is_none_or(|free| self.min_free + bytes <= free)
+    }
+
+    /// Removes what is old by now: when it was replaced it may have been too young.
+    async fn prune(&self) {
+        let (dir, copy_ms) = (self.data_dir.clone(), self.copy_ms);
+        let pruned =
+            tokio::task::spawn_blocking(move || retention::prune(&dir, SystemClock.now(), copy_ms));
+        match pruned.await {
+            Ok(Ok(removed)) if removed.is_empty() => {}
+            Ok(Ok(removed)) => {
+                tracing::info!(event = "archive.pruned", files = removed.len());
             }
+            Ok(Err(error)) => tracing::error!(event = "archive.not_pruned", %error),
+            Err(error) => tracing::error!(event = "archive.not_pruned", %error),
         }
     }
 
     async fn make(&self) -> Result<serde_json::Value, String> {
         let (kv, dir, instance) = (self.kv.clone(), self.data_dir.clone(), self.instance);
-        let copy_ms = self.copy_ms;
         let began = Instant::now();
         // An image begins where the base stands: the newer, the more of the journal may go.
         self.mailbox.flush().await.map_err(|error| error.to_string())?;
         let pulse = self.mailbox.pulse().clone();
         let stopping = self.stopping.clone();
-        let made = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
+        let made = tokio::task::spawn_blocking(move || {
             let committed = || pulse.commit.load(Ordering::Acquire);
             let images = image::dir_in(&dir);
             // A stop does not wait for the image of a large base.
@@ -242,10 +289,7 @@ impl Images {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             };
-            let info = image::make_while(&*kv, &images, instance, &committed, &mut go_on)?;
-            let Some(info) = info else { return Ok(None) };
-            let removed = retention::prune(&dir, SystemClock.now(), copy_ms)?;
-            Ok(Some((info, removed.len())))
+            image::make_while(&*kv, &images, instance, &committed, &mut go_on)
         });
         let words = |error: &dyn std::fmt::Display| {
             tracing::error!(event = "image.failed", %error);
@@ -256,10 +300,10 @@ impl Images {
             self.leave_damaged(&words);
         }
         match made {
-            Ok(Ok(Some((info, removed)))) => {
+            Ok(Ok(Some(info))) => {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(event = "image.made", name = %info.name(), rows = info.rows(),
-                    bytes = info.bytes, removed, ms);
+                    bytes = info.bytes, ms);
                 Ok(serde_json::json!({
                     "image": info.name(),
                     "path": info.path.display().to_string(),
@@ -301,17 +345,35 @@ fn damage<T>(
 /// How a process ends that met damage: as by any fault, so that it is started again.
 const DAMAGED: u8 = 1;
 
-/// About when the newest image was made, and the journal's bytes up to it. It outlives restarts:
-/// else a daemon that is often started again would never make one. Without any, its time is now.
-fn newest_image(data_dir: &Path) -> (Instant, u64) {
-    let now = Instant::now();
-    let images = image::list(&image::dir_in(data_dir)).unwrap_or_default();
-    let Some((start, path)) = images.first() else { return (now, 0) };
-    let made = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let age = made.and_then(|made| made.elapsed().ok()).unwrap_or_default();
-    let files = journal::list(&journal::dir_in(data_dir)).unwrap_or_default();
-    let before = files.iter().filter(|file| file.first_seq <= *start);
-    (now.checked_sub(age).unwrap_or(now), before.map(|file| file.bytes).sum())
+/// The newest image. It outlives restarts: else a daemon that is often started again would never
+/// make one.
+struct Newest {
+    /// About when it was made; without one, now.
+    made: Instant,
+    /// The journal's bytes up to it.
+    journal_bytes: u64,
+    /// Its own.
+    bytes: u64,
+}
+
+impl Newest {
+    fn find(data_dir: &Path) -> Self {
+        let now = Instant::now();
+        let images = image::list(&image::dir_in(data_dir)).unwrap_or_default();
+        let Some((start, path)) = images.first() else {
+            return Self { made: now, journal_bytes: 0, bytes: 0 };
+        };
+        let meta = std::fs::metadata(path).ok();
+        let made = meta.as_ref().and_then(|meta| meta.modified().ok());
+        let age = made.and_then(|made| made.elapsed().ok()).unwrap_or_default();
+        let files = journal::list(&journal::dir_in(data_dir)).unwrap_or_default();
+        let before = files.iter().filter(|file| file.first_seq <= *start);
+        Self {
+            made: now.checked_sub(age).unwrap_or(now),
+            journal_bytes: before.map(|file| file.bytes).sum(),
+            bytes: meta.map_or(0, |meta| meta.len()),
+        }
+    }
 }
 
 /// Bytes in the journal's files.
@@ -357,7 +419,7 @@ mod tests {
         let mut writer = JournalWriter::create(&journals, 1, one, InstanceId(0)).unwrap();
         writer.append(1, &[applied_write(1)]).unwrap();
         let with_one = journal_bytes(dir.path());
-        assert_eq!(newest_image(dir.path()).1, 0, "without an image all of it counts");
+        assert_eq!(Newest::find(dir.path()).journal_bytes, 0, "without an image all of it counts");
         let kv = MemoryKv::new();
         kv.apply(&[applied_write(1)]).unwrap();
         let made = make(&kv, &images, one, &|| 1, &mut |_| {}).unwrap();
@@ -366,7 +428,8 @@ mod tests {
         file.set_modified(std::time::SystemTime::now() - hour).unwrap();
         let mut writer = JournalWriter::create(&journals, 2, one, one).unwrap();
         writer.append(2, &[applied_write(2)]).unwrap();
-        let (last, bytes) = newest_image(dir.path());
-        assert!(hour <= last.elapsed() && bytes == with_one && bytes < journal_bytes(dir.path()));
+        let newest = Newest::find(dir.path());
+        assert!(hour <= newest.made.elapsed() && newest.bytes == made.bytes);
+        assert!(newest.journal_bytes == with_one && with_one < journal_bytes(dir.path()));
     }
 }

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::duties::{self, CLOSE_WITHIN, Closing, Images, Liveness};
+use super::opening::NotOpened;
 use super::signals::StopAsked;
 use super::state::State;
 use super::stop::{Stage, Stopper, Stopping, stopper};
@@ -50,9 +51,16 @@ pub(super) async fn lead(
     state: Arc<State>,
     holder: Holder,
 ) -> Ended {
-    let opened = match opening::open(&config, adopt).await {
-        Ok(opened) => opened,
-        Err(ended) => return ended,
+    let opened = loop {
+        match opening::open(&config, adopt).await {
+            Ok(opened) => break opened,
+            Err(NotOpened::NoRoom { needed }) => {
+                if !duties::wait_for_space(&config.data_dir, needed, &stop).await {
+                    return Ended::Stopped;
+                }
+            }
+            Err(NotOpened::Ended(ended)) => return ended,
+        }
     };
     match Leading::start(config, stop, state, holder, opened).await {
         Ok(leading) => leading.run().await,
@@ -287,6 +295,7 @@ impl Duties<'_> {
             instance,
             every: Duration::from_millis(config.storage.image_every_ms),
             copy_ms: config.storage.copy_ms,
+            min_free: config.storage.min_free_bytes,
             wanted: image_wanted,
             requests,
             mailbox: writer.mailbox.clone(),

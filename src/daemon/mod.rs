@@ -92,7 +92,7 @@ fn workers() -> usize {
 
 async fn serve(config: Arc<Config>, adopt: bool, stop: StopAsked) -> Ended {
     let state = Arc::new(State::new());
-    if !duties::wait_for_space(&config.data_dir, &stop).await {
+    if !duties::wait_for_space(&config.data_dir, duties::START_FREE_BYTES, &stop).await {
         return Ended::Stopped;
     }
     match standby::wait_for_lease(&config, &state, &stop).await {

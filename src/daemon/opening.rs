@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{Ended, notify};
-use crate::archive::startup::{self, OpenOptions, Opened, Progress, RefusedKind};
+use crate::archive::refused::{Reason, RefusedKind};
+use crate::archive::startup::{self, OpenOptions, Opened, Progress};
 use crate::config::Config;
 
 /// How much longer the service manager shall wait for an opening that is under way.
@@ -39,8 +40,19 @@ impl News {
     }
 }
 
+/// Why nothing was opened.
+pub(super) enum NotOpened {
+    /// The store has to be made anew, which takes about so many bytes of disk.
+    NoRoom {
+        /// How many must be free.
+        needed: u64,
+    },
+    /// The daemon ends.
+    Ended(Ended),
+}
+
 /// Opens the data directory of this configuration.
-pub(super) async fn open(config: &Arc<Config>, adopt: bool) -> Result<Opened, Ended> {
+pub(super) async fn open(config: &Arc<Config>, adopt: bool) -> Result<Opened, NotOpened> {
     let (config, news) = (config.clone(), News::now());
     let noted = news.clone();
     let work = tokio::task::spawn_blocking(move || open_here(&config, adopt, &noted));
@@ -51,7 +63,7 @@ pub(super) async fn open(config: &Arc<Config>, adopt: bool) -> Result<Opened, En
     };
     match tell_while(work, &news, often.min(TELL_EVERY), SILENCE, tell).await {
         Ok(opened) => opened,
-        Err(error) => Err(Ended::Fault(format!("opening the store: {error}"))),
+        Err(error) => Err(NotOpened::Ended(Ended::Fault(format!("opening the store: {error}")))),
     }
 }
 
@@ -82,7 +94,7 @@ async fn tell_while<T>(
     }
 }
 
-fn open_here(config: &Config, adopt: bool, news: &News) -> Result<Opened, Ended> {
+fn open_here(config: &Config, adopt: bool, news: &News) -> Result<Opened, NotOpened> {
     let mut said = Instant::now();
     let mut progress = |progress: Progress| {
         news.note();
@@ -101,10 +113,16 @@ fn open_here(config: &Config, adopt: bool, news: &News) -> Result<Opened, Ended>
     };
     let cache_bytes = config.storage.cache_bytes;
     let options = OpenOptions { cache_bytes, adopt, progress: &mut progress };
-    startup::open(&config.data_dir, options).map_err(|refused| Ended::Refused {
-        reason: format!("{}: {refused}", config.data_dir.display()),
-        hint: refused.hint.to_owned(),
-        again: matches!(refused.kind, RefusedKind::Busy | RefusedKind::Storage),
+    startup::open(&config.data_dir, options).map_err(|refused| match refused.reason {
+        Reason::NoRoom { needed, .. } => {
+            tracing::error!(event = "start.no_room", "{refused}");
+            NotOpened::NoRoom { needed }
+        }
+        _ => NotOpened::Ended(Ended::Refused {
+            reason: format!("{}: {refused}", config.data_dir.display()),
+            hint: refused.hint.to_owned(),
+            again: matches!(refused.kind, RefusedKind::Busy | RefusedKind::Storage),
+        }),
     })
 }
 

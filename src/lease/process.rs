@@ -5,6 +5,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::boot::boot_id;
+
 /// One process on one machine since one start of that machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -97,16 +99,6 @@ fn parse_stat(text: &str) -> Option<Stat> {
     // The state is field 3 of the line, the start time field 22.
     let started_ticks = fields.nth(18)?.parse().ok()?;
     Some(Stat { state, started_ticks })
-}
-
-/// The kernel's boot id. A unit with `ProcSubset=pid` cannot read it and passes it in the
-/// environment (the specifier `%b`), without dashes.
-fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .ok()
-        .or_else(|| std::env::var("DUEBOX_BOOT_ID").ok())?;
-    let id: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    (id.len() == 32).then_some(id)
 }
 
 fn pid_namespace() -> Option<String> {
