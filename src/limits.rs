@@ -106,6 +106,9 @@ pub const JOURNAL_FILE_BYTES: u64 = 64 * 1024 * 1024;
 pub const IMAGE_BLOCK_BYTES: usize = 1024 * 1024;
 /// Bytes of journal applied to the base at once while starting; more memory gains nothing.
 pub const REPLAY_BYTES: usize = 1024 * 1024;
+/// Bytes of journal applied before the base is synced and says how far it is: one sync for each is
+/// little, and a start that is cut off begins again from there.
+pub const REPLAY_SYNC_BYTES: usize = 32 * 1024 * 1024;
 /// After a clean stop the store's files are checksummed up to this sum: half a second from disk.
 pub const CLEAN_CRC_BYTES: u64 = 256 * 1024 * 1024;
 /// The base is reopened at a clean stop when this much was written to it: below, the replay at the

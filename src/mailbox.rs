@@ -37,6 +37,12 @@ const NAP: Duration = Duration::from_secs(1);
 /// Longest sleep while somebody waits for the base.
 const APPLIER_NAP: Duration = Duration::from_millis(20);
 
+/// How often the writer shows that it lives while it waits for the base.
+const WAIT_BEAT: Duration = Duration::from_millis(500);
+/// A base that makes no progress for this long hangs: a sync of some megabytes on the slowest disk
+/// takes a part of it.
+const BASE_HANGS: Duration = Duration::from_secs(120);
+
 /// What the mailbox takes.
 enum Message {
     Call(Envelope),
@@ -276,6 +282,9 @@ impl<K: Kv, J: Journal> Turn<K, J> {
             if self.engine.store().group_bytes() > limits::GROUP_BYTES {
                 self.commit()?;
                 self.release(&mut outcomes);
+                // A turn may have many such: the tables must not grow with it.
+                self.settle_tables()?;
+                self.pulse.turns.fetch_add(1, Ordering::Relaxed);
             }
         }
         let ticked = self.engine.tick(now)?;
@@ -356,7 +365,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         self.pulse.active_bytes.store(bytes as u64, Ordering::Relaxed);
         if store.is_applying() {
             let done = if bytes > 2 * limits::MEMTABLE_BYTES {
-                Some(self.applier.wait()?)
+                Some(self.applier.wait(&self.pulse)?)
             } else {
                 self.applier.poll()?
             };
@@ -391,12 +400,12 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         self.commit()?;
         let store = self.engine.store();
         if store.is_applying() {
-            self.applier.wait()?;
+            self.applier.wait(&self.pulse)?;
             store.thaw();
         }
         let table = store.freeze();
         self.applier.apply(table)?;
-        let number = self.applier.wait()?;
+        let number = self.applier.wait(&self.pulse)?;
         self.applied(number);
         Ok(())
     }
@@ -406,19 +415,25 @@ impl<K: Kv, J: Journal> Turn<K, J> {
 struct Applier {
     tables: std::sync::mpsc::SyncSender<Arc<Table>>,
     done: std::sync::mpsc::Receiver<Result<u64, Fault>>,
+    /// Grows while it gets on.
+    progress: Arc<AtomicU64>,
 }
 
 impl Applier {
     fn start<K: Kv>(base: Arc<K>) -> Result<Self, Fault> {
         let (tables, incoming) = std::sync::mpsc::sync_channel::<Arc<Table>>(1);
         let (outgoing, done) = std::sync::mpsc::sync_channel(1);
+        let progress = Arc::new(AtomicU64::new(0));
+        let made = progress.clone();
         std::thread::Builder::new()
             .name("applier".into())
             .spawn(move || {
                 while let Ok(table) = incoming.recv() {
-                    let result = store::apply(&*base, &table)
-                        .and_then(|()| base.sync())
-                        .map(|()| table.committed());
+                    let mut note = || {
+                        made.fetch_add(1, Ordering::Relaxed);
+                    };
+                    let result =
+                        store::apply(&*base, &table, &mut note).map(|()| table.committed());
                     drop(table);
                     if outgoing.send(result).is_err() {
                         break;
@@ -426,7 +441,7 @@ impl Applier {
                 }
             })
             .map_err(|error| Fault::io("starting the applier", error))?;
-        Ok(Self { tables, done })
+        Ok(Self { tables, done, progress })
     }
 
     fn apply(&self, table: Arc<Table>) -> Result<(), Fault> {
@@ -441,8 +456,24 @@ impl Applier {
         }
     }
 
-    fn wait(&self) -> Result<u64, Fault> {
-        self.done.recv().map_err(|_| gone())?
+    /// Waits for the table. A slow disk is no hang: the writer counts as alive meanwhile, up to
+    /// [`BASE_HANGS`] without any progress.
+    fn wait(&self, pulse: &Pulse) -> Result<u64, Fault> {
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            match self.done.recv_timeout(WAIT_BEAT) {
+                Ok(result) => return result,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Err(gone()),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            pulse.turns.fetch_add(1, Ordering::Relaxed);
+            let made = self.progress.load(Ordering::Relaxed);
+            if made != seen {
+                (seen, since) = (made, Instant::now());
+            } else if since.elapsed() > BASE_HANGS {
+                return Err(Fault::io("writing the base", "it stands still"));
+            }
+        }
     }
 }
 
@@ -451,83 +482,4 @@ fn gone() -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::command::{AddedTask, ClaimRequest, TaskDraft};
-    use crate::engine::{Identity, Mode};
-    use crate::kv::memory::MemoryKv;
-    use crate::model::rules::Rules;
-    use crate::store::Store;
-    use crate::time::SystemClock;
-    use std::sync::Mutex;
-
-    type Commits = Arc<Mutex<Vec<u64>>>;
-
-    struct Remember(Commits);
-
-    impl Journal for Remember {
-        fn append(&mut self, number: u64, _writes: &[Write]) -> Result<(), Fault> {
-            self.0.lock().unwrap().push(number);
-            Ok(())
-        }
-    }
-
-    struct Broken;
-
-    impl Journal for Broken {
-        fn append(&mut self, _number: u64, _writes: &[Write]) -> Result<(), Fault> {
-            Err(Fault::io("appending", "the disk is full"))
-        }
-    }
-
-    fn engine() -> Engine<MemoryKv> {
-        let store = Store::new(Arc::new(MemoryKv::new()), 0);
-        let identity = Identity { term: 1, worker: "test".into() };
-        let now = SystemClock.now();
-        Engine::open(store, Rules::default(), identity, Mode::Working, now).unwrap()
-    }
-
-    fn add() -> Command {
-        let draft = TaskDraft { kind: "1001".into(), payload: "{}".into(), ..TaskDraft::default() };
-        Command::AddTasks { items: vec![draft], atomic: false }
-    }
-
-    #[tokio::test]
-    async fn an_answer_comes_after_its_commit() {
-        let commits = Commits::default();
-        let journal = Remember(commits.clone());
-        let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8).unwrap();
-        let Ok(Reply::Tasks(verdicts)) = writer.mailbox.call(add()).await else { panic!() };
-        assert!(matches!(verdicts[..], [Ok(AddedTask { created: true, .. })]));
-        assert!(!commits.lock().unwrap().is_empty());
-        tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_failed_commit_is_never_answered_and_ends_the_writer() {
-        let mut writer = Writer::start(engine(), Broken, Arc::new(SystemClock), 8).unwrap();
-        assert!(matches!(writer.mailbox.call(add()).await, Err(CallError::Closed)));
-        writer.ended().await;
-        assert!(tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().is_err());
-    }
-
-    #[tokio::test]
-    async fn a_waiting_claim_is_answered_when_work_comes() {
-        let journal = Remember(Commits::default());
-        let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8).unwrap();
-        let mailbox = writer.mailbox.clone();
-        let waiting = tokio::spawn(async move {
-            let request = ClaimRequest {
-                kind: "1001".into(),
-                max: 1,
-                wait_ms: 30_000,
-                ..ClaimRequest::default()
-            };
-            mailbox.call(Command::Claim(request)).await
-        });
-        writer.mailbox.call(add()).await.unwrap();
-        let Ok(Ok(Reply::Claimed(tasks))) = waiting.await else { panic!() };
-        assert_eq!(tasks.len(), 1);
-        tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
-    }
-}
+mod tests;

@@ -91,6 +91,11 @@ fn codes_that_need_a_person_are_not_restarted_and_a_lost_lease_is() {
 }
 
 #[test]
+fn faults_that_pass_never_become_permanent() {
+    assert_eq!(value(&text("duebox.service"), "StartLimitIntervalSec"), "0");
+}
+
+#[test]
 fn units_and_example_mean_the_same_directories_and_user() {
     let unit = text("duebox.service");
     let backup = text("duebox-backup.service");

@@ -15,6 +15,7 @@ use crate::engine::command::{Act, Audience, Command, NoticeDraft, Recipient, Rep
 use crate::id::DeliveryId;
 use crate::limits;
 use crate::model::delivery::{DeliveryState, Resolution};
+use crate::model::message::json_bytes;
 use crate::model::notice::{InDoubt, Miniprogram};
 
 /// `POST /v1/notices`.
@@ -70,11 +71,10 @@ fn data(form: &mut Form, bytes: usize) -> BTreeMap<String, String> {
         form.wrong("data", detail);
         return BTreeMap::new();
     };
-    let (mut data, mut errors, mut size) = (BTreeMap::new(), Vec::new(), 2);
+    let (mut data, mut errors) = (BTreeMap::new(), Vec::new());
     for (name, value) in fields {
         match value {
             Json::String(text) => {
-                size += name.len() + text.len() + 6;
                 data.insert(name, text);
             }
             other => errors.push(FieldError::new(
@@ -84,8 +84,9 @@ fn data(form: &mut Form, bytes: usize) -> BTreeMap<String, String> {
         }
     }
     form.absorb(errors);
+    let size = json_bytes(&data);
     if size > bytes {
-        form.wrong("data", format!("{size} bytes, {bytes} are allowed"));
+        form.wrong("data", format!("{size} bytes as JSON, {bytes} are allowed"));
     }
     data
 }
@@ -245,6 +246,9 @@ pub(super) async fn resend(port: &Port, call: Call) -> Answer {
     }
     if states.is_empty() {
         return Err(Problem::field("/states", "name at least one state, or leave it out"));
+    }
+    if states.len() > RESENDABLE.len() {
+        return Err(Problem::field("/states", "name each state once"));
     }
     acted(port, Command::Act { notice, act: Act::Resend { states, errcode } }).await
 }

@@ -24,6 +24,7 @@ use crate::engine::command::{Command, Recipient, Reply};
 use crate::id::Id;
 use crate::limits;
 use crate::mailbox::{CallError, Mailbox};
+use crate::model::message::json_bytes;
 
 /// Chunks under way at once.
 const WINDOW: usize = 4;
@@ -190,7 +191,7 @@ impl Filling {
             let shown = crate::model::cut(&recipient.openid, 80).to_owned();
             return Err(self.bad("bad_openid", format_args!("{shown:?} is no openid")));
         }
-        if size(&recipient) > limits::OVERRIDE_BYTES {
+        if json_bytes(&recipient.data) > limits::OVERRIDE_BYTES {
             let detail = format!("its data has more than {} bytes", limits::OVERRIDE_BYTES);
             return Err(self.bad("bad_line", detail));
         }
@@ -272,8 +273,4 @@ fn read(line: &[u8]) -> serde_json::Result<Recipient> {
 fn is_openid(text: &str) -> bool {
     let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     !text.is_empty() && text.len() <= limits::OPENID_BYTES && text.bytes().all(plausible)
-}
-
-fn size(recipient: &Recipient) -> usize {
-    recipient.data.iter().map(|(name, value)| name.len() + value.len() + 6).sum()
 }

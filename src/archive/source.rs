@@ -148,30 +148,35 @@ pub(super) fn replay(
 ) -> Result<u64, BuildError> {
     let mut reader = JournalReader::open(&journal::dir_in(data_dir), applied + 1)?;
     let mut batch: Vec<Write> = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut unsynced) = (0, 0);
     let mut seq = applied;
     while let Some(commit) = reader.next_commit()? {
         seq = commit.seq;
         bytes += commit.writes.iter().map(weight).sum::<usize>();
         batch.extend(commit.writes);
         if bytes >= limits::REPLAY_BYTES {
-            apply(kv, &mut batch, seq)?;
-            bytes = 0;
+            kv.apply(&batch)?;
+            batch.clear();
+            unsynced += std::mem::take(&mut bytes);
+            if unsynced >= limits::REPLAY_SYNC_BYTES {
+                unsynced = 0;
+                note_applied(kv, seq)?;
+            }
             progress(Progress::Replaying { seq, last });
         }
     }
-    if !batch.is_empty() || seq > applied {
-        apply(kv, &mut batch, seq)?;
+    if seq > applied {
+        kv.apply(&batch)?;
+        note_applied(kv, seq)?;
         progress(Progress::Replaying { seq, last });
     }
     Ok(seq - applied)
 }
 
-fn apply(kv: &dyn Kv, batch: &mut Vec<Write>, seq: u64) -> Result<(), Fault> {
-    batch.push(applied_write(seq));
-    kv.apply(batch)?;
-    batch.clear();
-    Ok(())
+/// Says what the base holds, once that is on disk.
+fn note_applied(kv: &dyn Kv, seq: u64) -> Result<(), Fault> {
+    kv.sync()?;
+    kv.apply(&[applied_write(seq)])
 }
 
 fn weight(write: &Write) -> usize {

@@ -129,6 +129,12 @@ pub(super) async fn keep_mark(
     }
 }
 
+/// Ends the process when the base has panicked, in whatever thread.
+pub(super) async fn watch_base(data_dir: PathBuf) {
+    panics::base_panicked().await;
+    leave_damaged(&data_dir, "a panic in the base");
+}
+
 /// Refuses new work while the disk is nearly full. What is under way is finished: it needs little.
 pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, stopping: Stopping) {
     let mut ticks = tokio::time::interval(DISK_EVERY);
@@ -169,6 +175,8 @@ pub(super) async fn wait_for_space(dir: &Path, needed: u64, stop: &StopAsked) ->
             clear_leftovers(dir);
         }
         notify::extend_timeout(Duration::from_secs(60));
+        // A standby that takes over has been ready before.
+        notify::watchdog();
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.asked() => return false,
@@ -281,13 +289,17 @@ impl Images {
         self.mailbox.flush().await.map_err(|error| error.to_string())?;
         let pulse = self.mailbox.pulse().clone();
         let stopping = self.stopping.clone();
+        let reserve = self.min_free / 4;
         let made = tokio::task::spawn_blocking(move || {
             let committed = || pulse.commit.load(Ordering::Acquire);
             let images = image::dir_in(&dir);
-            // A stop does not wait for the image of a large base.
-            let mut go_on = |_| match stopping.has_reached(Stage::Drain) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+            // A stop does not wait for the image of a large base, and work needs the last space.
+            let mut go_on = |_| {
+                let short = free_bytes(&dir).is_some_and(|free| free < reserve);
+                match short || stopping.has_reached(Stage::Drain) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
             };
             image::make_while(&*kv, &images, instance, &committed, &mut go_on)
         });
@@ -296,8 +308,9 @@ impl Images {
             format!("no image was made: {error}")
         };
         let made = made.await;
+        // An image reads every row, so it meets damage that nobody else reads.
         if let Some(words) = damage(&made, panics::in_the_base()) {
-            self.leave_damaged(&words);
+            leave_damaged(&self.data_dir, &words);
         }
         match made {
             Ok(Ok(Some(info))) => {
@@ -313,21 +326,24 @@ impl Images {
                     "took_ms": ms,
                 }))
             }
-            Ok(Ok(None)) => Err("no image was made: the daemon is stopping".to_owned()),
+            Ok(Ok(None)) if self.stopping.has_reached(Stage::Drain) => {
+                Err("no image was made: the daemon is stopping".to_owned())
+            }
+            Ok(Ok(None)) => Err(words(&"the disk is nearly full")),
             Ok(Err(error)) => Err(words(&error)),
             Err(error) => Err(words(&error)),
         }
     }
+}
 
-    /// An image reads every row, so it meets damage that nobody else reads. To go on would be to
-    /// live with a store that no image can be made of; the next start rebuilds it.
-    fn leave_damaged(&self, words: &str) -> ! {
-        tracing::error!(event = "store.damaged", error = words, "ending: the next start rebuilds");
-        if let Err(error) = mark::mark_suspect(&self.data_dir, words) {
-            tracing::error!(event = "store.not_marked", %error);
-        }
-        std::process::exit(i32::from(DAMAGED));
+/// To go on would be to live with a store that no image can be made of, or that writes nothing; the
+/// next start rebuilds it.
+fn leave_damaged(data_dir: &Path, words: &str) -> ! {
+    tracing::error!(event = "store.damaged", error = words, "ending: the next start rebuilds");
+    if let Err(error) = mark::mark_suspect(data_dir, words) {
+        tracing::error!(event = "store.not_marked", %error);
     }
+    std::process::exit(i32::from(DAMAGED));
 }
 
 /// What damage an attempt met, if any: sled tells of it by errors and by panics.

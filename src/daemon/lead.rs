@@ -52,7 +52,17 @@ pub(super) async fn lead(
     holder: Holder,
 ) -> Ended {
     let opened = loop {
-        match opening::open(&config, adopt).await {
+        let opening = tokio::select! {
+            opening = opening::open(&config, adopt) => opening,
+            () = stop.asked() => {
+                notify::stopping("giving up the opening of the store");
+                // It goes on until the process ends, in a moment; the lock must last as long. The
+                // next start does what this one leaves undone, as after a crash.
+                std::mem::forget(holder);
+                return Ended::Stopped;
+            }
+        };
+        match opening {
             Ok(opened) => break opened,
             Err(NotOpened::NoRoom { needed }) => {
                 if !duties::wait_for_space(&config.data_dir, needed, &stop).await {
@@ -62,6 +72,10 @@ pub(super) async fn lead(
             Err(NotOpened::Ended(ended)) => return ended,
         }
     };
+    panics::forget_the_base();
+    if stop.is_asked() {
+        return Ended::Stopped;
+    }
     match Leading::start(config, stop, state, holder, opened).await {
         Ok(leading) => leading.run().await,
         Err(ended) => ended,
@@ -117,6 +131,7 @@ impl Leading {
         // it runs, and what it claimed without anybody to work it would be in doubt.
         let listener = bind(&config).await?;
         let address = listener.local_addr().map_err(|error| fault(&error))?;
+        write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
         let bound = work::outstanding(&config);
         let mut writer =
             Writer::start(engine, journal, clock.clone(), bound).map_err(|error| fault(&error))?;
@@ -143,7 +158,6 @@ impl Leading {
         panics::spawn_vital(workers.dispatch(effects, stopping.clone()));
         let duties = Duties { instance, image_wanted, stopping: &stopping, closing: &closing };
         let (images, marks) = duties.start(&config, &writer, &kv);
-        write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
         lease.set_admin(address.to_string());
         state.tell(serde_json::json!({
             "address": address.to_string(), "term": term, "instance": instance.to_string(),
@@ -213,6 +227,7 @@ impl Leading {
         stopper.enter(Stage::Cut);
         let _ = tokio::time::timeout(SETTLE_WITHIN, marks).await;
         closing.begin();
+        self.lease.close_within(CLOSE_WITHIN);
         let (writer, kv, config, lease) = (self.writer, self.kv, self.config, self.lease);
         let closing = config.clone();
         let closed = tokio::task::spawn_blocking(move || close(writer, kv, &closing));
@@ -302,6 +317,7 @@ impl Duties<'_> {
             stopping: stopping.clone(),
         };
         panics::spawn_vital(maker.run());
+        panics::spawn_vital(duties::watch_base(config.data_dir.clone()));
         panics::spawn_vital(duties::feed_watchdog(Liveness::start(pulse.clone(), closing.clone())));
         let marks = panics::spawn_vital(duties::keep_mark(
             config.data_dir.clone(),

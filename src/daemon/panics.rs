@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 static IN_THE_BASE: AtomicBool = AtomicBool::new(false);
+static TOLD: Notify = Notify::const_new();
 
 /// Notes where panics come from, and logs them.
 pub(super) fn watch() {
@@ -13,6 +15,7 @@ pub(super) fn watch() {
         let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
         if place.contains("/sled-") {
             IN_THE_BASE.store(true, Ordering::SeqCst);
+            TOLD.notify_one();
         }
         let words = panic.payload_as_str().unwrap_or("no words");
         tracing::error!(event = "panic", place, "{words}");
@@ -22,6 +25,19 @@ pub(super) fn watch() {
 /// Whether one came from sled: its files may be damaged, and the next start shall rebuild them.
 pub(super) fn in_the_base() -> bool {
     IN_THE_BASE.load(Ordering::SeqCst)
+}
+
+/// The base has been opened: what it met on the way, it has got over.
+pub(super) fn forget_the_base() {
+    IN_THE_BASE.store(false, Ordering::SeqCst);
+}
+
+/// Resolves when one has come from sled. Its own threads have nobody who would notice: without them
+/// it collects no garbage, or writes nothing any more.
+pub(super) async fn base_panicked() {
+    while !in_the_base() {
+        TOLD.notified().await;
+    }
 }
 
 /// Runs a task that the daemon cannot do without: a claim, a run or a duty would stay as it is for

@@ -113,6 +113,10 @@ impl Pulls {
         match self.mailbox.call(Command::SubmitNotice(Box::new(draft))).await {
             Ok(Reply::Notice { created: true, .. }) => counts.submitted += 1,
             Ok(_) => counts.known += 1,
+            // Not the notice's fault: as long as the run fails, the source is asked for it again.
+            Err(CallError::Refused(refusal)) if refusal.code.is_passing() => {
+                return Err(refusal.detail);
+            }
             Err(CallError::Refused(refusal)) => refuse(counts, refusal.detail),
             Err(CallError::Closed) => return Err("the daemon is stopping".to_owned()),
         }

@@ -17,6 +17,9 @@ impl<K: Kv> Engine<K> {
         let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else {
             return Ok(Err(not_found("notice", id)));
         };
+        if notice.is_forgotten() {
+            return Ok(Err(being_forgotten(&notice)));
+        }
         if notice.cancelled && act != Act::Cancel {
             return Ok(Err(wrong_state(&notice, "a cancelled notice stays cancelled")));
         }
@@ -78,6 +81,9 @@ impl<K: Kv> Engine<K> {
         if notice.sweep.is_some() {
             return Err(wrong_state(notice, "another sweep over it is under way: try again soon"));
         }
+        if states.len() > DeliveryState::ALL.len() {
+            return Err(Refusal::field(Code::Invalid, "/states", "name each state once"));
+        }
         notice.reopen(now);
         notice.template_misses = 0;
         self.begin_sweep(now, notice, SweepKind::Resend { states, errcode });
@@ -94,6 +100,9 @@ impl<K: Kv> Engine<K> {
     /// One step of a sweep: [`limits::STEP_ROWS`] deliveries, then others get their turn.
     pub(super) fn sweep_step(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
         let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else { return Ok(()) };
+        if notice.is_forgotten() {
+            return Ok(());
+        }
         let Some(mut sweep) = notice.sweep.take() else { return Ok(()) };
         let tenant = TenantNo(notice.tenant);
         let from = keys::delivery(tenant, DeliveryId { notice: id, number: sweep.next });
@@ -138,7 +147,10 @@ impl<K: Kv> Engine<K> {
             {
                 (DeliveryState::Pending, "sent again by an operator")
             }
-            SweepKind::Cancel | SweepKind::Expire | SweepKind::Resend { .. } => return,
+            SweepKind::Cancel
+            | SweepKind::Expire
+            | SweepKind::Resend { .. }
+            | SweepKind::Forget => return,
         };
         self.move_delivery(now, notice, id, delivery, to, Some(reason.into()));
     }
@@ -283,6 +295,9 @@ impl<K: Kv> Engine<K> {
                 format!("delivery {id} is {}, not in_doubt", delivery.state.name()),
             )));
         }
+        if notice.is_forgotten() {
+            return Ok(Err(being_forgotten(&notice)));
+        }
         if notice.cancelled && resolution == Resolution::Resend {
             return Ok(Err(wrong_state(&notice, "its deliveries are not sent again")));
         }
@@ -316,6 +331,10 @@ pub(super) struct Unsent {
 /// What a withdrawn delivery becomes: one that may have been accepted stays in doubt.
 pub(super) fn withdrawn(delivery: &Delivery, otherwise: DeliveryState) -> DeliveryState {
     if delivery.doubt_since.is_some() { DeliveryState::InDoubt } else { otherwise }
+}
+
+fn being_forgotten(notice: &Notice) -> Refusal {
+    wrong_state(notice, "it is as old as such are kept (retention.notices) and is being removed")
 }
 
 fn wrong_state(notice: &Notice, why: &str) -> Refusal {

@@ -497,6 +497,12 @@ impl Code {
         }
     }
 
+    /// Whether it is about the daemon's own state, not about what it was asked.
+    #[must_use]
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::Held | Self::Draining | Self::Storage)
+    }
+
     /// The HTTP status that says the same.
     #[must_use]
     pub fn status(self) -> u16 {

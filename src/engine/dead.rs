@@ -59,7 +59,8 @@ impl<K: Kv> Engine<K> {
             }
             DeadItem::Delivery(tenant, id) => {
                 let notice = self.store.read::<Notice>(&keys::id(id.notice))?;
-                if notice.is_none_or(|notice| notice.cancelled || notice.is_expiring()) {
+                let busy = |it: &Notice| it.cancelled || it.is_expiring() || it.is_forgotten();
+                if notice.as_ref().is_none_or(busy) {
                     return Ok(false);
                 }
                 let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;

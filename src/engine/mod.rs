@@ -157,8 +157,11 @@ impl<K: Kv> Engine<K> {
     fn start(&mut self, now: Timestamp) -> Result<(), Fault> {
         let format = std::sync::Arc::from(&keys::FORMAT.to_be_bytes()[..]);
         self.store.put(Tree::Meta, keys::FORMAT_KEY.to_vec(), format);
+        let before = self.identity_before()?;
         let term = std::sync::Arc::from(&self.identity.term.to_be_bytes()[..]);
         self.store.put(Tree::Meta, keys::TERM.to_vec(), term);
+        let worker = std::sync::Arc::from(self.identity.worker.as_bytes());
+        self.store.put(Tree::Meta, keys::WORKER.to_vec(), worker);
         let tenants: Vec<String> = self.rules.tenants.keys().cloned().collect();
         for tenant in tenants {
             self.names.tenant(&mut self.store, &tenant);
@@ -168,9 +171,19 @@ impl<K: Kv> Engine<K> {
             self.names.kind(&mut self.store, &kind);
         }
         self.load_queues()?;
-        self.recover_deliveries(now)?;
+        self.recover_deliveries(now, &before)?;
         self.start_pruning(now)?;
         self.start_schedules(now)
+    }
+
+    /// Who worked on this store before this process: what was on the wire was sent by that one.
+    fn identity_before(&self) -> Result<Identity, Fault> {
+        let term = self.store.get(Tree::Meta, keys::TERM)?;
+        let worker = self.store.get(Tree::Meta, keys::WORKER)?;
+        Ok(Identity {
+            term: term.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0),
+            worker: worker.map_or_else(String::new, |name| String::from_utf8_lossy(&name).into()),
+        })
     }
 
     fn load_queues(&mut self) -> Result<(), Fault> {

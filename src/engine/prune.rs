@@ -10,7 +10,7 @@ use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv, Tree, Value};
 use crate::limits;
 use crate::model::delivery::{Delivery, Entry, KeyRow};
-use crate::model::notice::Notice;
+use crate::model::notice::{Notice, Sweep, SweepKind};
 use crate::model::run::Run;
 use crate::model::task::{EndedTask, Payload, Task};
 use crate::store::keys::{self, DeadItem, TenantNo, TypeNo};
@@ -32,6 +32,8 @@ pub(super) struct PruneCursor {
     pass: usize,
     from: Key,
     timer: Option<Timestamp>,
+    /// Deliveries that may still go in this step.
+    room: usize,
 }
 
 impl<K: Kv> Engine<K> {
@@ -47,6 +49,7 @@ impl<K: Kv> Engine<K> {
         if self.prune.timer.is_none_or(|timer| timer > now) {
             return Ok(());
         }
+        self.prune.room = limits::STEP_ROWS;
         let tree = PASSES[self.prune.pass];
         let from = std::mem::take(&mut self.prune.from);
         let page =
@@ -181,23 +184,36 @@ impl<K: Kv> Engine<K> {
     }
 
     fn prune_notice(&mut self, before: Timestamp, value: &Value) -> Result<Pruned, Fault> {
-        let notice: Notice = codec::decode(value)?;
+        let mut notice: Notice = codec::decode(value)?;
         let over = notice.cancelled && notice.is_finished() || notice.finished.is_some();
         let ended = notice.finished.or(notice.last_settled).unwrap_or(notice.id.made_at());
-        if !over || ended > before {
+        // What was begun is finished, also under a longer retention.
+        if !notice.is_forgotten() && (!over || ended > before) {
             return Ok(Pruned::Next);
+        }
+        let room = self.prune.room;
+        if room == 0 {
+            return Ok(Pruned::Again);
         }
         let tenant = TenantNo(notice.tenant);
         let prefix = keys::notice_rows(tenant, notice.id);
         let to = keys::after_prefix(&prefix);
-        let rows =
-            self.store.scan(Tree::Outbox, &prefix, &to, Order::Ascending, limits::STEP_ROWS)?;
-        let more = rows.len() == limits::STEP_ROWS;
+        let rows = self.store.scan(Tree::Outbox, &prefix, &to, Order::Ascending, room)?;
+        self.prune.room -= rows.len();
+        let more = rows.len() == room;
         for (key, bytes) in rows {
             self.forget_delivery(tenant, notice.id, &key, &bytes)?;
         }
         if more {
+            // Nobody may take up again what is half gone.
+            if !notice.is_forgotten() {
+                notice.sweep = Some(Sweep { kind: SweepKind::Forget, next: 0 });
+                self.store.write(keys::id(notice.id), &notice);
+            }
             return Ok(Pruned::Again);
+        }
+        if let Some(expiry) = notice.expires_at {
+            self.clear_timer(expiry, &Timer::NoticeExpiry(notice.id));
         }
         delete_chunks(&mut self.store, Tree::NoticeBodies, notice.id)?;
         self.bodies.remove(&notice.id);

@@ -1,8 +1,8 @@
 //! Taking up what an earlier process left: deliveries that were being sent when it ended.
 
-use super::Engine;
 use super::act::Unsent;
 use super::timer::Timer;
+use super::{Engine, Identity};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
@@ -14,8 +14,12 @@ use crate::time::Timestamp;
 
 impl<K: Kv> Engine<K> {
     /// Every delivery that was being sent is in doubt now: its attempt is on disk, its outcome is
-    /// not. There are at most as many as were in flight.
-    pub(super) fn recover_deliveries(&mut self, now: Timestamp) -> Result<(), Fault> {
+    /// not. There are at most as many as were in flight. `before` is who sent them.
+    pub(super) fn recover_deliveries(
+        &mut self,
+        now: Timestamp,
+        before: &Identity,
+    ) -> Result<(), Fault> {
         let prefix = Lane::Timers.prefix();
         let (mut from, to) = (prefix.clone(), keys::after_prefix(&prefix));
         let mut left = Vec::new();
@@ -41,7 +45,7 @@ impl<K: Kv> Engine<K> {
             );
         }
         for (tenant, id) in left {
-            self.lose(now, tenant, id, "the daemon ended during the attempt")?;
+            self.lose(now, tenant, id, "the daemon ended during the attempt", Some(before))?;
         }
         Ok(())
     }
@@ -54,7 +58,7 @@ impl<K: Kv> Engine<K> {
         id: DeliveryId,
     ) -> Result<(), Fault> {
         tracing::warn!(event = "send.lost", delivery = %id, "no outcome within the claim");
-        self.lose(now, tenant, id, "no outcome within the claim")
+        self.lose(now, tenant, id, "no outcome within the claim", None)
     }
 
     fn lose(
@@ -63,6 +67,7 @@ impl<K: Kv> Engine<K> {
         tenant: TenantNo,
         id: DeliveryId,
         why: &str,
+        sender: Option<&Identity>,
     ) -> Result<(), Fault> {
         let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(());
@@ -73,7 +78,7 @@ impl<K: Kv> Engine<K> {
         if delivery.state != DeliveryState::Sending {
             return Ok(());
         }
-        self.log_lost(now, &notice, id, &delivery, why)?;
+        self.log_lost(now, &notice, id, &delivery, why, sender)?;
         self.doubt(now, &mut notice, id, &mut delivery, why);
         self.finish_if_done(now, &mut notice);
         self.refile(now, &mut notice)?;

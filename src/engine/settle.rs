@@ -14,7 +14,7 @@
 use super::act::{Unsent, withdrawn};
 use super::command::Reply;
 use super::timer::Timer;
-use super::{Decision, Engine};
+use super::{Decision, Engine, Identity};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
@@ -53,7 +53,7 @@ impl<K: Kv> Engine<K> {
             return Ok(Ok(Reply::Done));
         };
         for one in &tries {
-            self.log(now, &notice, id, &delivery, one)?;
+            self.log(now, &notice, id, &delivery, one, None)?;
         }
         if let Some(last) = tries.last() {
             self.count_requests(now, TenantNo(notice.tenant), tries.len())?;
@@ -88,7 +88,7 @@ impl<K: Kv> Engine<K> {
         let since = u32::try_from(delivery.claim.saturating_sub(claim)).unwrap_or(u32::MAX);
         then.attempt = delivery.attempt.saturating_sub(since).max(1);
         for one in tries {
-            self.log(now, &notice, id, &then, one)?;
+            self.log(now, &notice, id, &then, one, None)?;
         }
         let Some(last) = tries.last() else { return Ok(()) };
         self.count_requests(now, tenant, tries.len())?;
@@ -375,7 +375,9 @@ impl<K: Kv> Engine<K> {
         id: DeliveryId,
         delivery: &Delivery,
         one: &Try,
+        sender: Option<&Identity>,
     ) -> Result<(), Fault> {
+        let sender = sender.unwrap_or(&self.identity);
         let entry = Entry {
             tenant: notice.tenant,
             delivery: id,
@@ -389,8 +391,8 @@ impl<K: Kv> Engine<K> {
             msgid: one.msgid.clone(),
             rid: one.rid.clone(),
             response: cut(&one.response, limits::ANSWER_BYTES).to_owned(),
-            worker: self.identity.worker.clone(),
-            term: self.identity.term,
+            worker: sender.worker.clone(),
+            term: sender.term,
         };
         let entry_id = self.new_id(now);
         let tenant = TenantNo(notice.tenant);
@@ -407,7 +409,8 @@ impl<K: Kv> Engine<K> {
         Ok(())
     }
 
-    /// Logs an attempt whose answer nobody will ever have.
+    /// Logs an attempt whose answer nobody will ever have. `sender` is who made it, if not this
+    /// process.
     pub(super) fn log_lost(
         &mut self,
         now: Timestamp,
@@ -415,6 +418,7 @@ impl<K: Kv> Engine<K> {
         id: DeliveryId,
         delivery: &Delivery,
         why: &str,
+        sender: Option<&Identity>,
     ) -> Result<(), Fault> {
         let lost = Try {
             at: delivery.started,
@@ -427,7 +431,7 @@ impl<K: Kv> Engine<K> {
             field: None,
             response: String::new(),
         };
-        self.log(now, notice, id, delivery, &lost)
+        self.log(now, notice, id, delivery, &lost, sender)
     }
 
     // The tenant's row.

@@ -12,6 +12,7 @@ use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::keyword;
+use crate::model::message::json_bytes;
 use crate::model::notice::{Counts, Notice, NoticeBody};
 use crate::model::rules::TemplateRule;
 use crate::store::keys::{self, Lane, TenantNo};
@@ -413,5 +414,13 @@ fn check_recipient(
         ));
     }
     let data = check_data(template, &recipient.data, &format!("{pointer}/data"))?;
+    let bytes = json_bytes(&data);
+    if bytes > limits::OVERRIDE_BYTES {
+        return Err(Refusal::field(
+            Code::FieldTooLong,
+            format!("{pointer}/data"),
+            format!("{bytes} bytes as JSON, {} are allowed", limits::OVERRIDE_BYTES),
+        ));
+    }
     Ok(Recipient { openid: openid.clone(), data })
 }

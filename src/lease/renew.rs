@@ -1,5 +1,6 @@
 //! The leader's two threads, and the guard that its workers ask.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -68,6 +69,14 @@ impl Lease {
         self.publish();
     }
 
+    /// Nothing is sent any more, and what is left is closing the store: that may take so much longer
+    /// than the time to live without a renewal, on the disk that is written meanwhile. Others are
+    /// kept out by the lock.
+    pub fn close_within(&self, longer: Duration) {
+        self.trust.close_within(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX));
+        self.publish();
+    }
+
     /// Tells standbys where the admin port is.
     pub fn set_admin(&self, address: impl Into<String>) {
         *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.into());
@@ -120,19 +129,31 @@ pub(super) fn start(
     };
 
     let (watched, bell, goodbye) = (Arc::clone(&trust), Arc::clone(&alarm), Arc::clone(&lost));
-    spawn("lease-deadline", move || {
+    spawn("lease-deadline", &lost, move || {
         if deadline::wait_for_end(&bell, &watched) {
             say_goodbye(&goodbye, "the lease ran out: it could not be renewed in time");
         }
     })
     .map_err(failed)?;
+    let goodbye = Arc::clone(&lost);
     let renewer = Renewer { holder, trust, alarm, alive, lost, admin, orders };
-    spawn("lease-renew", move || renewer.run()).map_err(failed)?;
+    spawn("lease-renew", &goodbye, move || renewer.run()).map_err(failed)?;
     Ok(lease)
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+/// A thread without which there is no lease: a panic in it ends the lease.
+fn spawn(
+    name: &str,
+    lost: &Arc<Mutex<Option<Lost>>>,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
+    let lost = Arc::clone(lost);
+    let guarded = move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            say_goodbye(&lost, "a thread of the lease panicked");
+        }
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(guarded).map(drop)
 }
 
 fn say_goodbye(lost: &Mutex<Option<Lost>>, reason: &str) {

@@ -69,6 +69,30 @@ fn second_holder_is_refused_until_the_first_lets_go() {
 }
 
 #[test]
+fn closing_may_take_longer_than_the_time_to_live_and_sends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lease, alive, why) = leader(&dir, 300);
+    alive.store(false, Ordering::SeqCst);
+    lease.close_within(Duration::from_secs(600));
+    assert!(!lease.may_send(0));
+    assert!(why.recv_timeout(Duration::from_millis(900)).is_err(), "three times its time to live");
+    lease.release(7).unwrap();
+    assert_eq!((read(&dir).state, read(&dir).last_commit), (State::Released, Some(7)));
+}
+
+#[test]
+fn a_panic_in_the_renewing_thread_ends_the_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut holder = held(&dir, 300);
+    holder.settle_term(0).unwrap();
+    let (lost, why) = channel();
+    let alive = || panic!("on purpose");
+    let lease = holder.start(alive, move |reason| lost.send(reason.to_owned()).unwrap()).unwrap();
+    assert!(why.recv_timeout(PATIENCE).unwrap().contains("panicked"));
+    drop(lease);
+}
+
+#[test]
 fn missing_directory_is_an_error_and_not_a_lease() {
     let dir = tempfile::tempdir().unwrap();
     let error = try_acquire(options(&dir.path().join("absent"), 15_000)).unwrap_err();

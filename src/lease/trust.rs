@@ -18,12 +18,15 @@ pub(super) struct Trust {
     ttl_ms: u64,
     /// When the newest successful renewal *began*: a slow one must not stretch the lease.
     renewed_at: AtomicU64,
+    /// How much longer it lives than usual, for the closing.
+    grace_ms: AtomicU64,
     state: AtomicU8,
 }
 
 impl Trust {
     pub(super) fn new(clock: fn() -> u64, ttl_ms: u64, renewed_at: u64) -> Self {
-        Self { clock, ttl_ms, renewed_at: AtomicU64::new(renewed_at), state: AtomicU8::new(ACTIVE) }
+        let (renewed_at, grace_ms) = (AtomicU64::new(renewed_at), AtomicU64::new(0));
+        Self { clock, ttl_ms, renewed_at, grace_ms, state: AtomicU8::new(ACTIVE) }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -44,7 +47,13 @@ impl Trust {
     /// Milliseconds until the lease runs out; 0 when it has.
     pub(super) fn left_ms(&self) -> u64 {
         let age = self.now().saturating_sub(self.renewed_at.load(Ordering::SeqCst));
-        self.ttl_ms.saturating_sub(age)
+        (self.ttl_ms + self.grace_ms.load(Ordering::SeqCst)).saturating_sub(age)
+    }
+
+    /// Nothing is sent any more, and it takes this much longer until the lease has run out.
+    pub(super) fn close_within(&self, grace_ms: u64) {
+        self.set(State::Draining);
+        self.grace_ms.store(grace_ms, Ordering::SeqCst);
     }
 
     /// Notes a renewal that began at `began`. Only the renewing thread calls this.

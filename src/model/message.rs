@@ -13,6 +13,12 @@ use crate::id::DeliveryId;
 /// sibling call refused 36 characters.
 const ID_BYTES: usize = 16;
 
+/// Bytes of template values as JSON, which is how they are stored.
+#[must_use]
+pub fn json_bytes(data: &BTreeMap<String, String>) -> usize {
+    serde_json::to_string(data).map_or(usize::MAX, |json| json.len())
+}
+
 /// The request body of a template message.
 ///
 /// `miniprogram` is an appid and a page path; when `url` is there too, the provider prefers the

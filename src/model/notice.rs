@@ -85,6 +85,9 @@ pub enum SweepKind {
         /// Only with this code.
         errcode: Option<i64>,
     },
+    /// All of them go, and the notice with them: it is as old as notices are kept. Done by pruning,
+    /// which begins again after a restart.
+    Forget,
 }
 
 /// What happens to an attempt that stays in doubt.
@@ -191,6 +194,12 @@ impl Notice {
     #[must_use]
     pub fn is_expiring(&self) -> bool {
         self.sweep.as_ref().is_some_and(|sweep| sweep.kind == SweepKind::Expire)
+    }
+
+    /// Whether it is being removed: some of its deliveries are gone already.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.sweep.as_ref().is_some_and(|sweep| sweep.kind == SweepKind::Forget)
     }
 
     /// An operator wants something sent again: an expiry that has passed no longer counts.

@@ -27,8 +27,12 @@ pub trait Record: Serialize + DeserializeOwned {
     }
 }
 
+/// Version and checksum.
+const FRAME_BYTES: usize = 5;
+
 fn format() -> impl Options {
-    bincode::DefaultOptions::new().with_limit(limits::ROW_BYTES as u64).reject_trailing_bytes()
+    let payload = (limits::ROW_BYTES - FRAME_BYTES) as u64;
+    bincode::DefaultOptions::new().with_limit(payload).reject_trailing_bytes()
 }
 
 /// The bytes of a record. A record over [`limits::ROW_BYTES`] is a broken invariant: whoever

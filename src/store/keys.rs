@@ -43,6 +43,8 @@ pub const FORMAT_KEY: &[u8] = b"format";
 pub const LAST_ID: &[u8] = b"last_id";
 /// `meta`: the term of the present or last leader.
 pub const TERM: &[u8] = b"term";
+/// `meta`: what the present or last leader calls itself.
+pub const WORKER: &[u8] = b"worker";
 
 /// Builds keys.
 #[derive(Default)]

@@ -28,6 +28,7 @@ pub use codec::Record;
 pub use table::Table;
 
 use crate::kv::{Fault, Key, Kv, Tree, Value, Write};
+use crate::limits;
 
 /// Direction of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,9 @@ impl<K: Kv> Store<K> {
     }
 
     fn note(&mut self, tree: Tree, key: &[u8], value: Option<&Value>) {
+        let bytes = value.map_or(0, |value| value.len());
+        // Here, and not only in the base: once in the journal, it would stop every start.
+        assert!(bytes <= limits::ROW_BYTES, "a row of {bytes} bytes in {}", tree.name());
         self.group_bytes += key.len() + value.map_or(0, |value| value.len()) + 8;
         self.group.insert((tree, key.to_vec()), value.cloned());
     }
@@ -185,18 +189,24 @@ impl<K: Kv> Store<K> {
 /// Rows applied between two breaths, so that one table never hogs the base.
 const APPLY_CHUNK: usize = 256;
 
-/// Writes a frozen table to the base, its commit number last.
-pub fn apply<K: Kv>(base: &K, table: &Table) -> Result<(), Fault> {
+/// Writes a frozen table to the base, and its commit number when all of it is on disk: after a
+/// power cut the base may have any of what it had not synced, also the number without the rows.
+/// `progress` is called now and then.
+pub fn apply<K: Kv>(base: &K, table: &Table, progress: &mut dyn FnMut()) -> Result<(), Fault> {
     let mut chunk = Vec::with_capacity(APPLY_CHUNK);
     for write in table.writes() {
         chunk.push(write);
         if chunk.len() == APPLY_CHUNK {
             base.apply(&chunk)?;
             chunk.clear();
+            progress();
         }
     }
-    chunk.push(applied_write(table.committed()));
-    base.apply(&chunk)
+    base.apply(&chunk)?;
+    base.sync()?;
+    progress();
+    base.apply(&[applied_write(table.committed())])?;
+    base.sync()
 }
 
 /// The change that says "commits up to `number` are in the base".
@@ -226,6 +236,42 @@ mod tests {
 
     fn value(text: &str) -> Value {
         Arc::from(text.as_bytes())
+    }
+
+    /// A base that remembers in which order things came.
+    #[derive(Clone, Default)]
+    struct Steps {
+        steps: Arc<std::sync::Mutex<Vec<&'static str>>>,
+    }
+
+    impl Kv for Steps {
+        fn get(&self, _: Tree, _: &[u8]) -> Result<Option<Value>, Fault> {
+            Ok(None)
+        }
+        fn scan(&self, _: Tree, _: &[u8], _: &[u8], _: usize) -> Result<Vec<(Key, Value)>, Fault> {
+            Ok(Vec::new())
+        }
+        fn scan_back(
+            &self,
+            _: Tree,
+            _: &[u8],
+            _: &[u8],
+            _: usize,
+        ) -> Result<Vec<(Key, Value)>, Fault> {
+            Ok(Vec::new())
+        }
+        fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
+            let number = writes.iter().any(|write| write.key == keys::APPLIED);
+            self.steps.lock().unwrap().push(if number { "applied" } else { "rows" });
+            Ok(())
+        }
+        fn sync(&self) -> Result<(), Fault> {
+            self.steps.lock().unwrap().push("sync");
+            Ok(())
+        }
+        fn size_bytes(&self) -> u64 {
+            0
+        }
     }
 
     /// Random operations against a plain map, with freezing and applying in between.
@@ -260,7 +306,7 @@ mod tests {
                     }
                     _ => {
                         if let Some(table) = pending.take() {
-                            apply(&**store.base(), &table).unwrap();
+                            apply(&**store.base(), &table, &mut || {}).unwrap();
                             store.thaw();
                             assert_eq!(applied(&**store.base()).unwrap(), table.committed());
                         }
@@ -283,6 +329,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_number_of_a_table_comes_after_its_rows_are_on_disk() {
+        let base = Steps::default();
+        let mut store = Store::new(Arc::new(base.clone()), 0);
+        (0..600u16).for_each(|n| store.put(Tree::Tasks, n.to_be_bytes().to_vec(), value("x")));
+        let _ = store.end_group();
+        apply(&base, &store.freeze(), &mut || {}).unwrap();
+        let steps = base.steps.lock().unwrap();
+        assert_eq!(*steps, ["rows", "rows", "rows", "sync", "applied", "sync"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a row of 6145 bytes in overrides")]
+    fn a_row_that_the_base_would_refuse_never_reaches_the_journal() {
+        let mut store = Store::new(Arc::new(MemoryKv::new()), 0);
+        store.put(Tree::Overrides, vec![1], Arc::from(vec![0; limits::ROW_BYTES + 1]));
     }
 
     #[test]

@@ -1,11 +1,20 @@
-//! A disk that is nearly full.
+//! A disk that is nearly full, and one that is full.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 
-use crate::binary::support::audit::id_of;
+use serde_json::{Value as Json, json};
+
+use crate::binary::support::audit::{id_of, notice, rows};
 use crate::binary::support::daemon::Daemon;
-use crate::binary::support::home::{BASE, Home, TABLES};
+use crate::binary::support::home::{BASE, Home, TABLES, files, tenant};
 use crate::binary::support::http::Http;
+use crate::binary::support::sandbox::Sandbox;
 use crate::binary::support::{PATIENCE, until};
 
 /// The tables with a demand that no disk meets.
@@ -35,4 +44,145 @@ fn low_disk_refuses_new_work_and_finishes_the_old() {
     assert_eq!(id_of(claimed), old);
     let ack = json!({ "claim": claimed["claim"] });
     assert_eq!(http.post(&daemon.at(&format!("/v1/tasks/{old}/ack")), &ack).status, 200);
+}
+
+/// A business system that is asked for notices and always has the same one.
+struct Source {
+    url: String,
+    /// What it was asked for.
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Source {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/notices?since={{last_run}}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = asked.clone();
+        let answer = json!([notice(0, 0, 1, "pulled")]).to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap();
+                noted.lock().unwrap().push(head.lines().next().unwrap().to_owned());
+                let length = answer.len();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                     content-length: {length}\r\nconnection: close\r\n\r\n{answer}"
+                );
+            }
+        });
+        Self { url, asked }
+    }
+}
+
+#[test]
+fn notices_that_a_low_disk_did_not_take_are_asked_for_again() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(2, 6);
+    let source = Source::start();
+    let schedule = format!(
+        "[[schedules]]\nname = \"new\"\ncron = \"* * * * * ?\"\npull = \"{}\"\n",
+        source.url
+    );
+    let more = format!("{}{schedule}", tenant(&sandbox, 0));
+    let home = Home::with(&format!("{}{more}", never_enough()));
+    let daemon = Daemon::start(&home, &http);
+    let failed = until("runs fail", PATIENCE, || {
+        let runs = rows(&http, &daemon, "/v1/runs");
+        let failed: Vec<Json> = runs.into_iter().filter(|run| run["outcome"] == "failed").collect();
+        (failed.len() > 1).then_some(failed)
+    });
+    assert!(failed[0].to_string().contains("nearly full"), "{failed:?}");
+    daemon.stop(PATIENCE);
+    let asked = source.asked.lock().unwrap().clone();
+    assert!(asked.len() > 1 && asked.iter().all(|since| *since == asked[0]), "{asked:?}");
+
+    home.write("duebox.toml", &format!("{BASE}{TABLES}{more}"));
+    let daemon = Daemon::start(&home, &http);
+    until("the notice is taken", PATIENCE, || {
+        let notices = rows(&http, &daemon, "/v1/notices");
+        notices.iter().any(|notice| notice["title"] == "pulled").then_some(())
+    });
+}
+
+/// A small disk of its own; dropping it unmounts it.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Needs the right to mount.
+    fn mount(path: PathBuf) -> Option<Self> {
+        fs::create_dir_all(&path).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=128m", "tmpfs"]).arg(&path);
+        mount.output().is_ok_and(|done| done.status.success()).then_some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Adds about 3 MiB that cannot be packed; notes what was accepted.
+fn add(http: &Http, daemon: &Daemon, random: &mut fastrand::Rng, all: &mut BTreeSet<String>) {
+    let mut text = || -> String { (0..60_000).map(|_| random.alphanumeric()).collect() };
+    let tasks: Vec<Json> = (0..50).map(|_| json!({ "type": "k", "payload": text() })).collect();
+    let added = http.post(&daemon.at("/v1/tasks"), &json!(tasks)).good();
+    all.extend(added["tasks"].as_array().unwrap().iter().map(id_of));
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_the_daemon_comes_back_by_itself() {
+    let http = Http::new();
+    let demand = "min_free_disk = \"8MiB\"";
+    let tables = TABLES.replace("min_free_disk = \"0MiB\"", demand);
+    let home = Home::with(&format!("{BASE}{tables}"));
+    let Some(_disk) = SmallDisk::mount(home.data()) else {
+        eprintln!("disk: skipped, nothing can be mounted here");
+        return;
+    };
+    let mut random = fastrand::Rng::with_seed(48);
+    let mut all = BTreeSet::new();
+    let mut daemon = Daemon::start(&home, &http);
+    (0..5).for_each(|_| add(&http, &daemon, &mut random, &mut all));
+    http.post(&daemon.at("/v1/backup"), &json!({})).good();
+
+    // An image that does not fit leaves nothing behind, and the daemon goes on.
+    let filler = home.path("data/filler");
+    let leave = |free: u64| {
+        let now = duebox::archive::free_bytes(&home.data()).unwrap();
+        fs::write(&filler, vec![1; usize::try_from(now - free).unwrap()]).unwrap();
+    };
+    leave(10 << 20);
+    let refused = http.post(&daemon.at("/v1/backup"), &json!({}));
+    assert_eq!(refused.status, 507, "{}", refused.text);
+    assert_eq!(files(&home.data().join("images"), "").len(), 1);
+    fs::remove_file(&filler).unwrap();
+    add(&http, &daemon, &mut random, &mut all);
+    assert_eq!(all.len(), 300);
+
+    // Full, by others: what cannot be written is not answered.
+    leave(0);
+    let claim = json!({ "type": "k", "max": 5 });
+    while http.try_post(&daemon.at("/v1/tasks/claim"), &claim).is_some() {}
+    assert_eq!(daemon.wait(PATIENCE).code(), Some(1));
+    let logged = home.log().len();
+    let _ = fs::remove_file(home.data().join("admin.addr"));
+    let mut daemon = Daemon::spawn(&home, &[]);
+    until("it waits for space", PATIENCE, || {
+        home.log()[logged..].contains("disk.full").then_some(())
+    });
+    assert!(!daemon.has_ended());
+    fs::remove_file(filler).unwrap();
+    daemon.wait_for_address(&home);
+    daemon.wait_for_role(&http, "leader", PATIENCE);
+    let found: BTreeSet<String> = rows(&http, &daemon, "/v1/tasks").iter().map(id_of).collect();
+    assert_eq!(found, all);
 }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use duebox::archive::identity::{self, FileId, Found, HeldReason};
+use duebox::archive::identity::{FileId, HeldReason};
 use fastrand::Rng;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::binary::support::audit::{notice, rows, submit};
 use crate::binary::support::daemon::{Daemon, PROGRAM};
@@ -241,17 +241,21 @@ impl Look {
 }
 
 /// The files have other inodes here, by which a directory is known for a copy. After a power cut
-/// they have those that they had. Nothing is sent, so that it can be looked at.
+/// they have those that they had, in another boot. It is held, so that it can be looked at.
 fn settle(data: &Path, inodes: &BTreeMap<PathBuf, u64>) {
-    let Ok(Found::Identity(mut identity)) = identity::read(data) else { return };
+    let path = data.join("identity");
+    let Ok(text) = fs::read_to_string(&path) else { return };
+    let mut identity: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let had = |name: &str| inodes.get(Path::new(name)).copied();
-    let own = identity.place.as_ref().map(|place| place.own.inode);
-    assert_eq!(own, had("identity"), "the identity is where it was written");
-    if let Some(store) = &mut identity.store
-        && had("store/db") == Some(store.inode)
-    {
-        *store = FileId::at(&data.join("store/db")).unwrap();
+    let is = |name: &str| serde_json::to_value(FileId::at(&data.join(name)).unwrap()).unwrap();
+    assert_eq!(identity["place"]["own"]["inode"].as_u64(), had("identity"), "{identity}");
+    identity["place"]["own"] = is("identity");
+    identity["place"]["boot"] = json!("before the cut");
+    if identity["store"]["inode"].as_u64().is_some_and(|inode| had("store/db") == Some(inode)) {
+        identity["store"] = is("store/db");
     }
-    identity.held = Some(HeldReason::Copy);
-    identity.write(data).unwrap();
+    identity["held"] = json!(HeldReason::Copy);
+    let line = identity.to_string();
+    // In place: it stays the file that it names.
+    fs::write(&path, format!("{line}\n{:08x}\n", crc32fast::hash(line.as_bytes()))).unwrap();
 }

@@ -144,3 +144,27 @@ fn stop_does_not_wait_for_an_image() {
     assert!(answer.is_none_or(|answer| answer.status >= 500), "the image was waited for");
     assert_eq!(fs::read_dir(&images).unwrap().count(), 0, "and nothing of it is left");
 }
+
+#[test]
+fn stop_does_not_wait_for_the_opening_of_the_store() {
+    let http = Http::new();
+    let home = Home::new("", "");
+    let daemon = Daemon::start(&home, &http);
+    let text = "x".repeat(900);
+    for _ in 0..40 {
+        let tasks = vec![json!({ "type": "many", "payload": text }); 1_000];
+        http.post(&daemon.at("/v1/tasks"), &json!(tasks)).good();
+    }
+    daemon.kill();
+    // It takes seconds to make the store anew.
+    fs::remove_dir_all(home.data().join("store")).unwrap();
+    let logged = home.log().len();
+    let daemon = Daemon::spawn(&home, &[]);
+    until("it begins", PATIENCE, || home.log()[logged..].contains("archive.rebuild").then_some(()));
+    let began = Instant::now();
+    daemon.stop(Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(!home.log()[logged..].contains("daemon.ready"));
+    let daemon = Daemon::start(&home, &http);
+    assert_eq!(rows(&http, &daemon, "/v1/tasks?type=many").len(), 40_000);
+}

@@ -3,7 +3,7 @@
 use duebox::engine::Handled;
 use duebox::engine::command::{
     Act, Audience, ClaimRequest, ClaimedTask, Code, Command, Effect, NoticeDraft, PushOutcome,
-    Redrive, Reply, SendJob, Settlement, TaskDraft, Verdict,
+    Recipient, Redrive, Reply, SendJob, Settlement, TaskDraft, Verdict,
 };
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
@@ -423,4 +423,46 @@ fn a_refusal_of_the_notice_leaves_in_doubt_what_was_in_doubt() {
     settle(&mut world, &again[0], Class::Notice, Some(40_249));
     assert_eq!(count(&mut world, notice, "in_doubt"), 1);
     assert_eq!(count(&mut world, notice, "refused"), 0);
+}
+
+/// A row that the base refuses would be in the journal by then, and stop every start.
+#[test]
+fn values_that_grow_as_json_are_refused_before_anything_is_stored() {
+    let mut world = World::new(0, rules::outbox());
+    let data = (1..=19).map(|n| (format!("a{n}"), "\"".repeat(200))).collect();
+    let people = vec![Recipient { openid: "o1".to_owned(), data }];
+    let inline = NoticeDraft { audience: Audience::Inline(people.clone()), ..draft("a", 0) };
+    let refused = world.ask(submit(inline)).unwrap_err();
+    assert_eq!(refused.code, Code::FieldTooLong);
+    assert_eq!(refused.fields[0].0, "/audience/openids/0/data");
+    let streamed = NoticeDraft { audience: Audience::Stream, ..draft("a", 0) };
+    let (notice, _) = begin(&mut world, streamed);
+    let add = Command::AddRecipients { notice, recipients: people, done: false };
+    let Reply::Added { added: 0, refused: Some((0, refusal)), .. } = world.ask(add).unwrap() else {
+        panic!("stored")
+    };
+    assert_eq!(refusal.code, Code::FieldTooLong);
+}
+
+#[test]
+fn a_resend_names_each_state_once() {
+    let mut world = World::new(0, impatient());
+    let (notice, jobs) = begin(&mut world, draft("a", 1));
+    settle(&mut world, &jobs[0], Class::Retry, None);
+    let act = Act::Resend { states: vec![DeliveryState::Dead; 7_000], errcode: None };
+    assert_eq!(world.ask(Command::Act { notice, act }).unwrap_err().code, Code::Invalid);
+}
+
+/// After a take-over people ask who sent what is in doubt.
+#[test]
+fn an_attempt_that_was_lost_is_logged_as_its_senders() {
+    let mut world = World::new(0, rules::outbox());
+    let (notice, jobs) = begin(&mut world, draft("a", 1));
+    assert_eq!(jobs.len(), 1);
+    world.crash(usize::MAX);
+    let filter = LogFilter { notice: Some(notice), ..LogFilter::default() };
+    let log = world.look(Query::Log { filter, page: Page::default() });
+    let entry = &log["items"][0];
+    assert_eq!((&entry["class"], &entry["attempt"]), (&"in_doubt".into(), &1.into()), "{log}");
+    assert_eq!((&entry["term"], &entry["worker"]), (&1.into(), &"worker-1".into()), "{log}");
 }

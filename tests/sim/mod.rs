@@ -10,6 +10,7 @@
 mod behaviour;
 mod corners;
 mod crashes;
+mod old;
 mod oracle;
 mod outbox;
 mod provider;
