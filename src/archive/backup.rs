@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::identity::{self, Found, HeldReason, IDENTITY, Identity, Stage};
@@ -74,15 +75,20 @@ pub struct Copied {
 ///
 /// The copy is the newest whole image and the journal since, checked byte by byte; it gets its
 /// name, or its names in an empty `dest`, only then. A daemon started on it comes up held;
-/// [`restore`] makes a directory of it. Everything accepted before the call is in it.
-pub fn backup(data_dir: &Path, dest: &Path) -> Result<Copied, BackupError> {
+/// [`restore`] makes a directory of it. Everything accepted before the call is in it. `progress`
+/// gets the bytes copied so far.
+pub fn backup(
+    data_dir: &Path,
+    dest: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Copied, BackupError> {
     require_empty(dest)?;
     // Read first: what is known now must be in the copy.
     let reached = reached(data_dir)?;
     let part = part_of(dest);
     clear_part(&part)?;
     fs::create_dir_all(&part).map_err(|error| io("creating the backup", error))?;
-    let made = copy_all(data_dir, &part, reached).and_then(|source| {
+    let made = copy_all(data_dir, &part, reached, progress).and_then(|source| {
         take_place(&part, dest)?;
         copied(&source, dest)
     });
@@ -93,14 +99,20 @@ pub fn backup(data_dir: &Path, dest: &Path) -> Result<Copied, BackupError> {
     made
 }
 
-fn copy_all(data_dir: &Path, part: &Path, reached: u64) -> Result<Source, BackupError> {
+fn copy_all(
+    data_dir: &Path,
+    part: &Path,
+    reached: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Source, BackupError> {
+    let mut copier = Copier::new(progress);
     // A stop meanwhile notes in the identity where the journal ends: one copied first never says
     // more than the journal copied after it.
     if matches!(identity::read(data_dir)?, Found::Identity(_)) {
-        copy_file(&data_dir.join(IDENTITY), &part.join(IDENTITY))?;
+        copier.file(&data_dir.join(IDENTITY), &part.join(IDENTITY))?;
     }
-    let image = copy_newest_image(data_dir, part)?;
-    copy_journal(data_dir, part, image.as_ref().map_or(0, |image| image.start_seq))?;
+    let image = copier.newest_image(data_dir, part)?;
+    copier.journal(data_dir, part, image.as_ref().map_or(0, |image| image.start_seq))?;
     let source = usable(part, reached)?;
     sync_tree(part)?;
     Ok(source)
@@ -160,12 +172,13 @@ pub enum Loss {
 /// `data_dir` must not exist or be empty. It is a new instance and starts as `held` says:
 /// [`HeldReason::Restored`], or `None` when the operator vouches that the original is gone. The
 /// first start builds the base. What is known to be missing is an error, unless `loss` says to take
-/// what is there.
+/// what is there. `progress` gets the bytes copied so far.
 pub fn restore(
     src: &Path,
     data_dir: &Path,
     held: Option<HeldReason>,
     loss: Loss,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<Copied, BackupError> {
     require_empty(data_dir)?;
     let reached = match loss {
@@ -177,10 +190,11 @@ pub fn restore(
     let mut identity = Identity::new(Stage::Restoring, held)?;
     identity.from = Some(source.writer);
     identity.write(data_dir)?;
+    let mut copier = Copier::new(progress);
     if let Some(image) = &source.image {
-        copy_into(&image.path, &image::dir_in(data_dir))?;
+        copier.put(&image.path, &image::dir_in(data_dir))?;
     }
-    copy_journal(src, data_dir, source.start_seq())?;
+    copier.journal(src, data_dir, source.start_seq())?;
     let source = usable(data_dir, source.last_seq)?;
     sync_tree(data_dir)?;
     let last_seq = source.last_seq;
@@ -232,43 +246,71 @@ fn require_empty(dir: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Copies the newest image whose copy is whole.
-fn copy_newest_image(from: &Path, to: &Path) -> Result<Option<ImageInfo>, Fault> {
-    for (_, path) in image::list(&image::dir_in(from))? {
-        let copy = copy_into(&path, &image::dir_in(to))?;
-        match image::verify(&copy) {
-            Ok(info) => return Ok(Some(info)),
-            Err(bad) => {
-                tracing::warn!(event = "backup.bad_image", why = %bad);
-                fs::remove_file(copy).map_err(|error| io("dropping a bad image", error))?;
+/// Bytes copied between two words of progress.
+const CHUNK: u64 = 16 * 1024 * 1024;
+
+/// Copies files and tells how far it is.
+struct Copier<'a> {
+    bytes: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl<'a> Copier<'a> {
+    fn new(progress: &'a mut dyn FnMut(u64)) -> Self {
+        Self { bytes: 0, progress }
+    }
+
+    /// Copies the newest image whose copy is whole.
+    fn newest_image(&mut self, from: &Path, to: &Path) -> Result<Option<ImageInfo>, Fault> {
+        for (_, path) in image::list(&image::dir_in(from))? {
+            let copy = self.put(&path, &image::dir_in(to))?;
+            match image::verify(&copy) {
+                Ok(info) => return Ok(Some(info)),
+                Err(bad) => {
+                    tracing::warn!(event = "backup.bad_image", why = %bad);
+                    fs::remove_file(copy).map_err(|error| io("dropping a bad image", error))?;
+                }
             }
         }
+        Ok(None)
     }
-    Ok(None)
-}
 
-/// Copies the files with the commits after `start_seq`. The last one may grow meanwhile: any prefix
-/// of it is good.
-fn copy_journal(from: &Path, to: &Path, start_seq: u64) -> Result<(), Fault> {
-    let files = journal::list(&journal::dir_in(from))?;
-    let older = files.partition_point(|file| file.first_seq <= start_seq + 1);
-    for file in &files[older.saturating_sub(1)..] {
-        copy_into(&file.path, &journal::dir_in(to))?;
+    /// Copies the files with the commits after `start_seq`. The last one may grow meanwhile: any
+    /// prefix of it is good.
+    fn journal(&mut self, from: &Path, to: &Path, start_seq: u64) -> Result<(), Fault> {
+        let files = journal::list(&journal::dir_in(from))?;
+        let older = files.partition_point(|file| file.first_seq <= start_seq + 1);
+        for file in &files[older.saturating_sub(1)..] {
+            self.put(&file.path, &journal::dir_in(to))?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn copy_into(file: &Path, dir: &Path) -> Result<PathBuf, Fault> {
-    fs::create_dir_all(dir).map_err(|error| io("creating a directory", error))?;
-    let target = dir.join(file.file_name().unwrap_or_default());
-    copy_file(file, &target)?;
-    Ok(target)
-}
+    fn put(&mut self, file: &Path, dir: &Path) -> Result<PathBuf, Fault> {
+        fs::create_dir_all(dir).map_err(|error| io("creating a directory", error))?;
+        let target = dir.join(file.file_name().unwrap_or_default());
+        self.file(file, &target)?;
+        Ok(target)
+    }
 
-fn copy_file(from: &Path, to: &Path) -> Result<(), Fault> {
-    fs::copy(from, to)
-        .and_then(|_| File::open(to)?.sync_all())
-        .map_err(|error| io("copying a file", format_args!("{}: {error}", from.display())))
+    fn file(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
+        let copying = |error| io("copying a file", format_args!("{}: {error}", from.display()));
+        let source = File::open(from).map_err(copying)?;
+        // As it is now: one that grows faster than it is copied would never end.
+        let mut left = source.metadata().map_err(copying)?.len();
+        let mut target = File::create(to).map_err(copying)?;
+        while left > 0 {
+            let chunk = std::io::copy(&mut (&source).take(left.min(CHUNK)), &mut target);
+            let copied = chunk.map_err(copying)?;
+            if copied == 0 {
+                break;
+            }
+            left -= copied.min(left);
+            self.bytes += copied;
+            (self.progress)(self.bytes);
+        }
+        target.sync_all().map_err(copying)
+    }
 }
 
 fn sync_tree(dir: &Path) -> Result<(), Fault> {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::backup::{BackupError, Loss, backup, inspect, restore};
+use super::backup::{self, BackupError, Copied, Loss, inspect};
 use super::identity::{self, Found, HeldReason, Identity, Stage};
 use super::testing::{Rig, busy, copy_dir, dump, try_open};
 use super::{image, journal};
@@ -12,6 +12,19 @@ use crate::kv::memory::MemoryKv;
 use crate::kv::{Fault, Key, Kv, Tree, Value, Write};
 
 type Rows = Vec<(Key, Value)>;
+
+fn backup(data: &Path, dest: &Path) -> Result<Copied, BackupError> {
+    backup::backup(data, dest, &mut |_| {})
+}
+
+fn restore(
+    src: &Path,
+    data: &Path,
+    held: Option<HeldReason>,
+    loss: Loss,
+) -> Result<Copied, BackupError> {
+    backup::restore(src, data, held, loss, &mut |_| {})
+}
 
 fn holds(dir: &Path, model: &MemoryKv) {
     assert_eq!(dump(&try_open(dir).unwrap().kv), dump(model));

@@ -111,6 +111,8 @@ pub enum RebuildWhy {
     },
     /// The machine went down while it was open.
     PowerCut,
+    /// An operator wants it.
+    Asked,
     /// It cannot be opened or read.
     Unusable(String),
 }
@@ -126,6 +128,7 @@ impl fmt::Display for RebuildWhy {
             Self::Behind { applied } => {
                 write!(f, "the store lost commits: its last one is {applied}")
             }
+            Self::Asked => write!(f, "that was asked for"),
             Self::PowerCut => write!(f, "the machine went down while the store was open"),
             Self::Unusable(why) => write!(f, "the store cannot be opened or read: {why}"),
         }

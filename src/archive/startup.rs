@@ -45,6 +45,8 @@ pub struct OpenOptions<'a> {
     pub cache_bytes: u64,
     /// Lift any hold: the operator vouches that no other copy of this directory is at work.
     pub adopt: bool,
+    /// Make the base anew although it is good: it gives back the space of what was deleted.
+    pub rebuild: bool,
     /// Called now and then, from the same thread.
     pub progress: &'a mut dyn FnMut(Progress),
 }
@@ -108,7 +110,7 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
     if options.adopt {
         identity.held = None;
     }
-    let OpenOptions { cache_bytes, progress, .. } = options;
+    let OpenOptions { cache_bytes, progress, rebuild: options_rebuild, .. } = options;
     match &decision.base {
         Base::Create => create(data_dir, identity, cache_bytes),
         Base::Rebuild(why) => {
@@ -127,6 +129,13 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
                 }
                 done => done,
             }
+        }
+        Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed if options_rebuild => {
+            let opened =
+                rebuild(data_dir, identity, &decision, RebuildWhy::Asked, cache_bytes, progress)?;
+            // It was good: it is no evidence of anything.
+            store_files::drop_newest_aside(data_dir)?;
+            Ok(opened)
         }
         Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed => {
             open_existing(data_dir, identity, &decision, cache_bytes, progress)
@@ -157,6 +166,12 @@ fn adopt_files(data_dir: &Path, identity: &mut Identity) -> Result<(), Fault> {
     File::open(data_dir)
         .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
         .map_err(|error| Fault::io("syncing a copied directory", error))
+}
+
+/// Bytes of the base's files; 0 without a base.
+#[must_use]
+pub fn store_bytes(data_dir: &Path) -> u64 {
+    store_files::bytes(data_dir)
 }
 
 /// Notes that everything up to commit `seq` is in the base and the base is closed, so that the next

@@ -58,6 +58,11 @@ pub(super) fn describe(data_dir: &Path, seq: u64) -> Result<CleanMark, Fault> {
     Ok(CleanMark { seq, bytes, crc })
 }
 
+/// Bytes of the base's files; 0 without a base.
+pub(super) fn bytes(data_dir: &Path) -> u64 {
+    files(data_dir).map_or(0, |files| files.iter().map(|(_, bytes)| bytes).sum())
+}
+
 /// How the base's files compare with what was noted at the clean stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
@@ -102,6 +107,14 @@ pub(super) fn keep_asides(data_dir: &Path, count: usize) -> Result<(), Fault> {
         fs::remove_dir_all(old).map_err(|error| Fault::io("removing an old store", error))?;
     }
     Ok(())
+}
+
+/// Removes the base that was set aside last.
+pub(super) fn drop_newest_aside(data_dir: &Path) -> Result<(), Fault> {
+    let newest = asides(data_dir)?.pop();
+    newest.map_or(Ok(()), |newest| {
+        fs::remove_dir_all(newest).map_err(|error| Fault::io("removing the old store", error))
+    })
 }
 
 /// The bases that were set aside, oldest first.

@@ -39,7 +39,10 @@ pub(crate) struct Rig {
 }
 
 pub(crate) fn try_open(dir: &Path) -> Result<Opened, Refused> {
-    open(dir, OpenOptions { cache_bytes: 1 << 20, adopt: false, progress: &mut |_| {} })
+    open(
+        dir,
+        OpenOptions { cache_bytes: 1 << 20, adopt: false, rebuild: false, progress: &mut |_| {} },
+    )
 }
 
 /// The changes of commit `seq`: puts, overwrites and deletes over a few hundred keys.

@@ -12,7 +12,7 @@ use super::image::{self, applied, applied_write};
 use super::mark::mark_suspect;
 use super::reader::{BrokenKind, JournalReader};
 use super::refused::{Reason, Refused};
-use super::startup::{How, Opened, settle_store};
+use super::startup::{How, OpenOptions, Opened, settle_store};
 use super::testing::{A, Rig, busy, changes, copy_dir, dump, settle_in, try_open};
 use super::{identity, journal};
 use crate::kv::memory::MemoryKv;
@@ -327,6 +327,32 @@ fn a_clean_stop_outlives_the_machine() {
     let opened = try_open(dir.path()).unwrap();
     assert_eq!(opened.how, How::Clean);
     assert_whole(&opened, &model);
+}
+
+#[test]
+fn a_good_store_is_made_anew_when_asked_and_the_old_one_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    for clean in [true, false] {
+        fs::remove_dir_all(dir.path()).unwrap();
+        let rig = busy(dir.path(), !clean);
+        let model = if clean { rig.stop(dir.path()) } else { rig.crash() };
+        let ours = identity::FileId::at(&dir.path().join("store/db")).unwrap();
+        let options = OpenOptions {
+            cache_bytes: 1 << 20,
+            adopt: false,
+            rebuild: true,
+            progress: &mut |_| {},
+        };
+        let opened = super::startup::open(dir.path(), options).unwrap();
+        assert!(matches!(opened.how, How::Rebuilt { why: RebuildWhy::Asked, .. }));
+        assert_eq!(opened.held, None);
+        assert_whole(&opened, &model);
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("aside")));
+        assert!(!ours.is(&identity::FileId::at(&dir.path().join("store/db")).unwrap()));
+        drop(opened);
+        assert_whole(&try_open(dir.path()).unwrap(), &model);
+    }
 }
 
 #[test]

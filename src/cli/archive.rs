@@ -1,13 +1,17 @@
-//! `duebox backup`, `restore` and `inspect`.
+//! `duebox backup`, `restore`, `rebuild` and `inspect`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::Exit;
 use super::output::{self, Failure};
 use crate::archive::backup::{self, BackupError, Loss, Report};
 use crate::archive::identity::HeldReason;
+use crate::archive::startup::{self, OpenOptions, Progress, Refused};
+use crate::config::Storage;
+use crate::lease;
 
 /// Arguments of `backup`.
 #[derive(Args, Clone, Debug)]
@@ -48,14 +52,26 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
+/// Arguments of `rebuild`.
+#[derive(Args, Clone, Debug)]
+pub struct RebuildArgs {
+    /// The data directory; its daemon must be stopped
+    #[arg(value_name = "DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
 fn told(error: &BackupError) -> Failure {
-    let hint = error.hint().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
-    Failure::fault(format!("{error}{hint}"))
+    let failure = Failure::fault(error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 pub(super) fn backup(args: &BackupArgs) -> Exit {
-    let done = backup::backup(&args.from, &args.to).map_err(|error| told(&error));
-    output::finish(done.and_then(|copied| {
+    let bar = Bar::bytes("copied");
+    let done = backup::backup(&args.from, &args.to, &mut |bytes| bar.at(bytes));
+    output::finish(done.map_err(|error| told(&error)).and_then(|copied| {
         output::print(&format!(
             "backed up to {}: {} rows in the image, commits up to {}, {} bytes, verified\n",
             args.to.display(),
@@ -67,18 +83,118 @@ pub(super) fn backup(args: &BackupArgs) -> Exit {
 }
 
 pub(super) fn restore(args: &RestoreArgs) -> Exit {
+    output::finish(restore_here(args))
+}
+
+fn restore_here(args: &RestoreArgs) -> Result<(), Failure> {
     let held = (!args.adopt).then_some(HeldReason::Restored);
     let loss = if args.lossy { Loss::Accepted } else { Loss::Refused };
-    let done = backup::restore(&args.from, &args.to, held, loss).map_err(|error| told(&error));
-    output::finish(done.and_then(|copied| {
-        let next =
-            if args.adopt { "" } else { "; it comes up held: POST /v1/release lets it work" };
-        output::print(&format!(
-            "restored {}: commits up to {}{next}\n",
-            args.to.display(),
-            copied.last_seq
-        ))
-    }))
+    let bar = Bar::bytes("copied");
+    let done = backup::restore(&args.from, &args.to, held, loss, &mut |bytes| bar.at(bytes));
+    let copied = done.map_err(|error| told(&error))?;
+    drop(bar);
+    // The store is made now, while somebody looks on, and not by the first start.
+    make_store(&args.to, Store::Missing)?;
+    let next = if args.adopt { "" } else { "; it comes up held: POST /v1/release lets it work" };
+    let (to, last) = (args.to.display(), copied.last_seq);
+    output::print(&format!("restored {to}: commits up to {last}{next}\n"))
+}
+
+pub(super) fn rebuild(args: &RebuildArgs) -> Exit {
+    output::finish(rebuild_here(&args.data_dir))
+}
+
+fn rebuild_here(data_dir: &Path) -> Result<(), Failure> {
+    if !data_dir.join("identity").exists() {
+        return Err(Failure::usage(format!("{} is no data directory", data_dir.display())));
+    }
+    let before = startup::store_bytes(data_dir);
+    let commit = make_store(data_dir, Store::Replaced)?;
+    let after = startup::store_bytes(data_dir);
+    output::print(&format!(
+        "rebuilt {}: commits up to {commit}, {before} bytes before, {after} now\n",
+        data_dir.display()
+    ))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Store {
+    Missing,
+    Replaced,
+}
+
+/// Makes the store of a directory that no daemon works on, and closes it; gives the last commit.
+fn make_store(data_dir: &Path, store: Store) -> Result<u64, Failure> {
+    let bar = Bar::rows();
+    let mut progress = |progress: Progress| match progress {
+        Progress::OpeningStore => bar.says("opening the store"),
+        Progress::LoadingImage { rows, of } => bar.of("rows of the image", rows, of),
+        Progress::Replaying { seq, last } => bar.of("commits of the journal", seq, last),
+    };
+    let made = lease::while_nobody_leads(data_dir, || {
+        let options = OpenOptions {
+            cache_bytes: Storage::default().cache_bytes,
+            adopt: false,
+            rebuild: store == Store::Replaced,
+            progress: &mut progress,
+        };
+        let opened = startup::open(data_dir, options)?;
+        let commit = opened.next_seq - 1;
+        drop(opened);
+        startup::close_clean(data_dir, commit)?;
+        Ok::<_, Refused>(commit)
+    });
+    match made {
+        Err(error) => Err(Failure::fault(error.to_string())),
+        Ok(None) => Err(Failure::Told {
+            exit: Exit::LeaseHeld,
+            errors: vec![format!("a daemon works on {}", data_dir.display())],
+            hints: vec!["stop it first".to_owned()],
+        }),
+        Ok(Some(Err(refused))) => {
+            Err(Failure::fault(refused.to_string()).hint(refused.hint.to_owned()))
+        }
+        Ok(Some(Ok(commit))) => Ok(commit),
+    }
+}
+
+/// Progress on a terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn bytes(what: &str) -> Self {
+        Self::with(&format!("{{bytes}} {what}, {{bytes_per_sec}}, {{elapsed}}"))
+    }
+
+    fn rows() -> Self {
+        Self::with("{bar:40} {pos}/{len} {msg} {elapsed}")
+    }
+
+    fn with(style: &str) -> Self {
+        let bar = ProgressBar::no_length();
+        let style = ProgressStyle::with_template(style);
+        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+
+    fn at(&self, position: u64) {
+        self.0.set_position(position);
+    }
+
+    fn of(&self, what: &'static str, position: u64, of: u64) {
+        self.0.set_length(of);
+        self.0.set_position(position);
+        self.0.set_message(what);
+    }
+
+    fn says(&self, what: &'static str) {
+        self.0.set_message(what);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 pub(super) fn inspect(args: &InspectArgs) -> Exit {

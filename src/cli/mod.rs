@@ -18,7 +18,7 @@ mod task;
 mod trace;
 mod values;
 
-pub use archive::{BackupArgs, InspectArgs, RestoreArgs};
+pub use archive::{BackupArgs, InspectArgs, RebuildArgs, RestoreArgs};
 pub use check::CheckArgs;
 pub use client::Connect;
 pub use demo::DemoArgs;
@@ -57,7 +57,9 @@ pub enum Command {
     Backup(BackupArgs),
     /// Make a data directory from a backup
     Restore(RestoreArgs),
-    /// Look into a stopped data directory
+    /// Make the store of a stopped data directory anew, which gives back space
+    Rebuild(RebuildArgs),
+    /// Look into a data directory
     Inspect(InspectArgs),
     /// Submit, look at and steer notices
     Notice(NoticeArgs),
@@ -79,6 +81,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Backup(args) => archive::backup(&args),
         Command::Restore(args) => archive::restore(&args),
+        Command::Rebuild(args) => archive::rebuild(&args),
         Command::Inspect(args) => archive::inspect(&args),
         Command::Notice(args) => output::finish(notice::run(&args)),
         Command::Task(args) => output::finish(task::run(&args)),

@@ -112,7 +112,7 @@ fn open_here(config: &Config, adopt: bool, news: &News) -> Result<Opened, NotOpe
         }
     };
     let cache_bytes = config.storage.cache_bytes;
-    let options = OpenOptions { cache_bytes, adopt, progress: &mut progress };
+    let options = OpenOptions { cache_bytes, adopt, rebuild: false, progress: &mut progress };
     startup::open(&config.data_dir, options).map_err(|refused| match refused.reason {
         Reason::NoRoom { needed, .. } => {
             tracing::error!(event = "start.no_room", "{refused}");

@@ -145,7 +145,8 @@ fn image_of_format_1_reads_to_the_same_rows() {
 #[test]
 fn directory_of_format_1_without_a_store_is_rebuilt_to_the_same_rows() {
     let dir = kept_directory();
-    let options = OpenOptions { cache_bytes: 8 << 20, adopt: false, progress: &mut |_| {} };
+    let options =
+        OpenOptions { cache_bytes: 8 << 20, adopt: false, rebuild: false, progress: &mut |_| {} };
     let opened = open(dir.path(), options).unwrap();
     assert_eq!(rows(&opened.kv), rows(&state_after(commits().len())));
     let last = commits().len() as u64;
