@@ -3,7 +3,7 @@
 //! Whoever calls this holds the lease: nobody else may be at work in the directory.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::decide::{Base, Decision, Origin, RebuildWhy, decide};
 use super::identity::{self, FileId, Found, HeldReason, Identity, InstanceId, Stage};
@@ -110,15 +110,16 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
     if options.adopt {
         identity.held = None;
     }
-    let OpenOptions { cache_bytes, progress, rebuild: options_rebuild, .. } = options;
+    let OpenOptions { cache_bytes, progress, rebuild: anew, .. } = options;
     match &decision.base {
         Base::Create => create(data_dir, identity, cache_bytes),
         Base::Rebuild(why) => {
             rebuild(data_dir, identity, &decision, why.clone(), cache_bytes, progress)
+                .map(|(opened, _aside)| opened)
         }
         Base::PowerCut => {
             let why = RebuildWhy::PowerCut;
-            match rebuild(data_dir, identity.clone(), &decision, why, cache_bytes, progress) {
+            match replace(data_dir, identity.clone(), &decision, why, cache_bytes, progress) {
                 Err(Refused { reason: Reason::NoSource { why, .. }, .. }) => {
                     tracing::warn!(
                         event = "archive.not_rebuilt",
@@ -130,17 +131,33 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
                 done => done,
             }
         }
-        Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed if options_rebuild => {
-            let opened =
-                rebuild(data_dir, identity, &decision, RebuildWhy::Asked, cache_bytes, progress)?;
-            // It was good: it is no evidence of anything.
-            store_files::drop_newest_aside(data_dir)?;
-            Ok(opened)
+        Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed if anew => {
+            replace(data_dir, identity, &decision, RebuildWhy::Asked, cache_bytes, progress)
         }
         Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed => {
             open_existing(data_dir, identity, &decision, cache_bytes, progress)
         }
     }
+}
+
+/// Rebuilds a base that nothing speaks against: it is no evidence of anything, and goes.
+fn replace(
+    data_dir: &Path,
+    identity: Identity,
+    decision: &Decision,
+    why: RebuildWhy,
+    cache_bytes: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Opened, Refused> {
+    let (opened, aside) = rebuild(data_dir, identity, decision, why, cache_bytes, progress)?;
+    remove_old(aside.as_deref())?;
+    Ok(opened)
+}
+
+fn remove_old(aside: Option<&Path>) -> Result<(), Fault> {
+    let Some(aside) = aside else { return Ok(()) };
+    tracing::warn!(event = "archive.aside_removed", path = %aside.display());
+    fs::remove_dir_all(aside).map_err(|error| Fault::io("removing the old store", error))
 }
 
 fn open_existing(
@@ -155,6 +172,7 @@ fn open_existing(
         existing::Outcome::Rebuild { why, reached } => {
             let decision = Decision { journal_reached: reached, ..decision.clone() };
             rebuild(data_dir, identity, &decision, why, cache_bytes, progress)
+                .map(|(opened, _aside)| opened)
         }
     }
 }
@@ -212,6 +230,7 @@ fn create(data_dir: &Path, mut identity: Identity, cache_bytes: u64) -> Result<O
     begin(data_dir, &mut identity, kv, parts)
 }
 
+/// Gives also where the old base was set aside.
 fn rebuild(
     data_dir: &Path,
     mut identity: Identity,
@@ -219,9 +238,9 @@ fn rebuild(
     why: RebuildWhy,
     cache_bytes: u64,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Opened, Refused> {
+) -> Result<(Opened, Option<PathBuf>), Refused> {
     let source = source_for(data_dir, decision, &why)?;
-    require_room(data_dir, &source)?;
+    let old = make_room(data_dir, store_files::estimate(data_dir, &source)?)?;
     tracing::warn!(
         event = "archive.rebuild", why = %why, start = source.start_seq(), last = source.last_seq
     );
@@ -230,9 +249,17 @@ fn rebuild(
     identity.clean = None;
     identity.write(data_dir)?;
     sync_last_journal(data_dir)?;
-    if let Some(aside) = store_files::set_aside(data_dir)? {
+    let aside = store_files::set_aside(data_dir)?;
+    if let Some(aside) = &aside {
         tracing::warn!(event = "archive.store_set_aside", path = %aside.display());
     }
+    let aside = match old {
+        Old::Kept => aside,
+        Old::Removed => {
+            remove_old(aside.as_deref())?;
+            None
+        }
+    };
     let rows = build(data_dir, &source, cache_bytes, progress)?;
     identity.store = FileId::at(&store_files::main_file(data_dir));
     identity.write(data_dir)?;
@@ -246,19 +273,34 @@ fn rebuild(
         how: How::Rebuilt { why, rows, replayed },
         image_wanted: true,
     };
-    begin(data_dir, &mut identity, kv, parts)
+    Ok((begin(data_dir, &mut identity, kv, parts)?, aside))
 }
 
-/// Refuses a rebuild that would fill the disk. Older bases that were set aside go first.
-pub(super) fn require_room(data_dir: &Path, source: &Source) -> Result<(), Refused> {
-    let needed = store_files::estimate(data_dir, source)?;
+/// What becomes of a base that is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Old {
+    /// It is set aside.
+    Kept,
+    /// It makes room for the new one.
+    Removed,
+}
+
+/// Makes room for a new base of `needed` bytes: what was set aside earlier goes first, then the
+/// present one. Everything that the new one is made of has been checked by then. Refuses a rebuild
+/// that would fill the disk all the same.
+pub(super) fn make_room(data_dir: &Path, needed: u64) -> Result<Old, Refused> {
     let short = || super::free_bytes(data_dir).filter(|free| *free < needed);
     if short().is_some() {
         store_files::keep_asides(data_dir, 0)?;
     }
+    let old = store_bytes(data_dir);
     match short() {
-        Some(free) => Err(Reason::NoRoom { needed, free }.into()),
-        None => Ok(()),
+        None => Ok(Old::Kept),
+        Some(free) if needed <= free.saturating_add(old) => Ok(Old::Removed),
+        Some(free) => {
+            let needed = needed.saturating_sub(old);
+            Err(Reason::NoRoom { needed, free }.into())
+        }
     }
 }
 

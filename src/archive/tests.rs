@@ -12,7 +12,7 @@ use super::image::{self, applied, applied_write};
 use super::mark::mark_suspect;
 use super::reader::{BrokenKind, JournalReader};
 use super::refused::{Reason, Refused};
-use super::startup::{How, OpenOptions, Opened, settle_store};
+use super::startup::{How, Old, OpenOptions, Opened, settle_store};
 use super::testing::{A, Rig, busy, changes, copy_dir, dump, settle_in, try_open};
 use super::{identity, journal};
 use crate::kv::memory::MemoryKv;
@@ -358,18 +358,11 @@ fn a_good_store_is_made_anew_when_asked_and_the_old_one_goes() {
 #[test]
 fn a_rebuild_that_does_not_fit_is_refused_before_it_begins() {
     let dir = tempfile::tempdir().unwrap();
-    let rig = busy(dir.path(), true);
-    rig.image(dir.path());
-    rig.crash();
+    busy(dir.path(), true).crash();
     mark_suspect(dir.path(), "page 7").unwrap();
-    // A journal that is larger than any disk: it is not read before it is counted.
-    let source = super::source::find(dir.path(), 0).unwrap().unwrap();
-    let image = source.image.as_ref().unwrap();
-    let huge = super::source::Source {
-        image: Some(image::ImageInfo { bytes: u64::MAX / 8, ..image.clone() }),
-        ..source
-    };
-    let refused = super::startup::require_room(dir.path(), &huge).err().unwrap();
+    let free = super::free_bytes(dir.path()).unwrap();
+    assert!(matches!(super::startup::make_room(dir.path(), free / 2), Ok(Old::Kept)));
+    let refused = super::startup::make_room(dir.path(), u64::MAX).err().unwrap();
     assert!(matches!(refused.reason, Reason::NoRoom { .. }), "{refused}");
     assert!(dir.path().join("store/db").exists(), "nothing was touched");
     assert!(rebuilt(&try_open(dir.path()).unwrap()));
