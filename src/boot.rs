@@ -16,7 +16,8 @@ pub fn boot_id() -> Option<String> {
     ID.clone()
 }
 
-fn parse(text: &str) -> Option<String> {
+/// A boot id in one writing, whoever wrote it.
+pub(crate) fn parse(text: &str) -> Option<String> {
     let id: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     (id.len() == 32).then_some(id)
 }

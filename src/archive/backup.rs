@@ -113,6 +113,11 @@ fn copy_all(
     }
     let image = copier.newest_image(data_dir, part)?;
     copier.journal(data_dir, part, image.as_ref().map_or(0, |image| image.start_seq))?;
+    if let Found::Identity(copied) = identity::read(part)? {
+        // A copy that was started for the first time meanwhile.
+        let unfit = |reason| BackupError::Unfit { dir: data_dir.to_path_buf(), reason };
+        source::check_writer(part, &copied).map_err(unfit)?;
+    }
     let source = usable(part, reached)?;
     sync_tree(part)?;
     Ok(source)

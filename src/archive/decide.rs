@@ -18,12 +18,12 @@
 //! established  clean, files differ              rebuilt
 //! established  not clean, a copy                rebuilt (a running directory was copied)
 //! established  not clean, store not ours        rebuilt (replaced, or a rebuild was interrupted)
-//! established  not clean, another boot          rebuilt (a power cut); without a source: opened
+//! established  not clean, another boot          rebuilt (a power cut); if it cannot be: opened
 //! established  not clean, store ours            opened (a crash); see below
 //! ```
 //!
-//! sled syncs nothing by itself and moves rows between its segments: after a power cut, rows may be
-//! gone from behind its last synced commit, and nobody could tell.
+//! sled moves rows between its segments and uses the old ones again before the new ones are synced:
+//! after a power cut, rows may be gone from behind its last synced commit, and nobody could tell.
 //!
 //! A copy, stopped or running, always gets a new instance and comes up held; one that was laid over
 //! a directory with a journal of its own is refused. After opening:
@@ -85,8 +85,6 @@ pub enum Base {
     },
     /// It is opened after a crash, and the journal applied.
     Crashed,
-    /// It is rebuilt if that is possible, else opened as after a crash: the machine went down.
-    PowerCut,
     /// It is rebuilt.
     Rebuild(RebuildWhy),
 }
@@ -115,6 +113,19 @@ pub enum RebuildWhy {
     Asked,
     /// It cannot be opened or read.
     Unusable(String),
+}
+
+impl RebuildWhy {
+    /// Whether nothing speaks against the present base: when the new one is there, it goes.
+    pub(super) fn spares_the_store(&self) -> bool {
+        matches!(self, Self::PowerCut | Self::Asked)
+    }
+
+    /// Whether the present base is opened all the same when it cannot be rebuilt.
+    pub(super) fn may_be_opened(&self, obstacle: &Reason) -> bool {
+        let obstacle = matches!(obstacle, Reason::NoSource { .. } | Reason::NoRoom { .. });
+        *self == Self::PowerCut && obstacle
+    }
 }
 
 impl fmt::Display for RebuildWhy {
@@ -242,7 +253,7 @@ fn base(data_dir: &Path, identity: &Identity, copy: bool, stored: bool) -> Resul
     let ours = identity.store.zip(there).is_some_and(|(ours, there)| ours.is(&there));
     Ok(match identity.boot() {
         _ if !ours => Base::Rebuild(RebuildWhy::NotOurs),
-        Boot::Another => Base::PowerCut,
+        Boot::Another => Base::Rebuild(RebuildWhy::PowerCut),
         Boot::Same | Boot::Unknown => Base::Crashed,
     })
 }

@@ -59,7 +59,7 @@ pub(super) fn open(
     };
     let wrong = match decision.base {
         Base::Exact { seq } | Base::Unchecked { seq } => applied != seq,
-        Base::Crashed | Base::PowerCut => applied < decision.base_reached,
+        Base::Crashed => applied < decision.base_reached,
         Base::Create | Base::Rebuild(_) => true,
     };
     let reached = decision.journal_reached.max(applied);
@@ -86,7 +86,7 @@ pub(super) fn open(
         Ok(replayed) => replayed,
         Err(why) => return rebuild(why, reached),
     };
-    let crashed = matches!(decision.base, Base::Crashed | Base::PowerCut);
+    let crashed = decision.base == Base::Crashed;
     let how = if crashed { How::Recovered { replayed } } else { How::Clean };
     let image_wanted = follow.gap;
     let parts = Parts { last_seq, writer, how, image_wanted };
@@ -130,7 +130,7 @@ pub(super) fn refuse_short_journal(data_dir: &Path, decision: &Decision) -> Resu
     }
     let known = decision.base_reached.max(match decision.base {
         Base::Unchecked { seq } | Base::Exact { seq } => seq,
-        Base::Crashed | Base::PowerCut | Base::Create | Base::Rebuild(_) => 0,
+        Base::Crashed | Base::Create | Base::Rebuild(_) => 0,
     });
     match check_journal(data_dir, known) {
         Ok((last, _)) if last < reached => Err(Reason::JournalShort { last, reached }.into()),
@@ -172,7 +172,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Attempt>) -> Result<Result<T, Reb
         Ok(Ok(done)) => Ok(Ok(done)),
         Ok(Err(Attempt::Refused(refused))) => Err(refused),
         // A rebuild would need even more space, and the base is not to blame.
-        Ok(Err(Attempt::Store(fault))) if is_disk_full(&fault) => Err(fault.into()),
+        Ok(Err(Attempt::Store(fault))) if fault.is_disk_full() => Err(fault.into()),
         Ok(Err(Attempt::Store(fault))) => Ok(Err(RebuildWhy::Unusable(fault.to_string()))),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -180,12 +180,4 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Attempt>) -> Result<Result<T, Reb
             Ok(Err(RebuildWhy::Unusable(text.unwrap_or_else(|| "panic".to_owned()))))
         }
     }
-}
-
-/// No space (28) or no quota (122) left.
-fn is_disk_full(fault: &Fault) -> bool {
-    let text = fault.to_string();
-    ["os error 28)", "os error 122)", "StorageFull", "QuotaExceeded"]
-        .iter()
-        .any(|no| text.contains(no))
 }

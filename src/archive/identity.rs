@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DIRECTORY_FORMAT;
 use super::sealed::{self, Sealed};
-use crate::boot::boot_id;
+use crate::boot::{self, boot_id};
 use crate::kv::Fault;
 
 /// The name of the identity file.
@@ -217,8 +217,8 @@ impl Identity {
     /// Whether the machine was started again since the file was written.
     #[must_use]
     pub fn boot(&self) -> Boot {
-        let then = self.place.as_ref().map(|place| place.boot.as_str());
-        match (then.filter(|boot| !boot.is_empty()), boot_id()) {
+        let then = self.place.as_ref().and_then(|place| boot::parse(&place.boot));
+        match (then, boot_id()) {
             (Some(then), Some(now)) if then == now => Boot::Same,
             (Some(_), Some(_)) => Boot::Another,
             _ => Boot::Unknown,
@@ -319,8 +319,10 @@ mod tests {
             (identity.boot(), copy)
         };
         assert_eq!(elsewhere(""), (Boot::Unknown, false));
-        assert_eq!(elsewhere("another"), (Boot::Another, false));
-        assert_eq!(elsewhere(&boot_id().unwrap()), (Boot::Same, true));
+        assert_eq!(elsewhere(&"0".repeat(32)), (Boot::Another, false));
+        let now = boot_id().unwrap();
+        assert_eq!(elsewhere(&now), (Boot::Same, true));
+        assert_eq!(elsewhere(&format!("{}-{}", &now[..8], &now[8..])), (Boot::Same, true));
     }
 
     #[test]

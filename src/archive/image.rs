@@ -24,7 +24,6 @@ use super::{APPLIED_KEY, APPLIED_TREE, FORMAT, sync_dir};
 use crate::kv::{Fault, Kv, Tree, Write};
 use crate::limits;
 
-pub(super) use super::image_reader::raw_bytes;
 pub use super::image_reader::{BadImage, Image, LoadError, list, load, peek, verify};
 
 pub(super) const MAGIC: &[u8; 8] = b"dueboxI\n";

@@ -75,22 +75,6 @@ pub fn verify(path: &Path) -> Result<ImageInfo, BadImage> {
     image.into_info()
 }
 
-/// Bytes of an image's rows before they were packed, as the heads of its blocks say.
-pub(super) fn raw_bytes(path: &Path) -> Result<u64, BadImage> {
-    let mut image = Image::open(path)?;
-    let mut raw = 0;
-    loop {
-        let mut head = [0; BLOCK_HEAD_BYTES];
-        image.file.read_exact(&mut head).map_err(|_| image.bad("cut short"))?;
-        let (packed, unpacked) = (u32_at(&head, 0), u32_at(&head, 4));
-        if unpacked == 0 {
-            return Ok(raw);
-        }
-        raw += u64::from(unpacked);
-        image.file.seek_relative(i64::from(packed)).map_err(|error| image.bad(error))?;
-    }
-}
-
 /// Puts all rows of an image into `kv`, in key order. `progress` gets the rows so far.
 ///
 /// When it fails, `kv` holds some of the rows and must be thrown away.
@@ -258,10 +242,6 @@ mod tests {
             let made = make(&kv, dir.path(), A, &|| 9, &mut |_| {}).unwrap();
             assert_eq!((made.start_seq, made.end_seq, made.rows()), (7, 9, rows as u64));
             assert_eq!(peek(&made.path), Ok(made.clone()));
-            let least: usize =
-                dump(&kv).iter().map(|(_, key, value)| key.len() + value.len()).sum();
-            let raw = raw_bytes(&made.path).unwrap() as usize;
-            assert!(least <= raw && raw <= least + 6 * rows, "{raw} for {least}");
             assert_eq!(verify(&made.path), Ok(made.clone()));
             let copy = MemoryKv::new();
             assert_eq!(load(&made.path, &copy, &mut |_| {}).unwrap(), made);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::decide::{Base, Decision, Origin, RebuildWhy, decide};
+use super::decide::{Base, Decision, Origin, decide};
 use super::identity::{self, Found};
 use super::image::{self, BadImage, ImageInfo};
 use super::journal::{self, JournalFile};
@@ -83,7 +83,6 @@ fn forecast(data_dir: &Path) -> (String, Option<&'static str>, u64) {
         Base::Exact { seq } => format!("open the store, unchanged since commit {seq}"),
         Base::Unchecked { seq } => format!("open the store, closed cleanly at commit {seq}"),
         Base::Crashed => "open the store after a crash and apply the journal".to_owned(),
-        Base::PowerCut => format!("rebuild the store, because {}", RebuildWhy::PowerCut),
         Base::Rebuild(why) => format!("rebuild the store, because {why}"),
     };
     let origin = match decision.origin {
@@ -99,9 +98,14 @@ fn forecast(data_dir: &Path) -> (String, Option<&'static str>, u64) {
 fn obstacle(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
     match &decision.base {
         Base::Create | Base::Exact { .. } => Ok(()),
-        Base::Unchecked { .. } | Base::Crashed | Base::PowerCut => {
+        Base::Unchecked { .. } | Base::Crashed => {
             existing::refuse_short_journal(data_dir, decision)
         }
-        Base::Rebuild(why) => startup::source_for(data_dir, decision, why).map(|_| ()),
+        Base::Rebuild(why) => match startup::source_for(data_dir, decision, why) {
+            Err(refused) if why.may_be_opened(&refused.reason) => {
+                existing::refuse_short_journal(data_dir, decision)
+            }
+            source => source.map(|_| ()),
+        },
     }
 }

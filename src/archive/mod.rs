@@ -32,6 +32,7 @@ mod inspect;
 pub mod journal;
 pub mod mark;
 pub mod reader;
+mod rebuild;
 pub mod refused;
 pub mod retention;
 mod sealed;

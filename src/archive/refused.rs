@@ -59,11 +59,9 @@ pub enum Reason {
     #[error("the store is open in another process")]
     InUse,
     /// The base must be rebuilt and does not fit.
-    #[error("rebuilding the store needs about {needed} bytes of disk, and {free} are free")]
+    #[error("rebuilding the store takes more disk than the {free} bytes that are free")]
     NoRoom {
-        /// About how many bytes it takes.
-        needed: u64,
-        /// How many there are.
+        /// How many there were.
         free: u64,
     },
     /// The operating system or the engine refused an operation.
@@ -130,10 +128,9 @@ impl From<Reason> for Refused {
                 (RefusedKind::Data, "copy again, into an empty directory (rsync: with --delete)")
             }
             Reason::InUse => (RefusedKind::Busy, "stop the other process first"),
-            Reason::NoRoom { .. } => (
-                RefusedKind::Storage,
-                "free some space; the start goes on by itself once there is enough",
-            ),
+            Reason::NoRoom { .. } => {
+                (RefusedKind::Storage, "free some space on the disk of the data directory")
+            }
             Reason::Storage(_) => {
                 (RefusedKind::Storage, "check the disk, its free space and the permissions")
             }

@@ -3,12 +3,13 @@
 //! Whoever calls this holds the lease: nobody else may be at work in the directory.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::decide::{Base, Decision, Origin, RebuildWhy, decide};
 use super::identity::{self, FileId, Found, HeldReason, Identity, InstanceId, Stage};
 use super::journal::{self, JournalWriter};
-use super::mark::{self, Mark};
+use super::mark::Mark;
+use super::rebuild::rebuild;
 use super::refused::Reason;
 use super::source::{self, BuildError, Source};
 use super::{existing, image, retention, store_files, sync_dir};
@@ -114,50 +115,23 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
     match &decision.base {
         Base::Create => create(data_dir, identity, cache_bytes),
         Base::Rebuild(why) => {
-            rebuild(data_dir, identity, &decision, why.clone(), cache_bytes, progress)
-                .map(|(opened, _aside)| opened)
-        }
-        Base::PowerCut => {
-            let why = RebuildWhy::PowerCut;
-            match replace(data_dir, identity.clone(), &decision, why, cache_bytes, progress) {
-                Err(Refused { reason: Reason::NoSource { why, .. }, .. }) => {
-                    tracing::warn!(
-                        event = "archive.not_rebuilt",
-                        why,
-                        "opening the store as it is"
-                    );
-                    open_existing(data_dir, identity, &decision, cache_bytes, progress)
+            let kept = identity.clone();
+            match rebuild(data_dir, identity, &decision, why.clone(), cache_bytes, progress) {
+                Err(Refused { reason, .. }) if why.may_be_opened(&reason) => {
+                    tracing::warn!(event = "archive.not_rebuilt", why = %reason, "opening the store as it is");
+                    let crashed = Decision { base: Base::Crashed, ..decision };
+                    open_existing(data_dir, kept, &crashed, cache_bytes, progress)
                 }
                 done => done,
             }
         }
         Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed if anew => {
-            replace(data_dir, identity, &decision, RebuildWhy::Asked, cache_bytes, progress)
+            rebuild(data_dir, identity, &decision, RebuildWhy::Asked, cache_bytes, progress)
         }
         Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed => {
             open_existing(data_dir, identity, &decision, cache_bytes, progress)
         }
     }
-}
-
-/// Rebuilds a base that nothing speaks against: it is no evidence of anything, and goes.
-fn replace(
-    data_dir: &Path,
-    identity: Identity,
-    decision: &Decision,
-    why: RebuildWhy,
-    cache_bytes: u64,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Opened, Refused> {
-    let (opened, aside) = rebuild(data_dir, identity, decision, why, cache_bytes, progress)?;
-    remove_old(aside.as_deref())?;
-    Ok(opened)
-}
-
-fn remove_old(aside: Option<&Path>) -> Result<(), Fault> {
-    let Some(aside) = aside else { return Ok(()) };
-    tracing::warn!(event = "archive.aside_removed", path = %aside.display());
-    fs::remove_dir_all(aside).map_err(|error| Fault::io("removing the old store", error))
 }
 
 fn open_existing(
@@ -172,7 +146,6 @@ fn open_existing(
         existing::Outcome::Rebuild { why, reached } => {
             let decision = Decision { journal_reached: reached, ..decision.clone() };
             rebuild(data_dir, identity, &decision, why, cache_bytes, progress)
-                .map(|(opened, _aside)| opened)
         }
     }
 }
@@ -230,84 +203,13 @@ fn create(data_dir: &Path, mut identity: Identity, cache_bytes: u64) -> Result<O
     begin(data_dir, &mut identity, kv, parts)
 }
 
-/// Gives also where the old base was set aside.
-fn rebuild(
-    data_dir: &Path,
-    mut identity: Identity,
-    decision: &Decision,
-    why: RebuildWhy,
-    cache_bytes: u64,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(Opened, Option<PathBuf>), Refused> {
-    let source = source_for(data_dir, decision, &why)?;
-    let old = make_room(data_dir, store_files::estimate(data_dir, &source)?)?;
-    tracing::warn!(
-        event = "archive.rebuild", why = %why, start = source.start_seq(), last = source.last_seq
-    );
-    // From here to the end the identity vouches for no store: an interrupted rebuild begins again.
-    identity.store = None;
-    identity.clean = None;
-    identity.write(data_dir)?;
-    sync_last_journal(data_dir)?;
-    let aside = store_files::set_aside(data_dir)?;
-    if let Some(aside) = &aside {
-        tracing::warn!(event = "archive.store_set_aside", path = %aside.display());
-    }
-    let aside = match old {
-        Old::Kept => aside,
-        Old::Removed => {
-            remove_old(aside.as_deref())?;
-            None
-        }
-    };
-    let rows = build(data_dir, &source, cache_bytes, progress)?;
-    identity.store = FileId::at(&store_files::main_file(data_dir));
-    identity.write(data_dir)?;
-    mark::clear_suspect(data_dir)?;
-    progress(Progress::OpeningStore);
-    let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
-    let replayed = source.last_seq - source.start_seq();
-    let parts = Parts {
-        last_seq: source.last_seq,
-        writer: source.writer,
-        how: How::Rebuilt { why, rows, replayed },
-        image_wanted: true,
-    };
-    Ok((begin(data_dir, &mut identity, kv, parts)?, aside))
-}
-
-/// What becomes of a base that is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Old {
-    /// It is set aside.
-    Kept,
-    /// It makes room for the new one.
-    Removed,
-}
-
-/// Makes room for a new base of `needed` bytes: what was set aside earlier goes first, then the
-/// present one. Everything that the new one is made of has been checked by then. Refuses a rebuild
-/// that would fill the disk all the same.
-pub(super) fn make_room(data_dir: &Path, needed: u64) -> Result<Old, Refused> {
-    let short = || super::free_bytes(data_dir).filter(|free| *free < needed);
-    if short().is_some() {
-        store_files::keep_asides(data_dir, 0)?;
-    }
-    let old = store_bytes(data_dir);
-    match short() {
-        None => Ok(Old::Kept),
-        Some(free) if needed <= free.saturating_add(old) => Ok(Old::Removed),
-        Some(free) => {
-            let needed = needed.saturating_sub(old);
-            Err(Reason::NoRoom { needed, free }.into())
-        }
-    }
-}
-
 /// Removes what interrupted work left and only takes space. Nobody may be at work in the directory:
 /// call it with the lease.
 pub fn remove_leftovers(data_dir: &Path) -> Result<(), Fault> {
-    remove_building(data_dir)?;
+    let building = store_files::building_in(data_dir);
+    if building.exists() {
+        store_files::remove(&building)?;
+    }
     for path in retention::unfinished(&image::dir_in(data_dir))? {
         fs::remove_file(&path).map_err(|error| Fault::io("removing an unfinished image", error))?;
     }
@@ -339,24 +241,6 @@ pub(super) fn spans_stop(data_dir: &Path) -> Result<Option<Reason>, Fault> {
     };
     let source = source::find(data_dir, 0)?.ok();
     Ok(source.map(|found| Reason::SpansStop { last: found.last_seq, stopped: clean.seq }))
-}
-
-/// Builds the base beside its place and moves it there when it is whole and on disk.
-fn build(
-    data_dir: &Path,
-    source: &Source,
-    cache_bytes: u64,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<u64, Refused> {
-    let building = store_files::building_in(data_dir);
-    let kv = SledKv::open(&building, cache_bytes)?;
-    let rows = source::build(data_dir, source, &kv, progress).map_err(refused)?;
-    kv.sync()?;
-    drop(kv);
-    fs::rename(&building, store_files::dir_in(data_dir))
-        .map_err(|error| Fault::io("moving the rebuilt store to its place", error))?;
-    sync_dir(data_dir)?;
-    Ok(rows)
 }
 
 /// What is known when base and journal agree.
@@ -405,13 +289,4 @@ pub(super) fn refused(error: BuildError) -> Refused {
         BuildError::Broken(broken) => Reason::Journal(broken).into(),
         BuildError::Image(error) => Fault::io("loading an image", error).into(),
     }
-}
-
-fn remove_building(data_dir: &Path) -> Result<(), Fault> {
-    let building = store_files::building_in(data_dir);
-    if building.exists() {
-        fs::remove_dir_all(&building)
-            .map_err(|error| Fault::io("removing an interrupted rebuild", error))?;
-    }
-    Ok(())
 }

@@ -5,8 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::identity::CleanMark;
-use super::source::Source;
-use super::{image, journal, sync_dir};
+use super::sync_dir;
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv};
 use crate::limits;
@@ -16,8 +15,6 @@ use crate::time::{Clock, SystemClock, Timestamp};
 const ASIDE: &str = "store.aside-";
 /// Bases that are kept as evidence.
 const ASIDES: usize = 2;
-/// Bytes of a base for one of its rows. Measured: 2.5 for a million tasks of 300 bytes.
-const GROWTH: u64 = 3;
 
 /// Where the base is in a data directory.
 #[must_use]
@@ -103,8 +100,7 @@ pub(super) fn set_aside(data_dir: &Path) -> Result<Option<PathBuf>, Fault> {
 /// Removes all but the newest `count` of the bases that were set aside.
 pub(super) fn keep_asides(data_dir: &Path, count: usize) -> Result<(), Fault> {
     for old in asides(data_dir)?.iter().rev().skip(count) {
-        tracing::warn!(event = "archive.aside_removed", path = %old.display());
-        fs::remove_dir_all(old).map_err(|error| Fault::io("removing an old store", error))?;
+        remove(old)?;
     }
     Ok(())
 }
@@ -129,15 +125,10 @@ pub(super) fn set_aside_at(aside: &Path) -> Timestamp {
     Timestamp(name.strip_prefix(ASIDE).and_then(|at| at.parse().ok()).unwrap_or(0))
 }
 
-/// About how many bytes a base made from `source` takes: some multiple of the image's rows and of
-/// the journal's.
-pub(super) fn estimate(data_dir: &Path, source: &Source) -> Result<u64, Fault> {
-    let image = source.image.as_ref().map(|image| image::raw_bytes(&image.path)).transpose();
-    let image = image.map_err(|bad| Fault::io("looking at an image", bad))?.unwrap_or(0);
-    let journals = journal::list(&journal::dir_in(data_dir))?;
-    let needed = journals.iter().filter(|file| source.start_seq() < file.first_seq);
-    let journal: u64 = needed.map(|file| file.bytes).sum();
-    Ok(GROWTH * (image + journal))
+/// Removes a base that nobody has open.
+pub(super) fn remove(dir: &Path) -> Result<(), Fault> {
+    tracing::warn!(event = "archive.store_removed", path = %dir.display());
+    fs::remove_dir_all(dir).map_err(|error| Fault::io("removing an old store", error))
 }
 
 /// Whether another process has the base open: sled holds a lock on its main file.

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::output::{self, Failure};
 use crate::archive::backup::{self, BackupError, Loss, Report};
 use crate::archive::identity::HeldReason;
-use crate::archive::startup::{self, OpenOptions, Progress, Refused};
+use crate::archive::startup::{self, How, OpenOptions, Progress, Refused, RefusedKind};
 use crate::config::Storage;
 use crate::lease;
 
@@ -93,11 +93,15 @@ fn restore_here(args: &RestoreArgs) -> Result<(), Failure> {
     let done = backup::restore(&args.from, &args.to, held, loss, &mut |bytes| bar.at(bytes));
     let copied = done.map_err(|error| told(&error))?;
     drop(bar);
-    // The store is made now, while somebody looks on, and not by the first start.
-    make_store(&args.to, Store::Missing)?;
     let next = if args.adopt { "" } else { "; it comes up held: POST /v1/release lets it work" };
     let (to, last) = (args.to.display(), copied.last_seq);
-    output::print(&format!("restored {to}: commits up to {last}{next}\n"))
+    output::print(&format!("restored {to}: commits up to {last}{next}\n"))?;
+    // The store is made now, while somebody looks on. Else the first start does it.
+    if let Err(failure) = make_store(&args.to, Store::Missing) {
+        output::say("warning", "the store is not made yet; the first start tries again");
+        output::finish(Err(failure));
+    }
+    Ok(())
 }
 
 pub(super) fn rebuild(args: &RebuildArgs) -> Exit {
@@ -109,7 +113,10 @@ fn rebuild_here(data_dir: &Path) -> Result<(), Failure> {
         return Err(Failure::usage(format!("{} is no data directory", data_dir.display())));
     }
     let before = startup::store_bytes(data_dir);
-    let commit = make_store(data_dir, Store::Replaced)?;
+    let (how, commit) = make_store(data_dir, Store::Replaced)?;
+    if !matches!(how, How::Rebuilt { .. }) {
+        return Err(Failure::fault("the store could not be made anew and is as it was"));
+    }
     let after = startup::store_bytes(data_dir);
     output::print(&format!(
         "rebuilt {}: commits up to {commit}, {before} bytes before, {after} now\n",
@@ -123,8 +130,9 @@ enum Store {
     Replaced,
 }
 
-/// Makes the store of a directory that no daemon works on, and closes it; gives the last commit.
-fn make_store(data_dir: &Path, store: Store) -> Result<u64, Failure> {
+/// Makes the store of a directory that no daemon works on, and closes it; gives how, and the last
+/// commit.
+fn make_store(data_dir: &Path, store: Store) -> Result<(How, u64), Failure> {
     let bar = Bar::rows();
     let mut progress = |progress: Progress| match progress {
         Progress::OpeningStore => bar.says("opening the store"),
@@ -139,10 +147,10 @@ fn make_store(data_dir: &Path, store: Store) -> Result<u64, Failure> {
             progress: &mut progress,
         };
         let opened = startup::open(data_dir, options)?;
-        let commit = opened.next_seq - 1;
+        let (how, commit) = (opened.how.clone(), opened.next_seq - 1);
         drop(opened);
         startup::close_clean(data_dir, commit)?;
-        Ok::<_, Refused>(commit)
+        Ok::<_, Refused>((how, commit))
     });
     match made {
         Err(error) => Err(Failure::fault(error.to_string())),
@@ -151,10 +159,15 @@ fn make_store(data_dir: &Path, store: Store) -> Result<u64, Failure> {
             errors: vec![format!("a daemon works on {}", data_dir.display())],
             hints: vec!["stop it first".to_owned()],
         }),
-        Ok(Some(Err(refused))) => {
-            Err(Failure::fault(refused.to_string()).hint(refused.hint.to_owned()))
-        }
-        Ok(Some(Ok(commit))) => Ok(commit),
+        Ok(Some(Err(refused))) => Err(Failure::Told {
+            exit: match refused.kind {
+                RefusedKind::Data | RefusedKind::Version => Exit::Damaged,
+                RefusedKind::Busy | RefusedKind::Storage => Exit::Fault,
+            },
+            errors: vec![refused.to_string()],
+            hints: vec![refused.hint.to_owned()],
+        }),
+        Ok(Some(Ok(made))) => Ok(made),
     }
 }
 

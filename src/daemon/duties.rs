@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::signals::StopAsked;
 use super::stop::{Stage, Stopping};
@@ -220,24 +221,33 @@ impl Images {
         let mut growth = tokio::time::interval(GROWTH_EVERY);
         growth.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut newest = Newest::find(&self.data_dir);
-        self.wanted |= !self.can_be_rebuilt().await;
+        let mut check = (!self.wanted).then(|| self.check_archive());
         loop {
             let request = tokio::select! {
                 request = self.requests.recv() => match request {
                     Some(request) => Some(request),
                     None => return,
                 },
+                usable = checked(&mut check) => {
+                    check = None;
+                    self.wanted |= !usable;
+                    None
+                }
                 _ = growth.tick() => None,
                 () = self.stopping.reached(Stage::Drain) => return,
             };
             let grown = journal_bytes(&self.data_dir).saturating_sub(newest.journal_bytes);
             let old = newest.made.elapsed() > self.every && grown > 0;
             let due = self.wanted || old || grown > JOURNAL_GROWTH;
-            if request.is_some() || due && self.has_room(newest.bytes) {
+            if request.is_some() || due && self.has_room(&mut newest) {
+                let free = free_bytes(&self.data_dir).unwrap_or(0);
                 let made = self.make().await;
                 if made.is_ok() {
                     newest = Newest::find(&self.data_dir);
                     self.wanted = false;
+                } else {
+                    // It may be for want of room: the next try waits for more than there was.
+                    newest.bytes = newest.bytes.max(free.saturating_sub(self.reserve()));
                 }
                 if let Some(request) = request {
                     let _ = request.send(made);
@@ -249,22 +259,31 @@ impl Images {
 
     /// Whether journal and images would do without the base. A start that has the base does not
     /// ask; what is missing or damaged is noticed here, while there is something to heal it with.
-    async fn can_be_rebuilt(&self) -> bool {
+    fn check_archive(&self) -> Checked {
         let dir = self.data_dir.clone();
-        match tokio::task::spawn_blocking(move || source::find(&dir, 0)).await {
-            Ok(Ok(Ok(_))) => return true,
-            Ok(Ok(Err(none))) => {
-                tracing::warn!(event = "archive.unusable", why = none.why, "making a new image");
-            }
-            Ok(Err(error)) => tracing::warn!(event = "archive.unusable", %error),
-            Err(error) => tracing::warn!(event = "archive.unusable", %error),
-        }
-        false
+        tokio::task::spawn_blocking(move || source::find(&dir, 0))
     }
 
-    /// Whether an image like the last one leaves room for work.
-    fn has_room(&self, bytes: u64) -> bool {
-        free_bytes(&self.data_dir).is_none_or(|free| self.min_free + bytes <= free)
+    /// What an image leaves free, for the work.
+    fn reserve(&self) -> u64 {
+        self.min_free / 4
+    }
+
+    /// Whether there is room for an image like the last one. It is said once when there is not:
+    /// without images the journal only grows.
+    fn has_room(&self, newest: &mut Newest) -> bool {
+        let free = free_bytes(&self.data_dir).unwrap_or(u64::MAX);
+        let room = newest.bytes.saturating_add(self.reserve()) <= free;
+        if !room && !newest.put_off {
+            tracing::warn!(
+                event = "image.put_off",
+                free,
+                bytes = newest.bytes,
+                "no room for an image; without images no journal file goes"
+            );
+        }
+        newest.put_off = !room;
+        room
     }
 
     /// Removes what is old by now: when it was replaced it may have been too young.
@@ -289,7 +308,7 @@ impl Images {
         self.mailbox.flush().await.map_err(|error| error.to_string())?;
         let pulse = self.mailbox.pulse().clone();
         let stopping = self.stopping.clone();
-        let reserve = self.min_free / 4;
+        let reserve = self.reserve();
         let made = tokio::task::spawn_blocking(move || {
             let committed = || pulse.commit.load(Ordering::Acquire);
             let images = image::dir_in(&dir);
@@ -361,6 +380,23 @@ fn damage<T>(
 /// How a process ends that met damage: as by any fault, so that it is started again.
 const DAMAGED: u8 = 1;
 
+/// A look at the archive that is under way.
+type Checked = JoinHandle<Result<Result<source::Source, source::NoSource>, Fault>>;
+
+/// What came of the look: whether the state could be made from the archive. Never without one.
+async fn checked(check: &mut Option<Checked>) -> bool {
+    let Some(check) = check else { return std::future::pending().await };
+    match check.await {
+        Ok(Ok(Ok(_))) => return true,
+        Ok(Ok(Err(none))) => {
+            tracing::warn!(event = "archive.unusable", why = none.why, "making a new image");
+        }
+        Ok(Err(error)) => tracing::warn!(event = "archive.unusable", %error),
+        Err(error) => tracing::warn!(event = "archive.unusable", %error),
+    }
+    false
+}
+
 /// The newest image. It outlives restarts: else a daemon that is often started again would never
 /// make one.
 struct Newest {
@@ -368,8 +404,10 @@ struct Newest {
     made: Instant,
     /// The journal's bytes up to it.
     journal_bytes: u64,
-    /// Its own.
+    /// About how many bytes the next one takes: its own, or more, if that was too little.
     bytes: u64,
+    /// Whether the next one waits for room.
+    put_off: bool,
 }
 
 impl Newest {
@@ -377,7 +415,7 @@ impl Newest {
         let now = Instant::now();
         let images = image::list(&image::dir_in(data_dir)).unwrap_or_default();
         let Some((start, path)) = images.first() else {
-            return Self { made: now, journal_bytes: 0, bytes: 0 };
+            return Self { made: now, journal_bytes: 0, bytes: 0, put_off: false };
         };
         let meta = std::fs::metadata(path).ok();
         let made = meta.as_ref().and_then(|meta| meta.modified().ok());
@@ -388,6 +426,7 @@ impl Newest {
             made: now.checked_sub(age).unwrap_or(now),
             journal_bytes: before.map(|file| file.bytes).sum(),
             bytes: meta.map_or(0, |meta| meta.len()),
+            put_off: false,
         }
     }
 }

@@ -22,6 +22,9 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// An opening that makes no progress for this long is a hang, which the service manager may end.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 
+/// So much more room is worth another try to make the store anew.
+const ANOTHER_TRY_BYTES: u64 = 64 * 1024 * 1024;
+
 /// When the opening last made progress.
 #[derive(Clone)]
 struct News(Arc<Mutex<Instant>>);
@@ -42,9 +45,9 @@ impl News {
 
 /// Why nothing was opened.
 pub(super) enum NotOpened {
-    /// The store has to be made anew, which takes about so many bytes of disk.
+    /// The store has to be made anew, which takes more disk than there is.
     NoRoom {
-        /// How many must be free.
+        /// Free bytes at which it is worth another try.
         needed: u64,
     },
     /// The daemon ends.
@@ -114,9 +117,9 @@ fn open_here(config: &Config, adopt: bool, news: &News) -> Result<Opened, NotOpe
     let cache_bytes = config.storage.cache_bytes;
     let options = OpenOptions { cache_bytes, adopt, rebuild: false, progress: &mut progress };
     startup::open(&config.data_dir, options).map_err(|refused| match refused.reason {
-        Reason::NoRoom { needed, .. } => {
+        Reason::NoRoom { free } => {
             tracing::error!(event = "start.no_room", "{refused}");
-            NotOpened::NoRoom { needed }
+            NotOpened::NoRoom { needed: free + ANOTHER_TRY_BYTES }
         }
         _ => NotOpened::Ended(Ended::Refused {
             reason: format!("{}: {refused}", config.data_dir.display()),

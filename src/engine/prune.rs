@@ -118,8 +118,14 @@ impl<K: Kv> Engine<K> {
             }
             Tree::Keys => self.prune_key(now.minus(keep.keys_ms), key, value),
             Tree::Dead => self.prune_dead(now.minus(keep.dead_ms), key),
-            Tree::Notices if too_young(notices_ms) => Ok(Pruned::TooYoung),
-            Tree::Notices => self.prune_notice(now.minus(notices_ms), value),
+            Tree::Notices => {
+                let notice: Notice = codec::decode(value)?;
+                // What was begun is finished, also under a longer retention.
+                if too_young(notices_ms) && !notice.is_forgotten() {
+                    return Ok(Pruned::TooYoung);
+                }
+                self.prune_notice(now.minus(notices_ms), notice)
+            }
             _ => Ok(Pruned::TooYoung),
         }
     }
@@ -183,11 +189,9 @@ impl<K: Kv> Engine<K> {
         Ok(Pruned::Next)
     }
 
-    fn prune_notice(&mut self, before: Timestamp, value: &Value) -> Result<Pruned, Fault> {
-        let mut notice: Notice = codec::decode(value)?;
+    fn prune_notice(&mut self, before: Timestamp, mut notice: Notice) -> Result<Pruned, Fault> {
         let over = notice.cancelled && notice.is_finished() || notice.finished.is_some();
         let ended = notice.finished.or(notice.last_settled).unwrap_or(notice.id.made_at());
-        // What was begun is finished, also under a longer retention.
         if !notice.is_forgotten() && (!over || ended > before) {
             return Ok(Pruned::Next);
         }

@@ -157,6 +157,14 @@ impl Fault {
             Self::Io { cause, .. } => cause.contains("orrupt"),
         }
     }
+
+    /// Whether there was no space (28) or no quota (122) left. sled passes on what it was told, in
+    /// words.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let told = ["os error 28)", "os error 122)", "StorageFull", "QuotaExceeded"];
+        matches!(self, Self::Io { cause, .. } if told.iter().any(|words| cause.contains(words)))
+    }
 }
 
 /// Ordered trees of bytes. `scan` and `get` may be called while another thread applies.

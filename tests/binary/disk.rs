@@ -180,9 +180,26 @@ fn a_full_disk_loses_nothing_and_the_daemon_comes_back_by_itself() {
         home.log()[logged..].contains("disk.full").then_some(())
     });
     assert!(!daemon.has_ended());
-    fs::remove_file(filler).unwrap();
+    fs::remove_file(&filler).unwrap();
     daemon.wait_for_address(&home);
     daemon.wait_for_role(&http, "leader", PATIENCE);
-    let found: BTreeSet<String> = rows(&http, &daemon, "/v1/tasks").iter().map(id_of).collect();
-    assert_eq!(found, all);
+    let tasks = |daemon: &Daemon| -> BTreeSet<String> {
+        rows(&http, daemon, "/v1/tasks").iter().map(id_of).collect()
+    };
+    assert_eq!(tasks(&daemon), all);
+    daemon.stop(PATIENCE);
+
+    // A store that must be made anew, and no room for it.
+    fs::remove_dir_all(home.data().join("store")).unwrap();
+    leave(20 << 20);
+    let logged = home.log().len();
+    let mut daemon = Daemon::spawn(&home, &[]);
+    until("it waits for room", PATIENCE, || {
+        home.log()[logged..].contains("start.no_room").then_some(())
+    });
+    assert!(!daemon.has_ended() && !home.data().join("store.building").exists());
+    fs::remove_file(&filler).unwrap();
+    until("it is made", PATIENCE, || home.log()[logged..].contains("daemon.ready").then_some(()));
+    daemon.wait_for_address(&home);
+    assert_eq!(tasks(&daemon), all);
 }

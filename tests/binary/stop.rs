@@ -163,7 +163,7 @@ fn stop_does_not_wait_for_the_opening_of_the_store() {
     until("it begins", PATIENCE, || home.log()[logged..].contains("archive.rebuild").then_some(()));
     let began = Instant::now();
     daemon.stop(Duration::from_secs(10));
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(!home.log()[logged..].contains("daemon.ready"));
     let daemon = Daemon::start(&home, &http);
     assert_eq!(rows(&http, &daemon, "/v1/tasks?type=many").len(), 40_000);

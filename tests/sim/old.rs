@@ -99,7 +99,10 @@ fn nobody_takes_up_a_notice_that_is_half_removed() {
         panic!()
     };
     assert_eq!(count, 0);
-    // Also a crash, and a pass that begins again, finish it.
+    // Also a crash, and a pass that begins again under a longer retention, finish it.
+    let mut longer = one_day();
+    longer.retention.notices_ms = 90 * DAY_MS;
+    world.configure(longer);
     world.crash(usize::MAX);
     assert_eq!(notices(&mut world), 1);
     world.pass_in_turns(HOUR_MS);

@@ -185,6 +185,11 @@ impl World {
         self.recover(base);
     }
 
+    /// What the next process is told.
+    pub(crate) fn configure(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// Starts a new process over `base` and the journal.
     pub(crate) fn recover(&mut self, base: MemoryKv) {
         let applied = store::applied(&base).unwrap();

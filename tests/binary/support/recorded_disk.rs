@@ -21,6 +21,7 @@ mod number {
     pub const WRITE: c_long = 1;
     pub const LSEEK: c_long = 8;
     pub const PWRITE: c_long = 18;
+    pub const FLOCK: c_long = 73;
     pub const FSYNC: c_long = 74;
     pub const FDATASYNC: c_long = 75;
     pub const FTRUNCATE: c_long = 77;
@@ -32,6 +33,7 @@ mod number {
 #[cfg(target_arch = "aarch64")]
 mod number {
     use super::c_long;
+    pub const FLOCK: c_long = 32;
     pub const MKDIRAT: c_long = 34;
     pub const UNLINKAT: c_long = 35;
     pub const FTRUNCATE: c_long = 46;
@@ -48,6 +50,8 @@ const AT_FDCWD: c_int = -100;
 const AT_REMOVEDIR: c_int = 0x200;
 const SEEK_CUR: c_int = 1;
 const O_TRUNC: c_int = 0o1000;
+const LOCK_EX: c_int = 2;
+const LOCK_UN: c_int = 8;
 
 /// The kinds of notes, as `disk.rs` knows them.
 const OPEN: u8 = 1;
@@ -58,7 +62,8 @@ const MKDIR: u8 = 5;
 const RENAME: u8 = 6;
 const UNLINK: u8 = 7;
 
-/// One at a time: what the notes say came first did come first.
+/// One at a time: what the notes say came first did come first. Across processes, too: whoever holds
+/// the lock of the log knows that nothing is done and not yet noted, and may kill this process.
 struct Recorder {
     root: PathBuf,
     log: File,
@@ -76,7 +81,39 @@ struct Note<'a> {
     data: &'a [u8],
 }
 
-fn recorder() -> Option<MutexGuard<'static, Recorder>> {
+/// The recorder, while nobody else does anything.
+struct Turn(MutexGuard<'static, Recorder>);
+
+impl Turn {
+    fn begin(recorder: MutexGuard<'static, Recorder>) -> Self {
+        let log = recorder.log.as_raw_fd();
+        // Interrupted by a signal, it is tried again.
+        while unsafe { syscall(number::FLOCK, log, LOCK_EX) } != 0 {}
+        Self(recorder)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        unsafe { syscall(number::FLOCK, self.0.log.as_raw_fd(), LOCK_UN) };
+    }
+}
+
+impl std::ops::Deref for Turn {
+    type Target = Recorder;
+
+    fn deref(&self) -> &Recorder {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut Recorder {
+        &mut self.0
+    }
+}
+
+fn recorder() -> Option<Turn> {
     static RECORDER: OnceLock<Option<Mutex<Recorder>>> = OnceLock::new();
     let recorder = RECORDER.get_or_init(|| {
         let root = PathBuf::from(std::env::var_os("RECORDED_ROOT")?);
@@ -88,7 +125,8 @@ fn recorder() -> Option<MutexGuard<'static, Recorder>> {
         let log = unsafe { File::from_raw_fd(fd as RawFd) };
         Some(Mutex::new(Recorder { root, log, known: HashSet::new() }))
     });
-    recorder.as_ref().map(|recorder| recorder.lock().unwrap_or_else(PoisonError::into_inner))
+    let recorder = recorder.as_ref()?;
+    Some(Turn::begin(recorder.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 impl Recorder {
@@ -132,7 +170,7 @@ fn inode(fd: c_int) -> Option<u64> {
 }
 
 /// The recorder, if this is open below the root.
-fn of(fd: c_int) -> Option<(MutexGuard<'static, Recorder>, u64)> {
+fn of(fd: c_int) -> Option<(Turn, u64)> {
     let inode = inode(fd)?;
     let recorder = recorder()?;
     recorder.known.contains(&inode).then_some((recorder, inode))

@@ -1,0 +1,184 @@
+//! Making the base anew, from an image and the journal.
+//!
+//! The new one is built beside the old one, which stays where it is until the new one is whole and
+//! on disk. How much room that takes cannot be known before: an image may pack to a twentieth, and a
+//! journal may delete all that it puts. So it is tried; when the disk runs low, first the bases go
+//! that were set aside earlier, then the present one, if it is the one that cannot be used. All that
+//! the new one is made of has been checked by then.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::decide::{Decision, RebuildWhy};
+use super::identity::{FileId, Identity};
+use super::image::LoadError;
+use super::refused::{Reason, Refused};
+use super::source::{self, BuildError, Source};
+use super::startup::{self, How, Opened, Parts, Progress};
+use super::{free_bytes, mark, store_files, sync_dir};
+use crate::kv::sled::SledKv;
+use crate::kv::{Fault, Key, Kv, Tree, Value, Write};
+
+/// What a rebuild leaves free: for closing the new base, and for others.
+const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Replaces the base. An old one that cannot be used is set aside as evidence; another one goes.
+pub(super) fn rebuild(
+    data_dir: &Path,
+    mut identity: Identity,
+    decision: &Decision,
+    why: RebuildWhy,
+    cache_bytes: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Opened, Refused> {
+    let source = startup::source_for(data_dir, decision, &why)?;
+    tracing::warn!(
+        event = "archive.rebuild", why = %why, start = source.start_seq(), last = source.last_seq
+    );
+    startup::sync_last_journal(data_dir)?;
+    let mut job = Job { data_dir, source: &source, cache_bytes, progress };
+    let rows = job.build_making_room(&mut identity, &why)?;
+    // From here on the identity vouches for no store: an interrupted change begins again.
+    disown(data_dir, &mut identity)?;
+    let aside = store_files::set_aside(data_dir)?;
+    fs::rename(store_files::building_in(data_dir), store_files::dir_in(data_dir))
+        .map_err(|error| Fault::io("moving the rebuilt store to its place", error))?;
+    sync_dir(data_dir)?;
+    identity.store = FileId::at(&store_files::main_file(data_dir));
+    identity.write(data_dir)?;
+    mark::clear_suspect(data_dir)?;
+    match aside {
+        Some(aside) if why.spares_the_store() => store_files::remove(&aside)?,
+        Some(aside) => {
+            tracing::warn!(event = "archive.store_set_aside", path = %aside.display());
+        }
+        None => {}
+    }
+    progress(Progress::OpeningStore);
+    let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
+    let replayed = source.last_seq - source.start_seq();
+    let parts = Parts {
+        last_seq: source.last_seq,
+        writer: source.writer,
+        how: How::Rebuilt { why, rows, replayed },
+        image_wanted: true,
+    };
+    startup::begin(data_dir, &mut identity, kv, parts)
+}
+
+fn disown(data_dir: &Path, identity: &mut Identity) -> Result<(), Fault> {
+    identity.store = None;
+    identity.clean = None;
+    identity.write(data_dir)
+}
+
+struct Job<'a> {
+    data_dir: &'a Path,
+    source: &'a Source,
+    cache_bytes: u64,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl Job<'_> {
+    /// Builds the new base beside the old one; gives the image's rows.
+    fn build_making_room(
+        &mut self,
+        identity: &mut Identity,
+        why: &RebuildWhy,
+    ) -> Result<u64, Refused> {
+        let free = free_bytes(self.data_dir).unwrap_or(0);
+        if let Some(rows) = self.build()? {
+            return Ok(rows);
+        }
+        if !store_files::asides(self.data_dir)?.is_empty() {
+            store_files::keep_asides(self.data_dir, 0)?;
+            if let Some(rows) = self.build()? {
+                return Ok(rows);
+            }
+        }
+        let old = store_files::dir_in(self.data_dir);
+        if !why.spares_the_store() && old.exists() {
+            tracing::warn!(event = "archive.no_room", "there is no room for the old store as well");
+            disown(self.data_dir, identity)?;
+            store_files::remove(&old)?;
+            if let Some(rows) = self.build()? {
+                return Ok(rows);
+            }
+        }
+        Err(Reason::NoRoom { free }.into())
+    }
+
+    /// Builds it, if the disk has room. Else nothing is left of it.
+    fn build(&mut self) -> Result<Option<u64>, Refused> {
+        let building = store_files::building_in(self.data_dir);
+        let made = self.build_in(&building);
+        let full = match &made {
+            Ok(_) => return made.map(Some).map_err(startup::refused),
+            Err(BuildError::Fault(fault) | BuildError::Image(LoadError::Fault(fault))) => {
+                fault.is_disk_full()
+            }
+            Err(BuildError::Broken(_) | BuildError::Image(LoadError::Bad(_))) => false,
+        };
+        if building.exists() {
+            store_files::remove(&building)?;
+        }
+        if full { Ok(None) } else { made.map(Some).map_err(startup::refused) }
+    }
+
+    fn build_in(&mut self, building: &Path) -> Result<u64, BuildError> {
+        let kv = SledKv::open(building, self.cache_bytes)?;
+        let kv = WithReserve { kv, dir: self.data_dir.to_path_buf() };
+        let rows = source::build(self.data_dir, self.source, &kv, self.progress)?;
+        kv.sync()?;
+        Ok(rows)
+    }
+}
+
+/// A base that takes no more before the disk is full to the last byte.
+struct WithReserve {
+    kv: SledKv,
+    dir: PathBuf,
+}
+
+impl Kv for WithReserve {
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
+        self.kv.get(tree, key)
+    }
+
+    fn scan(
+        &self,
+        tree: Tree,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Key, Value)>, Fault> {
+        self.kv.scan(tree, from, to, limit)
+    }
+
+    fn scan_back(
+        &self,
+        tree: Tree,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Key, Value)>, Fault> {
+        self.kv.scan_back(tree, from, to, limit)
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
+        if free_bytes(&self.dir).is_some_and(|free| free < RESERVE_BYTES) {
+            let full = io::Error::from(rustix::io::Errno::NOSPC);
+            return Err(Fault::io("rebuilding the store", full));
+        }
+        self.kv.apply(writes)
+    }
+
+    fn sync(&self) -> Result<(), Fault> {
+        self.kv.sync()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.kv.size_bytes()
+    }
+}
