@@ -64,16 +64,6 @@ pub const FORMAT: u32 = 1;
 /// 2: the base has rows in blocks. A base of 1 is brought up by [`crate::kv::sled::SledKv::open`].
 pub const DIRECTORY_FORMAT: u32 = 2;
 
-/// Free bytes on the file system of a directory, for a process without privileges: 0 where no file
-/// can be made any more. `None` where that cannot be known.
-#[must_use]
-pub fn free_bytes(dir: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(dir).ok()?;
-    // A file system without a table of files has none of either.
-    let no_file = stat.f_files > 0 && stat.f_favail == 0;
-    Some(if no_file { 0 } else { stat.f_bavail.saturating_mul(stat.f_frsize) })
-}
-
 /// Makes created, renamed and removed names of a directory survive a power cut.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Fault> {
     File::open(dir).and_then(|handle| handle.sync_all()).map_err(|error| {

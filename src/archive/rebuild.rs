@@ -7,8 +7,7 @@
 //! the new one is made of has been checked by then.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::decide::{Decision, RebuildWhy};
 use super::identity::{FileId, Identity};
@@ -16,9 +15,9 @@ use super::image::LoadError;
 use super::refused::{Reason, Refused};
 use super::source::{self, BuildError, Source};
 use super::startup::{self, How, Opened, Parts, Progress};
-use super::{free_bytes, mark, store_files, sync_dir};
+use super::{mark, store_files, sync_dir};
 use crate::kv::sled::SledKv;
-use crate::kv::{Fault, Key, Kv, Tree, Value, Write};
+use crate::kv::{Fault, Kv, free_bytes};
 
 /// What a rebuild leaves free: for closing the new base, and for others.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
@@ -127,58 +126,9 @@ impl Job<'_> {
     }
 
     fn build_in(&mut self, building: &Path) -> Result<u64, BuildError> {
-        let kv = SledKv::open(building, self.cache_bytes)?;
-        let kv = WithReserve { kv, dir: self.data_dir.to_path_buf() };
+        let kv = SledKv::open(building, self.cache_bytes)?.keeping_free(RESERVE_BYTES);
         let rows = source::build(self.data_dir, self.source, &kv, self.progress)?;
         kv.sync()?;
         Ok(rows)
-    }
-}
-
-/// A base that takes no more before the disk is full to the last byte.
-struct WithReserve {
-    kv: SledKv,
-    dir: PathBuf,
-}
-
-impl Kv for WithReserve {
-    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
-        self.kv.get(tree, key)
-    }
-
-    fn scan(
-        &self,
-        tree: Tree,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Key, Value)>, Fault> {
-        self.kv.scan(tree, from, to, limit)
-    }
-
-    fn scan_back(
-        &self,
-        tree: Tree,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Key, Value)>, Fault> {
-        self.kv.scan_back(tree, from, to, limit)
-    }
-
-    fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
-        if free_bytes(&self.dir).is_some_and(|free| free < RESERVE_BYTES) {
-            let full = io::Error::from(rustix::io::Errno::NOSPC);
-            return Err(Fault::io("rebuilding the store", full));
-        }
-        self.kv.apply(writes)
-    }
-
-    fn sync(&self) -> Result<(), Fault> {
-        self.kv.sync()
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.kv.size_bytes()
     }
 }

@@ -15,6 +15,7 @@ mod packed;
 pub mod sled;
 pub(crate) mod varint;
 
+use std::path::Path;
 use std::sync::Arc;
 
 /// The trees. The number is part of the journal's and the image's format: never reuse one.
@@ -165,6 +166,16 @@ impl Fault {
         let told = ["os error 28)", "os error 122)", "StorageFull", "QuotaExceeded"];
         matches!(self, Self::Io { cause, .. } if told.iter().any(|words| cause.contains(words)))
     }
+}
+
+/// Free bytes on the file system of a directory, for a process without privileges: 0 where no file
+/// can be made any more. `None` where that cannot be known.
+#[must_use]
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    // A file system without a table of files has none of either.
+    let no_file = stat.f_files > 0 && stat.f_favail == 0;
+    Some(if no_file { 0 } else { stat.f_bavail.saturating_mul(stat.f_frsize) })
 }
 
 /// Ordered trees of bytes. `scan` and `get` may be called while another thread applies.

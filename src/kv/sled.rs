@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::layout::{self, Layout};
 use super::packed::PackedTree;
-use super::{Fault, Key, Kv, Tree, Value, Write};
+use super::{Fault, Key, Kv, Tree, Value, Write, free_bytes};
 use crate::limits;
 
 /// A sled database with all trees open.
@@ -25,6 +25,8 @@ pub struct SledKv {
     trees: Vec<Stored>,
     file: File,
     dir: PathBuf,
+    /// Free bytes of the disk below which nothing is applied any more.
+    reserve: u64,
 }
 
 impl SledKv {
@@ -45,12 +47,18 @@ impl SledKv {
         }
         let file = File::open(dir.join("db"))
             .map_err(|error| Fault::io("opening the store's file", error))?;
-        let kv = Self { db, trees, file, dir: dir.to_path_buf() };
+        let kv = Self { db, trees, file, dir: dir.to_path_buf(), reserve: 0 };
         kv.sync()?;
         File::open(dir)
             .and_then(|directory| directory.sync_all())
             .map_err(|error| Fault::io("syncing the store's directory", error))?;
         Ok(kv)
+    }
+
+    /// Has [`Kv::apply`] fail, as on a full disk, before less than so many bytes are free.
+    #[must_use]
+    pub fn keeping_free(self, reserve: u64) -> Self {
+        Self { reserve, ..self }
     }
 
     fn stored(&self, tree: Tree) -> &Stored {
@@ -114,6 +122,10 @@ impl Kv for SledKv {
     }
 
     fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
+        if self.reserve > 0 && free_bytes(&self.dir).is_some_and(|free| free < self.reserve) {
+            let full = std::io::Error::from(rustix::io::Errno::NOSPC);
+            return Err(Fault::io("writing the store", full));
+        }
         let place = |write: &Write| (write.tree, layout::layout(write.tree, &write.key));
         for together in writes.chunk_by(|left, right| place(left) == place(right)) {
             let (tree, layout) = place(&together[0]);

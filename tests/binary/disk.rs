@@ -157,7 +157,7 @@ fn a_full_disk_loses_nothing_and_the_daemon_comes_back_by_itself() {
     // An image that does not fit leaves nothing behind, and the daemon goes on.
     let filler = home.path("data/filler");
     let leave = |free: u64| {
-        let now = duebox::archive::free_bytes(&home.data()).unwrap();
+        let now = duebox::kv::free_bytes(&home.data()).unwrap();
         fs::write(&filler, vec![1; usize::try_from(now - free).unwrap()]).unwrap();
     };
     leave(10 << 20);
