@@ -146,12 +146,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer thread. `claims` bounds the effects that may be outstanding.
+    /// Starts the writer thread. `claims` bounds the effects that may be outstanding; `leads` is asked
+    /// before anything is claimed.
     pub fn start<K: Kv>(
         engine: Engine<K>,
         journal: impl Journal,
         clock: Arc<dyn Clock>,
         claims: usize,
+        leads: impl Fn() -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, commands) = mpsc::channel(limits::MAILBOX);
         let (effects_out, effects) = mpsc::channel(claims.max(1));
@@ -170,6 +172,7 @@ impl Writer {
                 engine,
                 journal,
                 clock,
+                leads: Box::new(leads),
                 commands,
                 effects: effects_out,
                 waiting: HashMap::new(),
@@ -217,6 +220,7 @@ struct Turn<K: Kv, J: Journal> {
     engine: Engine<K>,
     journal: J,
     clock: Arc<dyn Clock>,
+    leads: Box<dyn Fn() -> bool + Send>,
     commands: mpsc::Receiver<Message>,
     effects: mpsc::Sender<Effect>,
     waiting: HashMap<u64, oneshot::Sender<Decision>>,
@@ -287,6 +291,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
                 self.pulse.turns.fetch_add(1, Ordering::Relaxed);
             }
         }
+        self.engine.set_leads((self.leads)());
         let ticked = self.engine.tick(now)?;
         self.commit()?;
         self.release(&mut outcomes);

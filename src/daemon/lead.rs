@@ -1,7 +1,7 @@
 //! Leading: from the open store to the clean stop.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -133,8 +133,12 @@ impl Leading {
         let address = listener.local_addr().map_err(|error| fault(&error))?;
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
         let bound = work::outstanding(&config);
-        let mut writer =
-            Writer::start(engine, journal, clock.clone(), bound).map_err(|error| fault(&error))?;
+        // A process that slept past its lease may find itself with much that is due.
+        let leased = Arc::new(OnceLock::<Lease>::new());
+        let stands = leased.clone();
+        let leads = move || stands.get().is_none_or(|lease| lease.may_send(0));
+        let mut writer = Writer::start(engine, journal, clock.clone(), bound, leads)
+            .map_err(|error| fault(&error))?;
         // The term is durable before anything is done in its name.
         let settled = writer.mailbox.call(Command::Query(Query::Stats)).await;
         settled.map_err(|error| fault(&error))?;
@@ -142,6 +146,7 @@ impl Leading {
         let alive = Liveness::start(writer.mailbox.pulse().clone(), closing.clone());
         let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
         let lease = lease.map_err(|error| fault(&error))?;
+        let _ = leased.set(lease.clone());
         let (stopper, stopping) = stopper();
         let held_lease = lease.clone();
         let tools = Tools {

@@ -87,6 +87,8 @@ pub struct Engine<K: Kv> {
     rules: Rules,
     identity: Identity,
     mode: Mode,
+    /// Whether this process may still begin something: its lease stands.
+    leads: bool,
     names: Names,
     last_id: Id,
     /// Deliveries claimed and not settled, by tenant.
@@ -136,6 +138,7 @@ impl<K: Kv> Engine<K> {
             rules,
             identity,
             mode,
+            leads: true,
             names,
             last_id,
             in_flight: BTreeMap::new(),
@@ -217,6 +220,12 @@ impl<K: Kv> Engine<K> {
     /// The base of the store.
     pub fn base(&self) -> &std::sync::Arc<K> {
         self.store.base()
+    }
+
+    /// Says whether the lease stands. Without it, nothing is claimed for this process's own workers:
+    /// they could not begin it, and it would be in doubt for nothing.
+    pub fn set_leads(&mut self, leads: bool) {
+        self.leads = leads;
     }
 
     /// Whether work is handed out.
@@ -308,7 +317,7 @@ impl<K: Kv> Engine<K> {
     pub fn tick(&mut self, now: Timestamp) -> Result<Ticked, Fault> {
         let mut ticked = Ticked::default();
         self.fire_timers(now, &mut ticked)?;
-        if self.mode == Mode::Working {
+        if self.mode == Mode::Working && self.leads {
             self.claim_sends(now, &mut ticked)?;
             self.claim_pushes(now, &mut ticked)?;
         }

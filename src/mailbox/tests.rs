@@ -47,7 +47,7 @@ fn add() -> Command {
 async fn an_answer_comes_after_its_commit() {
     let commits = Commits::default();
     let journal = Remember(commits.clone());
-    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8).unwrap();
+    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8, || true).unwrap();
     let Ok(Reply::Tasks(verdicts)) = writer.mailbox.call(add()).await else { panic!() };
     assert!(matches!(verdicts[..], [Ok(AddedTask { created: true, .. })]));
     assert!(!commits.lock().unwrap().is_empty());
@@ -56,7 +56,7 @@ async fn an_answer_comes_after_its_commit() {
 
 #[tokio::test]
 async fn a_failed_commit_is_never_answered_and_ends_the_writer() {
-    let mut writer = Writer::start(engine(), Broken, Arc::new(SystemClock), 8).unwrap();
+    let mut writer = Writer::start(engine(), Broken, Arc::new(SystemClock), 8, || true).unwrap();
     assert!(matches!(writer.mailbox.call(add()).await, Err(CallError::Closed)));
     writer.ended().await;
     assert!(tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().is_err());
@@ -101,7 +101,7 @@ fn over(base: Slow) -> Writer {
     let now = SystemClock.now();
     let store = Store::new(Arc::new(base), 0);
     let engine = Engine::open(store, Rules::default(), identity, Mode::Working, now).unwrap();
-    Writer::start(engine, Remember(Commits::default()), Arc::new(SystemClock), 8).unwrap()
+    Writer::start(engine, Remember(Commits::default()), Arc::new(SystemClock), 8, || true).unwrap()
 }
 
 /// About 4 MiB.
@@ -150,6 +150,7 @@ async fn one_turn_hands_over_as_many_tables_as_it_fills() {
         engine,
         journal: Remember(Commits::default()),
         clock: Arc::new(SystemClock),
+        leads: Box::new(|| true),
         commands: mpsc::channel(1).1,
         effects: mpsc::channel(1).0,
         waiting: HashMap::new(),
@@ -170,7 +171,7 @@ async fn one_turn_hands_over_as_many_tables_as_it_fills() {
 #[tokio::test]
 async fn a_waiting_claim_is_answered_when_work_comes() {
     let journal = Remember(Commits::default());
-    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8).unwrap();
+    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8, || true).unwrap();
     let mailbox = writer.mailbox.clone();
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {

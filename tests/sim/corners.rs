@@ -466,3 +466,22 @@ fn an_attempt_that_was_lost_is_logged_as_its_senders() {
     assert_eq!((&entry["class"], &entry["attempt"]), (&"in_doubt".into(), &1.into()), "{log}");
     assert_eq!((&entry["term"], &entry["worker"]), (&1.into(), &"worker-1".into()), "{log}");
 }
+
+/// A leader that slept past its lease wakes up with claims that ran out. It leaves in a moment, and
+/// what it claimed again until then would be in doubt once more.
+#[test]
+fn nothing_is_claimed_without_a_lease() {
+    let mut world = World::new(0, rules::outbox());
+    let (notice, jobs) = begin(&mut world, draft("a", 30));
+    let sending = jobs.len() as u64;
+    assert!(0 < sending && sending < 30);
+    world.engine.set_leads(false);
+    assert!(sends(world.pass(MINUTE_MS)).is_empty());
+    assert!(sends(world.pass(MINUTE_MS)).is_empty());
+    assert_eq!(
+        (count(&mut world, notice, "sending"), count(&mut world, notice, "pending")),
+        (0, 30)
+    );
+    world.engine.set_leads(true);
+    assert_eq!(sends(world.idle()).len() as u64, sending);
+}
