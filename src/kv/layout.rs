@@ -34,7 +34,7 @@ const PACKED: &[Region] = &[region(0, Layout::Packed)];
 /// byte is that of `store::keys::Lane`.
 const DELAY: &[Region] =
     &[region(0, Layout::Plain), region(3, Layout::Packed), region(4, Layout::Plain)];
-/// Entries by code (`e`) and by notice (`n`) come in order; by recipient (`o`) they do not.
+/// Entries by code (`c`; `e` in format 1) and by notice (`n`) come in order; by recipient (`o`) they do not.
 const LOG_INDEX: &[Region] = &[region(0, Layout::Packed), region(b'o', Layout::Plain)];
 
 /// The regions of a tree, in order; the first one begins at the beginning.

@@ -6,9 +6,12 @@
 //! (see [`crate::store`]).
 //!
 //! In sled a row is either a key of its own or one of many in a *block*: `layout` says which, `block`
-//! is a block's bytes, `packed` a tree of blocks.
+//! is a block's bytes, `packed` a tree of blocks, `backward` how rows before a key are found.
 
+mod backward;
 mod block;
+#[cfg(test)]
+mod conformance;
 mod layout;
 pub mod memory;
 mod packed;

@@ -6,17 +6,22 @@
 //!
 //! Blocks are cut in two when they grow and removed when they are empty. They are never merged:
 //! rows that come in order also go in order.
+//!
+//! Which block a key belongs to is found by [`backward`]: sled's own steps backwards are not used.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use ::sled::IVec;
 
+use super::backward;
 use super::block::{Builder, Rows};
 use super::{Fault, Key, Value, Write};
 
 /// A block is cut when it is larger. A leaf of sled holds up to 16 blocks and is read and written
 /// as one; a row by itself may make a larger block.
 const BLOCK_BYTES: usize = 2048;
+/// Blocks read at once by a scan that goes backwards.
+const BLOCKS: usize = 16;
 /// What a row costs beside key and value, at most.
 const ROW_OVERHEAD: usize = 6;
 
@@ -87,42 +92,48 @@ impl PackedTree {
         found: &mut Vec<(Key, Value)>,
     ) -> Result<(), Fault> {
         let _gate = self.read();
+        let begin = self.begin(from)?;
         let mut end = IVec::from(to);
-        let mut blocks = self.tree.range(self.begin(from)?..end.clone()).rev();
         while found.len() < limit {
-            let Some(next) = blocks.next() else { break };
-            let (bound, block) = next.map_err(scanning)?;
-            let mut rows = Rows::new(self.name, &block)?;
-            let mut here = Vec::new();
-            while rows.advance()? && *rows.key() < *end {
-                if rows.key() >= from {
-                    here.push((rows.key().to_vec(), Value::from(rows.value())));
-                }
+            let blocks = backward::last_rows(&self.tree, &begin, &end, BLOCKS)?;
+            if blocks.is_empty() {
+                break;
             }
-            let room = limit - found.len();
-            found.extend(here.into_iter().rev().take(room));
-            end = bound;
+            for (bound, block) in blocks.into_iter().rev() {
+                let mut here = Vec::new();
+                let mut rows = Rows::new(self.name, &block)?;
+                while rows.advance()? && *rows.key() < *end {
+                    if rows.key() >= from {
+                        here.push((rows.key().to_vec(), Value::from(rows.value())));
+                    }
+                }
+                let room = limit - found.len();
+                found.extend(here.into_iter().rev().take(room));
+                end = bound;
+            }
         }
         Ok(())
     }
 
     /// Applies changes in order. They go block by block as long as their keys go up.
     pub(super) fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
-        let mut rest = writes;
+        let (mut rest, mut near) = (writes, IVec::default());
         while !rest.is_empty() {
-            rest = self.change_block(rest)?;
+            rest = self.change_block(rest, &mut near)?;
         }
         Ok(())
     }
 
-    /// Applies the first changes, as many as belong to the same block; gives the others.
-    fn change_block<'a>(&self, writes: &'a [Write]) -> Result<&'a [Write], Fault> {
+    /// Applies the first changes, as many as belong to the same block; gives the others. `near` is
+    /// where the block before was: the next one is often not far.
+    fn change_block<'a>(&self, writes: &'a [Write], near: &mut IVec) -> Result<&'a [Write], Fault> {
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let old = self.floor(&writes[0].key)?;
+        let old = backward::floor_near(&self.tree, near, &writes[0].key)?;
         let bound =
             old.as_ref().map_or_else(|| IVec::from(&*writes[0].key), |(key, _)| key.clone());
         let end = self.tree.get_gt(&bound).map_err(scanning)?.map(|(key, _)| key);
         let (here, rest) = writes.split_at(run(writes, end.as_deref()));
+        near.clone_from(&bound);
         let block = old.as_ref().map(|(_, block)| block);
         let pieces = self.merge(block, here, end.as_deref())?;
         let Some(((_, first), others)) = pieces.split_first() else {
@@ -133,6 +144,9 @@ impl PackedTree {
         };
         for (key, piece) in others.iter().rev() {
             self.insert(key, piece)?;
+        }
+        if let Some((last, _)) = others.last() {
+            *near = IVec::from(&**last);
         }
         if block.is_none_or(|block| **block != **first) {
             self.insert(&bound, first)?;
@@ -187,7 +201,7 @@ impl PackedTree {
 
     /// The block in whose bounds `key` is.
     fn floor(&self, key: &[u8]) -> Result<Option<(IVec, IVec)>, Fault> {
-        self.tree.range(..=key).next_back().transpose().map_err(scanning)
+        backward::floor(&self.tree, key)
     }
 
     /// Where the blocks of a scan begin.
@@ -208,7 +222,7 @@ impl PackedTree {
 
     /// Removes a block without bringing back rows that the block before it still has from a split.
     fn remove(&self, bound: &[u8]) -> Result<(), Fault> {
-        if let Some((before, block)) = self.tree.get_lt(bound).map_err(scanning)? {
+        if let Some((before, block)) = backward::before(&self.tree, bound)? {
             let mut kept = Builder::new();
             for (key, value) in self.rows_below(&block, Some(bound))? {
                 kept.push(&key, value);

@@ -5,6 +5,7 @@
 //! - `flush` is `sync_file_range`, not fsync: [`SledKv::sync`] adds `sync_data` on an own handle.
 //! - A left-over `snap.*.generating` is taken for a snapshot by 0.34.7: removed before opening.
 //! - Values above [`limits::ROW_BYTES`] could become blob files that nobody syncs: refused here.
+//! - Its steps backwards can go round for ever, see `backward`: every scan here goes forward.
 //! - Opening is destructive: whoever opens a suspect directory opens a copy.
 //! - Each key costs memory and time of its own: rows that come in order are packed into blocks, see
 //!   `layout`.
@@ -13,7 +14,9 @@ use std::fs::{self, File};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::backward;
 use super::layout::{self, Layout};
 use super::packed::PackedTree;
 use super::{Fault, Key, Kv, Tree, Value, Write, free_bytes};
@@ -35,12 +38,7 @@ impl SledKv {
         fs::create_dir_all(dir)
             .map_err(|error| Fault::io("creating the store's directory", error))?;
         remove_half_made_snapshots(dir)?;
-        let db = ::sled::Config::default()
-            .path(dir)
-            .cache_capacity(cache_bytes)
-            .mode(::sled::Mode::HighThroughput)
-            .open()
-            .map_err(|error| Fault::io("opening the store", error))?;
+        let db = open_waiting(dir, cache_bytes)?;
         let mut trees = Vec::with_capacity(Tree::ALL.len());
         for tree in Tree::ALL {
             trees.push(Stored::open(&db, tree)?);
@@ -112,10 +110,7 @@ impl Kv for SledKv {
         for (from, to, layout) in parts(tree, from, to).rev() {
             match layout {
                 Layout::Packed => stored.packed().scan_back(from, to, limit, &mut found)?,
-                Layout::Plain => {
-                    let pairs = stored.plain.range::<&[u8], _>(between(from, to)).rev();
-                    collect(pairs, limit, &mut found)?;
-                }
+                Layout::Plain => collect_back(&stored.plain, from, to, limit, &mut found)?,
             }
         }
         Ok(found)
@@ -147,6 +142,32 @@ impl Kv for SledKv {
         fs::metadata(self.dir.join("db")).map_or(0, |meta| meta.len())
     }
 }
+
+/// Threads of a database that was just closed may hold its lock for a moment longer.
+fn open_waiting(dir: &Path, cache_bytes: u64) -> Result<::sled::Db, Fault> {
+    let began = Instant::now();
+    loop {
+        let opened = ::sled::Config::default()
+            .path(dir)
+            .cache_capacity(cache_bytes)
+            .mode(::sled::Mode::HighThroughput)
+            .open();
+        match opened {
+            // There is no better sign: sled makes an own error of what the lock said.
+            Err(error)
+                if error.to_string().contains("could not acquire lock")
+                    && began.elapsed() < LOCK_WAIT =>
+            {
+                std::thread::sleep(LOCK_BEAT);
+            }
+            opened => return opened.map_err(|error| Fault::io("opening the store", error)),
+        }
+    }
+}
+
+/// How long the lock of a database is waited for. Whether another process holds it is asked before.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_BEAT: Duration = Duration::from_millis(50);
 
 /// A tree as it lies in sled.
 struct Stored {
@@ -249,6 +270,25 @@ fn collect(
     Ok(())
 }
 
+fn collect_back(
+    tree: &::sled::Tree,
+    from: &[u8],
+    to: &[u8],
+    limit: usize,
+    found: &mut Vec<(Key, Value)>,
+) -> Result<(), Fault> {
+    let mut end = ::sled::IVec::from(to);
+    while found.len() < limit {
+        let rows = backward::last_rows(tree, from, &end, limit - found.len())?;
+        let Some((first, _)) = rows.first() else { break };
+        end = first.clone();
+        let room = limit - found.len();
+        let pairs = rows.iter().rev().take(room);
+        found.extend(pairs.map(|(key, value)| (key.to_vec(), Arc::from(&value[..]))));
+    }
+    Ok(())
+}
+
 fn check_sizes(writes: &[Write]) {
     for write in writes {
         let bytes = write.value.as_ref().map_or(0, |value| value.len());
@@ -330,6 +370,22 @@ mod tests {
             );
         }
         assert_eq!(keys_of(&kv.scan(Tree::Delay, &[], END, 99).unwrap()), keys);
+    }
+
+    #[test]
+    fn a_lock_that_is_soon_let_go_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = SledKv::open(dir.path(), CACHE).unwrap();
+        let (told, hear) = std::sync::mpsc::channel();
+        let path = dir.path().to_path_buf();
+        let second = std::thread::spawn(move || {
+            told.send(()).unwrap();
+            SledKv::open(&path, CACHE).map(drop)
+        });
+        hear.recv().unwrap();
+        std::thread::sleep(2 * LOCK_BEAT);
+        drop(first);
+        second.join().unwrap().unwrap();
     }
 
     #[test]
