@@ -76,6 +76,7 @@
 pub mod time;
 
 pub mod boot;
+pub mod caught;
 pub mod id;
 pub mod limits;
 pub mod secret;

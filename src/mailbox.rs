@@ -79,6 +79,8 @@ pub struct Pulse {
     pub applied_bytes: AtomicU64,
     /// Whether new work is refused for lack of disk space.
     pub storage_low: AtomicBool,
+    /// Whether a query met what it could not read, since somebody last looked here.
+    pub unreadable: AtomicBool,
 }
 
 /// A handle to send commands with. Cheap to clone.
@@ -279,7 +281,11 @@ impl<K: Kv, J: Journal> Turn<K, J> {
                 }
                 Message::Stop => continue,
             };
-            outcomes.push(match self.engine.handle(now, command)? {
+            let handled = self.engine.handle(now, command)?;
+            if matches!(&handled, Handled::Now(Err(no)) if no.code == Code::Unreadable) {
+                self.pulse.unreadable.store(true, Ordering::Relaxed);
+            }
+            outcomes.push(match handled {
                 Handled::Now(decision) => Outcome::Decided(reply, decision),
                 Handled::Waits(waiter) => Outcome::Waits(reply, waiter),
             });

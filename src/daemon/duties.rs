@@ -99,8 +99,8 @@ pub(super) async fn feed_watchdog(liveness: Liveness) {
 /// How often the mark is brought up to date.
 const MARK_EVERY: Duration = Duration::from_secs(2);
 
-/// Keeps the mark that says, outside of journal and base, how far both certainly are: a start that
-/// finds less knows that something was lost.
+/// Keeps what the next start has to know: the mark that says, outside of journal and base, how far
+/// both certainly are, and the note that a look at the store failed, so that it is made anew.
 pub(super) async fn keep_mark(
     data_dir: PathBuf,
     instance: InstanceId,
@@ -113,6 +113,12 @@ pub(super) async fn keep_mark(
         tokio::select! {
             _ = ticks.tick() => {}
             () = stopping.reached(Stage::Cut) => return,
+        }
+        if pulse.unreadable.swap(false, Ordering::Relaxed) {
+            let why = "a look at the store failed";
+            if let Err(error) = mark::mark_suspect(&data_dir, why) {
+                tracing::error!(event = "store.not_marked", %error);
+            }
         }
         // The base first: it never holds more than the journal.
         let base_seq = pulse.base_commit.load(Ordering::Acquire);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::caught;
+
 static IN_THE_BASE: AtomicBool = AtomicBool::new(false);
 static TOLD: Notify = Notify::const_new();
 
@@ -13,11 +15,11 @@ static TOLD: Notify = Notify::const_new();
 pub(super) fn watch() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
-        if place.contains("/sled-") {
+        if place.contains("/sled-") && !caught::is_caught() {
             IN_THE_BASE.store(true, Ordering::SeqCst);
             TOLD.notify_one();
         }
-        let words = panic.payload_as_str().unwrap_or("no words");
+        let words = caught::words(panic.payload());
         tracing::error!(event = "panic", place, "{words}");
     }));
 }

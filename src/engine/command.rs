@@ -463,6 +463,7 @@ pub enum Code {
     Held,
     Draining,
     Storage,
+    Unreadable,
 }
 
 impl Code {
@@ -494,6 +495,7 @@ impl Code {
             Self::Held => "held",
             Self::Draining => "draining",
             Self::Storage => "storage_low",
+            Self::Unreadable => "unreadable",
         }
     }
 
@@ -528,6 +530,7 @@ impl Code {
             | Self::Running => 409,
             Self::Held | Self::Draining => 503,
             Self::Storage => 507,
+            Self::Unreadable => 500,
         }
     }
 }

@@ -294,9 +294,7 @@ impl<K: Kv> Engine<K> {
             }
             Command::RunSchedule(name) => self.run_schedule(now, &name)?,
             Command::RunDone { run, counts, error } => self.run_done(now, run, counts, error)?,
-            Command::Query(query) => {
-                self.query(now, query)?.map(|view| Reply::View(Box::new(view)))
-            }
+            Command::Query(query) => self.query(now, query).map(|view| Reply::View(Box::new(view))),
             Command::Drain => {
                 self.mode = Mode::Draining;
                 Ok(Reply::Done)

@@ -110,8 +110,11 @@ fn all_tasks(home: &Home, http: &Http) -> Option<BTreeSet<String>> {
     loop {
         let page = daemon.at(&format!("/v1/tasks?type=big&limit=1000{cursor}"));
         let Some(page) = http.try_get(&page).filter(|page| page.status == 200) else {
-            // Whoever meets damage ends, and says so for the next start.
-            daemon.wait(PATIENCE);
+            // Whoever meets damage says so for the next start; one that changes something ends.
+            let suspect = home.data().join("suspect");
+            until("the store is noted as suspect", PATIENCE, || {
+                (daemon.has_ended() || suspect.exists()).then_some(())
+            });
             return None;
         };
         let page = page.json();

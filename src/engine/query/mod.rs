@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Engine;
 use super::command::{Code, Refusal};
+use crate::caught::{self, caught};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv};
 use crate::limits;
@@ -60,15 +61,56 @@ pub enum Query {
     Stats,
 }
 
+impl Query {
+    /// What is looked at, for the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Notices { .. } => "notices",
+            Self::Notice(_) => "notice",
+            Self::Deliveries { .. } => "deliveries",
+            Self::Delivery(_) => "delivery",
+            Self::Log { .. } => "log",
+            Self::Tenants => "tenants",
+            Self::Tasks { .. } => "tasks",
+            Self::Task(_) => "task",
+            Self::Queues => "queues",
+            Self::Dead { .. } => "dead",
+            Self::Schedules => "schedules",
+            Self::Runs { .. } => "runs",
+            Self::Run(_) => "run",
+            Self::Quarantine(_) => "quarantine",
+            Self::Stats => "stats",
+        }
+    }
+}
+
 /// Rows that one query may look at before it answers with what it has and a cursor.
 pub(in crate::engine) const SCAN_ROWS: usize = 5_000;
 
 impl<K: Kv> Engine<K> {
-    pub(super) fn query(
-        &mut self,
-        now: Timestamp,
-        query: Query,
-    ) -> Result<Result<View, Refusal>, Fault> {
+    /// Answers a query. A store that cannot be read there, and a panic on the way, are refusals: who
+    /// looks never ends the process. A change that meets the same damage does.
+    pub(super) fn query(&mut self, now: Timestamp, query: Query) -> Result<View, Refusal> {
+        let asked = query.name();
+        let words = match caught(|| self.look(now, query)) {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(fault)) => fault.to_string(),
+            Err(panic) => panic,
+        };
+        let words = caught::cut(&words);
+        tracing::error!(
+            event = "query.failed",
+            asked,
+            why = words,
+            "what was asked for cannot be read; restart the daemon: it then makes its store anew from image and journal"
+        );
+        Err(Refusal::new(
+            Code::Unreadable,
+            format!("this cannot be read from the store, the daemon goes on: {words}"),
+        ))
+    }
+
+    fn look(&mut self, now: Timestamp, query: Query) -> Result<Result<View, Refusal>, Fault> {
         let json = match query {
             Query::Notices { tenant, state, page } => {
                 self.list_notices(now, tenant, state, &page)?
@@ -133,4 +175,84 @@ pub(super) fn time(at: Option<Timestamp>) -> Json {
 /// The key right after this one.
 pub(in crate::engine) fn after(key: &[u8]) -> Key {
     [key, &[0]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+    use crate::engine::command::{Command, Reply};
+    use crate::engine::{Handled, Identity, Mode};
+    use crate::kv::memory::MemoryKv;
+    use crate::kv::{Tree, Value, Write};
+    use crate::model::rules::Rules;
+    use crate::store::Store;
+
+    /// A base whose scans fail by and by: 1 with an error, 2 with a panic as sled's.
+    struct Rotten(MemoryKv, AtomicU8);
+
+    impl Kv for Rotten {
+        fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
+            self.0.get(tree, key)
+        }
+        fn scan(
+            &self,
+            tree: Tree,
+            from: &[u8],
+            to: &[u8],
+            limit: usize,
+        ) -> Result<Vec<(Key, Value)>, Fault> {
+            match self.1.load(Ordering::Relaxed) {
+                1 => Err(Fault::io("scanning the store", "on purpose")),
+                2 => panic!("{}", "a whole tree of sled ".repeat(9999)),
+                _ => self.0.scan(tree, from, to, limit),
+            }
+        }
+        fn scan_back(
+            &self,
+            tree: Tree,
+            from: &[u8],
+            to: &[u8],
+            limit: usize,
+        ) -> Result<Vec<(Key, Value)>, Fault> {
+            self.scan(tree, from, to, limit)
+        }
+        fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
+            self.0.apply(writes)
+        }
+        fn sync(&self) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn size_bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_look_at_what_cannot_be_read_is_refused_in_words() {
+        let base = Arc::new(Rotten(MemoryKv::new(), AtomicU8::new(0)));
+        let identity = Identity { term: 1, worker: "w".to_owned() };
+        let (store, now) = (Store::new(base.clone(), 0), Timestamp(1_000_000));
+        let mut engine =
+            Engine::open(store, Rules::default(), identity, Mode::Working, now).unwrap();
+        let mut look = || {
+            let page = Page { limit: 10, cursor: None };
+            let query = Query::Notices { tenant: None, state: None, page };
+            let Handled::Now(decision) = engine.handle(now, Command::Query(query)).unwrap() else {
+                panic!("a query does not wait")
+            };
+            decision
+        };
+        assert!(matches!(look(), Ok(Reply::View(_))));
+        for rot in [1, 2] {
+            base.1.store(rot, Ordering::Relaxed);
+            let refusal = look().unwrap_err();
+            assert_eq!((refusal.code, refusal.code.status()), (Code::Unreadable, 500));
+            assert!(refusal.detail.len() < 700, "{} bytes of words", refusal.detail.len());
+        }
+        base.1.store(0, Ordering::Relaxed);
+        assert!(matches!(look(), Ok(Reply::View(_))));
+    }
 }
