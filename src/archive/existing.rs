@@ -1,7 +1,6 @@
 //! Opening a base that is there: after a clean stop or a crash. The second table of
 //! [`super::decide`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::decide::{Base, Decision, RebuildWhy};
@@ -13,8 +12,10 @@ use super::refused::{Reason, Refused};
 use super::source::{self, BuildError};
 use super::startup::{How, Opened, Parts, Progress, begin, refused, sync_last_journal};
 use super::store_files;
+use crate::caught::caught;
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
+use crate::store::upgrade;
 
 /// What came of it.
 pub(super) enum Outcome {
@@ -50,6 +51,9 @@ pub(super) fn open(
     let opened = guarded(|| {
         let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
         let applied = applied(&kv)?;
+        if applied >= decision.base_reached {
+            upgrade::base(&kv).map_err(BuildError::from)?;
+        }
         Ok((kv, applied))
     })?;
     let rebuild = |why, reached| Ok(Outcome::Rebuild { why, reached });
@@ -168,16 +172,12 @@ impl From<BuildError> for Attempt {
 
 /// Runs work on a base that may be damaged: sled answers damage with errors and with panics.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Attempt>) -> Result<Result<T, RebuildWhy>, Refused> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match caught(work) {
         Ok(Ok(done)) => Ok(Ok(done)),
         Ok(Err(Attempt::Refused(refused))) => Err(refused),
         // A rebuild would need even more space, and the base is not to blame.
         Ok(Err(Attempt::Store(fault))) if fault.is_disk_full() => Err(fault.into()),
         Ok(Err(Attempt::Store(fault))) => Ok(Err(RebuildWhy::Unusable(fault.to_string()))),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            Ok(Err(RebuildWhy::Unusable(text.unwrap_or_else(|| "panic".to_owned()))))
-        }
+        Err(panic) => Ok(Err(RebuildWhy::Unusable(panic))),
     }
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{put_write, u64_at};
 use super::identity::InstanceId;
-use super::{APPLIED_KEY, APPLIED_TREE, FORMAT, sync_dir};
+use super::{APPLIED_KEY, APPLIED_TREE, FORMAT, shrunk, sync_dir};
 use crate::kv::{Fault, Kv, Tree, Write};
 use crate::limits;
 
@@ -34,7 +34,7 @@ pub(super) const TRAILER_BYTES: usize = 8 + 8 * Tree::ALL.len() + 4;
 /// Rows read from the base at once.
 const PAGE_ROWS: usize = 512;
 /// Above every key: no key is this long.
-const END_OF_KEYS: [u8; 4096] = [0xff; 4096];
+pub(super) const END_OF_KEYS: [u8; 4096] = [0xff; 4096];
 
 /// Where images are in a data directory.
 #[must_use]
@@ -98,7 +98,8 @@ pub fn applied_write(seq: u64) -> Write {
 ///
 /// `committed` gives the number of the last commit that may have begun to reach the base: the
 /// journal's last. `progress` is called with the rows so far after every page of at most 512 rows.
-/// When the file has its name, it is complete and survives a power cut.
+/// When the file has its name, it is complete and survives a power cut. One that holds far less than
+/// the image before, and the journal does not say why, is damage and gets no name.
 pub fn make(
     kv: &dyn Kv,
     images_dir: &Path,
@@ -127,7 +128,15 @@ pub fn make_while(
     let path = images_dir.join(format!("{start_seq:020}.img"));
     let part = path.with_extension("part");
     let scanned = scan(kv, &part, instance, start_seq, committed, progress);
-    let info = match scanned {
+    let held_against = |made: &ImageInfo| match images_dir.parent() {
+        Some(data_dir) => shrunk::check(data_dir, made),
+        None => Ok(()),
+    };
+    let checked = scanned.and_then(|made| {
+        made.as_ref().map_or(Ok(()), held_against)?;
+        Ok(made)
+    });
+    let info = match checked {
         Ok(Some(scanned)) => ImageInfo { path, ..scanned },
         ended => {
             // On a full disk a left-over would keep the very space that is missing.

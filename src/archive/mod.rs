@@ -20,6 +20,7 @@ pub mod backup;
 #[cfg(test)]
 mod backup_tests;
 mod broken;
+mod census;
 #[cfg(test)]
 mod damage_tests;
 pub mod decide;
@@ -36,6 +37,7 @@ mod rebuild;
 pub mod refused;
 pub mod retention;
 mod sealed;
+mod shrunk;
 pub mod source;
 pub mod startup;
 pub mod store_files;

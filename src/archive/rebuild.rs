@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::census::Census;
 use super::decide::{Decision, RebuildWhy};
 use super::identity::{FileId, Identity};
 use super::image::LoadError;
@@ -16,6 +17,7 @@ use super::refused::{Reason, Refused};
 use super::source::{self, BuildError, Source};
 use super::startup::{self, How, Opened, Parts, Progress};
 use super::{mark, store_files, sync_dir};
+use crate::caught::caught;
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv, free_bytes};
 
@@ -37,7 +39,7 @@ pub(super) fn rebuild(
     );
     startup::sync_last_journal(data_dir)?;
     let mut job = Job { data_dir, source: &source, cache_bytes, progress };
-    let rows = job.build_making_room(&mut identity, &why)?;
+    let built = job.build_making_room(&mut identity, &why)?;
     // From here on the identity vouches for no store: an interrupted change begins again.
     disown(data_dir, &mut identity)?;
     let aside = store_files::set_aside(data_dir)?;
@@ -46,6 +48,15 @@ pub(super) fn rebuild(
     sync_dir(data_dir)?;
     identity.store = FileId::at(&store_files::main_file(data_dir));
     identity.write(data_dir)?;
+    progress(Progress::OpeningStore);
+    let kv = match reopen(data_dir, cache_bytes, &built) {
+        Ok(kv) => kv,
+        Err(refused) => {
+            // Opening is destructive: what it met may be gone from the files by now.
+            disown(data_dir, &mut identity)?;
+            return Err(refused);
+        }
+    };
     mark::clear_suspect(data_dir)?;
     match aside {
         Some(aside) if why.spares_the_store() => store_files::remove(&aside)?,
@@ -54,22 +65,45 @@ pub(super) fn rebuild(
         }
         None => {}
     }
-    progress(Progress::OpeningStore);
-    let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
     let replayed = source.last_seq - source.start_seq();
     let parts = Parts {
         last_seq: source.last_seq,
         writer: source.writer,
-        how: How::Rebuilt { why, rows, replayed },
+        how: How::Rebuilt { why, rows: built.image_rows, replayed },
         image_wanted: true,
     };
     startup::begin(data_dir, &mut identity, kv, parts)
+}
+
+/// Opens what was built, in its place, and reads it back. sled takes a file whose first reads fail for
+/// an empty one: served like that, an image of the emptiness would replace the good one.
+fn reopen(data_dir: &Path, cache_bytes: u64, built: &Built) -> Result<SledKv, Refused> {
+    let read = || -> Result<(SledKv, Census), Fault> {
+        let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
+        let census = Census::of(&kv)?;
+        Ok((kv, census))
+    };
+    let (kv, census) = match caught(read) {
+        Ok(read) => read?,
+        Err(panic) => return Err(Reason::ReadsDifferently(panic).into()),
+    };
+    if census != built.census {
+        return Err(Reason::ReadsDifferently(census.beside(&built.census)).into());
+    }
+    Ok(kv)
 }
 
 fn disown(data_dir: &Path, identity: &mut Identity) -> Result<(), Fault> {
     identity.store = None;
     identity.clean = None;
     identity.write(data_dir)
+}
+
+/// A new base, closed again.
+struct Built {
+    /// Rows of the image it was made from.
+    image_rows: u64,
+    census: Census,
 }
 
 struct Job<'a> {
@@ -80,20 +114,20 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Builds the new base beside the old one; gives the image's rows.
+    /// Builds the new base beside the old one.
     fn build_making_room(
         &mut self,
         identity: &mut Identity,
         why: &RebuildWhy,
-    ) -> Result<u64, Refused> {
+    ) -> Result<Built, Refused> {
         let free = free_bytes(self.data_dir).unwrap_or(0);
-        if let Some(rows) = self.build()? {
-            return Ok(rows);
+        if let Some(built) = self.build()? {
+            return Ok(built);
         }
         if !store_files::asides(self.data_dir)?.is_empty() {
             store_files::keep_asides(self.data_dir, 0)?;
-            if let Some(rows) = self.build()? {
-                return Ok(rows);
+            if let Some(built) = self.build()? {
+                return Ok(built);
             }
         }
         let old = store_files::dir_in(self.data_dir);
@@ -101,23 +135,29 @@ impl Job<'_> {
             tracing::warn!(event = "archive.no_room", "there is no room for the old store as well");
             disown(self.data_dir, identity)?;
             store_files::remove(&old)?;
-            if let Some(rows) = self.build()? {
-                return Ok(rows);
+            if let Some(built) = self.build()? {
+                return Ok(built);
             }
         }
         Err(Reason::NoRoom { free }.into())
     }
 
     /// Builds it, if the disk has room. Else nothing is left of it.
-    fn build(&mut self) -> Result<Option<u64>, Refused> {
+    fn build(&mut self) -> Result<Option<Built>, Refused> {
         let building = store_files::building_in(self.data_dir);
-        let made = self.build_in(&building);
+        let made = caught(|| self.build_in(&building))
+            .unwrap_or_else(|panic| Err(BuildError::Panicked(panic)));
         let full = match &made {
             Ok(_) => return made.map(Some).map_err(startup::refused),
             Err(BuildError::Fault(fault) | BuildError::Image(LoadError::Fault(fault))) => {
                 fault.is_disk_full()
             }
-            Err(BuildError::Broken(_) | BuildError::Image(LoadError::Bad(_))) => false,
+            Err(
+                BuildError::Broken(_)
+                | BuildError::Image(LoadError::Bad(_))
+                | BuildError::Newer(_)
+                | BuildError::Panicked(_),
+            ) => false,
         };
         if building.exists() {
             store_files::remove(&building)?;
@@ -125,10 +165,10 @@ impl Job<'_> {
         if full { Ok(None) } else { made.map(Some).map_err(startup::refused) }
     }
 
-    fn build_in(&mut self, building: &Path) -> Result<u64, BuildError> {
+    fn build_in(&mut self, building: &Path) -> Result<Built, BuildError> {
         let kv = SledKv::open(building, self.cache_bytes)?.keeping_free(RESERVE_BYTES);
-        let rows = source::build(self.data_dir, self.source, &kv, self.progress)?;
+        let image_rows = source::build(self.data_dir, self.source, &kv, self.progress)?;
         kv.sync()?;
-        Ok(rows)
+        Ok(Built { image_rows, census: Census::of(&kv)? })
     }
 }

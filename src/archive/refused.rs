@@ -39,6 +39,14 @@ pub enum Reason {
         /// What is wrong with each source.
         why: String,
     },
+    /// Making the base from an image and the journal panicked.
+    #[error("the store cannot be made from the newest image and the journal: {0}")]
+    CannotBuild(String),
+    /// What was made cannot be read back as it was made.
+    #[error(
+        "the store was made anew and reads differently after it was opened: {0}; all is left as it is"
+    )]
+    ReadsDifferently(String),
     /// A copy whose journal was copied before a clean stop and whose identity was copied after it,
     /// or of which only a part was made. These two cannot be told apart.
     #[error(
@@ -122,7 +130,8 @@ impl From<Reason> for Refused {
             Reason::OnlyStore
             | Reason::Journal(_)
             | Reason::JournalShort { .. }
-            | Reason::NoSource { .. } => (RefusedKind::Data, RESTORE),
+            | Reason::NoSource { .. }
+            | Reason::CannotBuild(_) => (RefusedKind::Data, RESTORE),
             Reason::SpansStop { .. } => (RefusedKind::Data, HINT_SPANS_STOP),
             Reason::Mixed => {
                 (RefusedKind::Data, "copy again, into an empty directory (rsync: with --delete)")
@@ -131,7 +140,7 @@ impl From<Reason> for Refused {
             Reason::NoRoom { .. } => {
                 (RefusedKind::Storage, "free some space on the disk of the data directory")
             }
-            Reason::Storage(_) => {
+            Reason::Storage(_) | Reason::ReadsDifferently(_) => {
                 (RefusedKind::Storage, "check the disk, its free space and the permissions")
             }
         };

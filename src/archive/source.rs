@@ -10,6 +10,7 @@ use super::refused::{Reason, Refused};
 use super::startup::Progress;
 use crate::kv::{Fault, Kv, Write};
 use crate::limits;
+use crate::store::upgrade::{self, UpgradeError};
 
 /// A whole image and its unbroken journal, or an unbroken journal from commit 1 on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,19 @@ pub(super) enum BuildError {
     Broken(#[from] Broken),
     #[error(transparent)]
     Image(#[from] image::LoadError),
+    #[error("{0}")]
+    Newer(String),
+    #[error("{0}")]
+    Panicked(String),
+}
+
+impl From<UpgradeError> for BuildError {
+    fn from(error: UpgradeError) -> Self {
+        match error {
+            UpgradeError::Fault(fault) => Self::Fault(fault),
+            newer @ UpgradeError::Newer(_) => Self::Newer(newer.to_string()),
+        }
+    }
 }
 
 /// Makes the exact state of `source` in the empty `kv`; gives the image's rows.
@@ -133,6 +147,7 @@ pub(super) fn build(
         image::load(&image.path, kv, &mut |rows| progress(Progress::LoadingImage { rows, of }))?;
         image_rows = of;
     }
+    upgrade::base(kv)?;
     kv.apply(&[applied_write(source.start_seq())])?;
     replay(data_dir, kv, source.start_seq(), source.last_seq, progress)?;
     Ok(image_rows)
@@ -153,7 +168,7 @@ pub(super) fn replay(
     while let Some(commit) = reader.next_commit()? {
         seq = commit.seq;
         bytes += commit.writes.iter().map(weight).sum::<usize>();
-        batch.extend(commit.writes);
+        batch.extend(commit.writes.into_iter().map(upgrade::write));
         if bytes >= limits::REPLAY_BYTES {
             kv.apply(&batch)?;
             batch.clear();
@@ -168,6 +183,7 @@ pub(super) fn replay(
     if seq > applied {
         kv.apply(&batch)?;
         note_applied(kv, seq)?;
+        upgrade::base(kv)?;
         progress(Progress::Replaying { seq, last });
     }
     Ok(seq - applied)

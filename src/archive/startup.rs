@@ -288,5 +288,7 @@ pub(super) fn refused(error: BuildError) -> Refused {
         BuildError::Fault(fault) => fault.into(),
         BuildError::Broken(broken) => Reason::Journal(broken).into(),
         BuildError::Image(error) => Fault::io("loading an image", error).into(),
+        BuildError::Newer(words) => Reason::Newer(words).into(),
+        BuildError::Panicked(words) => Reason::CannotBuild(words).into(),
     }
 }

@@ -86,6 +86,15 @@ impl Rig {
         image::make(kv, &images, *instance, &|| next_seq - 1, &mut |_| {}).expect("image");
     }
 
+    /// Commits these changes, to the base as well.
+    pub(crate) fn change(&mut self, writes: &[Write]) {
+        let seq = self.opened.next_seq;
+        self.opened.journal.append(seq, writes).expect("append");
+        self.opened.next_seq += 1;
+        self.opened.kv.apply(&[writes, &[applied_write(seq)]].concat()).expect("apply");
+        self.model.apply(writes).expect("apply");
+    }
+
     /// Ends like a killed process.
     pub(crate) fn crash(self) -> MemoryKv {
         self.model

@@ -20,6 +20,7 @@
 pub mod codec;
 pub mod keys;
 mod table;
+pub mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,3 +18,4 @@ mod relay;
 mod slow_copies;
 mod stop;
 mod tasks;
+mod unreadable;

@@ -148,7 +148,9 @@ fn directory_of_format_1_without_a_store_is_rebuilt_to_the_same_rows() {
     let options =
         OpenOptions { cache_bytes: 8 << 20, adopt: false, rebuild: false, progress: &mut |_| {} };
     let opened = open(dir.path(), options).unwrap();
-    assert_eq!(rows(&opened.kv), rows(&state_after(commits().len())));
+    let state = state_after(commits().len());
+    duebox::store::upgrade::base(&state).unwrap();
+    assert_eq!(rows(&opened.kv), rows(&state));
     let last = commits().len() as u64;
     assert_eq!((opened.next_seq, applied(&opened.kv).unwrap()), (last + 1, last));
     assert_eq!(opened.held, Some(HeldReason::UnknownOrigin));
