@@ -208,7 +208,7 @@ pub fn leave(reason: &str) -> ! {
     let reason = reason.to_owned();
     let say = move || tracing::error!(event = "lease.lost", "leaving at once: {reason}");
     within(LAST_WORDS, say);
-    std::process::exit(EXIT_LOST)
+    crate::logger::exit(EXIT_LOST)
 }
 
 /// Gives something that may hang a thread of its own and this long.

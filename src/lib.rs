@@ -79,6 +79,7 @@ pub mod boot;
 pub mod caught;
 pub mod id;
 pub mod limits;
+pub mod logger;
 pub mod secret;
 
 pub mod model;

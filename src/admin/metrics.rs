@@ -3,7 +3,7 @@
 //! Made anew for each scrape from what the engine and the writer know. Labels are tenants and task
 //! types, which are few by configuration or cut by the engine; never openids or ids.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,8 +47,28 @@ pub(super) async fn respond(port: &Port, headers: &HeaderMap) -> Answer {
     text::encode(&mut out, &numbers.0)
         .map_err(|_| Problem::new(500, "internal", "the metrics could not be written"))?;
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
-    let kind = if accept.contains("application/openmetrics-text") { OPEN_METRICS } else { PLAIN };
-    Ok(respond::text(StatusCode::OK, kind, out))
+    if accept.contains("application/openmetrics-text") {
+        return Ok(respond::text(StatusCode::OK, OPEN_METRICS, out));
+    }
+    Ok(respond::text(StatusCode::OK, PLAIN, plain(&out)))
+}
+
+/// OpenMetrics as Prometheus' older text format, 0.0.4: there HELP and TYPE name a counter as its
+/// samples do, and no line ends the whole.
+fn plain(open: &str) -> String {
+    let counter = |name: &str| open.contains(&format!("\n# TYPE {name} counter\n"));
+    let mut out = String::with_capacity(open.len() + 256);
+    for line in open.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            ["#", about, name, rest] if counter(name) => {
+                let _ = writeln!(out, "# {about} {name}_total {rest}");
+            }
+            _ => {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    }
+    out
 }
 
 struct Numbers(Registry);
@@ -96,6 +116,9 @@ impl Numbers {
         let served = port.served.iter().enumerate().map(|(at, count)| {
             ([("status", format!("{}xx", at + 1))], of(count.load(Ordering::Relaxed)))
         });
+        let lost = Counter::<f64, AtomicU64>::default();
+        lost.inc_by(of(crate::logger::lost_lines()));
+        self.0.register("log_lines_lost", "Log lines that could not be written", lost);
         self.counter::<OneLabel>("http_requests", "Admin port responses by status class", served);
     }
 
@@ -198,4 +221,24 @@ impl Numbers {
 /// Counts fit a float exactly up to 2^53.
 fn of(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_names_counters_as_their_samples_are_named() {
+        let mut numbers = Numbers(Registry::with_prefix("duebox"));
+        numbers.one("ready", "Whether \"it\" works", 1.0);
+        numbers.counter::<OneLabel>("calls", "Calls", [([("kind", "a b".to_owned())], 2.0)]);
+        let mut open = String::new();
+        text::encode(&mut open, &numbers.0).unwrap();
+        assert_eq!(
+            plain(&open),
+            "# HELP duebox_ready Whether \"it\" works.\n# TYPE duebox_ready gauge\n\
+             duebox_ready 1.0\n# HELP duebox_calls_total Calls.\n\
+             # TYPE duebox_calls_total counter\nduebox_calls_total{kind=\"a b\"} 2.0\n"
+        );
+    }
 }

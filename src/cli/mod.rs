@@ -15,7 +15,6 @@ mod serve;
 mod status;
 mod table;
 mod task;
-mod trace;
 mod values;
 
 pub use archive::{BackupArgs, InspectArgs, RebuildArgs, RestoreArgs};
@@ -74,6 +73,8 @@ pub enum Command {
 /// Does what the arguments say.
 #[must_use]
 pub fn run(cli: Cli) -> Exit {
+    // Tokens, openids and payloads are nobody else's business, whatever file this program makes.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),

@@ -12,6 +12,7 @@
 use std::io::{self, Write};
 
 use super::exit::Exit;
+use crate::logger;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -74,7 +75,11 @@ pub(super) fn finish(result: Result<(), Failure>) -> Exit {
 /// Writes one line to standard error. Nobody is left to tell when that fails.
 pub(super) fn say(kind: &str, line: &str) {
     for line in line.lines() {
-        let _ = writeln!(io::stderr(), "{kind}: {}", clean(line));
+        let line = format!("{kind}: {}", clean(line));
+        // A daemon's standard error may be a pipe that nobody reads.
+        if !logger::say(&line) {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
     }
 }
 

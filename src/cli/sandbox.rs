@@ -43,7 +43,6 @@ fn serve(args: &SandboxArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--listen: {} is not on loopback", args.listen))
             .hint("the sandbox knows no guests: it is for this machine only"));
     }
-    let stop = signals::install().map_err(|why| Failure::fault(why.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::fault(why.to_string()))?;
     let faults =
@@ -56,6 +55,7 @@ fn serve(args: &SandboxArgs) -> Result<(), Failure> {
         ..Options::default()
     };
     runtime.block_on(async {
+        let stop = signals::install().map_err(|why| Failure::fault(why.to_string()))?;
         let listener = TcpListener::bind(args.listen).await;
         let listener =
             listener.map_err(|why| Failure::fault(format!("--listen: {}: {why}", args.listen)))?;

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::check;
 use super::exit::Exit;
 use super::output::{self, Failure};
-use super::{check, trace};
 use crate::daemon::{self, Ended};
+use crate::logger;
 
 /// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
@@ -21,8 +22,10 @@ pub struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Exit {
-    trace::start();
-    output::finish(serve(args))
+    logger::start();
+    let exit = output::finish(serve(args));
+    logger::settle(logger::LAST_LINES);
+    exit
 }
 
 fn serve(args: &ServeArgs) -> Result<(), Failure> {

@@ -368,7 +368,7 @@ fn leave_damaged(data_dir: &Path, words: &str) -> ! {
     if let Err(error) = mark::mark_suspect(data_dir, words) {
         tracing::error!(event = "store.not_marked", %error);
     }
-    std::process::exit(i32::from(DAMAGED));
+    crate::logger::exit(i32::from(DAMAGED));
 }
 
 /// What damage an attempt met, if any: sled tells of it by errors and by panics.

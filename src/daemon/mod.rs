@@ -65,12 +65,6 @@ pub fn check(config: &Config) -> Result<Vec<String>, String> {
 #[must_use]
 pub fn run(config: Config, adopt: bool) -> Ended {
     panics::watch();
-    // Tokens, openids and payloads are nobody else's business.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let stop = match signals::install() {
-        Ok(stop) => stop,
-        Err(error) => return Ended::Fault(format!("no signal handler: {error}")),
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .thread_name("worker")
@@ -78,7 +72,12 @@ pub fn run(config: Config, adopt: bool) -> Ended {
         .build();
     match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(serve(Arc::new(config), adopt, stop));
+            let ended = runtime.block_on(async {
+                match signals::install() {
+                    Ok(stop) => serve(Arc::new(config), adopt, stop).await,
+                    Err(error) => Ended::Fault(format!("no signal handler: {error}")),
+                }
+            });
             runtime.shutdown_background();
             ended
         }

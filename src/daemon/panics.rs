@@ -59,7 +59,7 @@ impl Drop for Halfway {
         // The runtime drops tasks without a panic when it ends.
         if std::thread::panicking() {
             tracing::error!(event = "stop.panic", "a task that must not end has panicked");
-            std::process::exit(FAULT);
+            crate::logger::exit(FAULT);
         }
     }
 }

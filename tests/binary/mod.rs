@@ -12,6 +12,7 @@ mod damage;
 mod disk;
 mod kill_loop;
 mod leader;
+mod logging;
 mod notify;
 mod power;
 mod relay;

@@ -227,7 +227,7 @@ async fn the_rest_of_the_looks_answers() {
         "duebox_mode{mode=\"working\"} 1.0",
         "duebox_http_requests_total{status=\"2xx\"} 8.0",
         "duebox_requests_today{tenant=\"acme\"} 0.0",
-        "# EOF",
+        "# TYPE duebox_http_requests_total counter",
     ] {
         assert!(metrics.body.contains(line), "{line} is not in {}", metrics.body);
     }

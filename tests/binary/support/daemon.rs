@@ -19,7 +19,7 @@ const REFUSED: i32 = 4;
 
 /// A running daemon; dropping it kills it.
 pub(crate) struct Daemon {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) url: String,
 }
 
