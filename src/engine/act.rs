@@ -30,6 +30,8 @@ impl<K: Kv> Engine<K> {
                     notice.started = true;
                 }
                 notice.paused = None;
+                notice.template_misses = 0;
+                self.forget_streak(&keys::notice_streak(id))?;
             }
             Act::Pause => {
                 if notice.finished.is_some() {
@@ -40,6 +42,7 @@ impl<K: Kv> Engine<K> {
             Act::Resume => {
                 notice.paused = None;
                 notice.template_misses = 0;
+                self.forget_streak(&keys::notice_streak(id))?;
             }
             Act::Cancel => {
                 if notice.finished.is_some() && !notice.cancelled {
@@ -48,6 +51,7 @@ impl<K: Kv> Engine<K> {
                 self.begin_cancel(now, &mut notice);
             }
             Act::Resend { states, errcode } => {
+                self.forget_streak(&keys::notice_streak(id))?;
                 if let Err(refusal) = self.begin_resend(now, &mut notice, states, errcode) {
                     return Ok(Err(refusal));
                 }

@@ -23,6 +23,7 @@ pub mod settle;
 pub mod submit;
 pub mod task;
 mod timer;
+mod trouble;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -221,6 +221,7 @@ impl<K: Kv> Engine<K> {
         }
         delete_chunks(&mut self.store, Tree::NoticeBodies, notice.id)?;
         self.bodies.remove(&notice.id);
+        self.forget_streak(&keys::notice_streak(notice.id))?;
         self.store.delete(Tree::Notices, &keys::id(notice.id));
         Ok(Pruned::Next)
     }

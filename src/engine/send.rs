@@ -66,6 +66,13 @@ impl<K: Kv> Engine<K> {
             ticked.wake_at(state.hold_until);
             return Ok(());
         }
+        let busy = self.in_flight.get(&tenant).copied().unwrap_or(0);
+        // After a rest one goes out alone; the others wait for what it is answered.
+        let free = match (state.refusals, busy) {
+            (0, _) => free,
+            (_, 0) => 1,
+            _ => return Ok(()),
+        };
         let (allowed, wake) = rate_allows(rate, state.rate_at_us, now, free);
         if let Some(wake) = wake {
             ticked.wake_at(wake);

@@ -9,7 +9,10 @@
 //! | no such template | pending again | after several in a row: paused | |
 //! | token, tenant | pending again, no failure counted | | rests, longer each time |
 //! | day | pending again, no failure counted | | rests until tomorrow in Shanghai |
-//! | in doubt | pending again inside the dedupe window, else as the notice says | | |
+//! | unreached | pending again, no attempt counted | | rests, see [`super::trouble`] |
+//! | in doubt | pending again inside the dedupe window, else as the notice says | | after many in a row: rests |
+//!
+//! Retries that fail alike for everybody pause the notice, see [`super::trouble`].
 
 use super::act::{Unsent, withdrawn};
 use super::command::Reply;
@@ -25,7 +28,7 @@ use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice};
 use crate::model::tenant::{StoredToken, TenantState};
 use crate::store::codec;
-use crate::store::keys::{self, DeadItem, TenantNo};
+use crate::store::keys::{self, DeadItem, Lane, TenantNo};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
 
 /// Template codes in a row that pause a notice: the provider answers them by mistake now and then.
@@ -39,6 +42,8 @@ const DAY_GRACE_MS: u64 = 5 * MINUTE_MS;
 const SHANGHAI_MS: u64 = 8 * HOUR_MS;
 /// Pauses between attempts that are in doubt: short, since the window is.
 const DOUBT_PAUSE_MS: u64 = 2 * SECOND_MS;
+/// The least pause for a recipient who had too many messages.
+const TOO_OFTEN_MS: u64 = 30 * MINUTE_MS;
 
 impl<K: Kv> Engine<K> {
     pub(super) fn settle_send(
@@ -52,11 +57,16 @@ impl<K: Kv> Engine<K> {
             self.settle_late(now, id, claim, &tries)?;
             return Ok(Ok(Reply::Done));
         };
-        for one in &tries {
+        let left = tries.iter().filter(|one| has_left(one)).count();
+        if left == 0 {
+            // Nobody heard of it: the next one has its number.
+            delivery.attempt = delivery.attempt.saturating_sub(1);
+        }
+        for one in tries.iter().filter(|one| has_left(one)) {
             self.log(now, &notice, id, &delivery, one, None)?;
         }
         if let Some(last) = tries.last() {
-            self.count_requests(now, TenantNo(notice.tenant), tries.len())?;
+            self.count_requests(now, TenantNo(notice.tenant), left)?;
             self.decide(now, &mut notice, id, &mut delivery, last)?;
         } else {
             self.unsend(now, &mut notice, id, &mut delivery, Unsent { due: now, reason: None });
@@ -87,11 +97,11 @@ impl<K: Kv> Engine<K> {
         let mut then = delivery.clone();
         let since = u32::try_from(delivery.claim.saturating_sub(claim)).unwrap_or(u32::MAX);
         then.attempt = delivery.attempt.saturating_sub(since).max(1);
-        for one in tries {
+        for one in tries.iter().filter(|one| has_left(one)) {
             self.log(now, &notice, id, &then, one, None)?;
         }
         let Some(last) = tries.last() else { return Ok(()) };
-        self.count_requests(now, tenant, tries.len())?;
+        self.count_requests(now, tenant, tries.iter().filter(|one| has_left(one)).count())?;
         let accepted = match last.class {
             Class::Ok | Class::Review => true,
             Class::Retry
@@ -100,7 +110,8 @@ impl<K: Kv> Engine<K> {
             | Class::Recipient
             | Class::Notice
             | Class::Tenant
-            | Class::InDoubt => false,
+            | Class::InDoubt
+            | Class::Unreached => false,
         };
         let doubted = match delivery.state {
             DeliveryState::Pending | DeliveryState::InDoubt => delivery.doubt_since.is_some(),
@@ -135,52 +146,100 @@ impl<K: Kv> Engine<K> {
         delivery: &mut Delivery,
         answer: &Try,
     ) -> Result<(), Fault> {
-        delivery.errcode = answer.errcode;
         let tenant = TenantNo(notice.tenant);
         let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
+        if has_left(answer) {
+            delivery.errcode = answer.errcode;
+        }
         match answer.class {
             Class::Ok | Class::Review => {
                 delivery.msgid.clone_from(&answer.msgid);
                 delivery.doubt_since = None;
                 notice.template_misses = 0;
-                self.forget_refusals(now, tenant)?;
+                self.forget_streak(&keys::notice_streak(notice.id))?;
+                self.answered(now, tenant)?;
                 let reason = (answer.class == Class::Review).then(|| "in platform review".into());
                 self.end_send(now, notice, id, delivery, DeliveryState::Accepted, reason);
             }
-            Class::Retry if errcode_is_duplicate(answer) && delivery.doubt_since.is_some() => {
-                // The content guard tells that an earlier attempt got through.
-                delivery.doubt_since = None;
-                let reason = Some("accepted by an earlier attempt".to_owned());
-                self.end_send(now, notice, id, delivery, DeliveryState::Accepted, reason);
-            }
-            Class::Retry => {
-                if answer.errcode.is_some_and(errcode::is_minute_limit) {
-                    let rest = now.plus(MINUTE_MS);
-                    self.hold(tenant, rest, "the provider's limit per minute is reached")?;
-                    self.unsend(
-                        now,
-                        notice,
-                        id,
-                        delivery,
-                        Unsent { due: rest, reason: Some(reason) },
-                    );
-                } else {
-                    self.failed(now, notice, id, delivery, reason);
-                }
-            }
+            Class::Retry => self.retry(now, notice, id, delivery, answer)?,
             Class::Recipient => {
+                self.answered(now, tenant)?;
+                if let Some(limit) = Self::alike_limit(answer) {
+                    self.failed_alike(notice, answer, limit)?;
+                }
                 self.end_send(now, notice, id, delivery, DeliveryState::Refused, Some(reason));
             }
-            Class::Notice => self.notice_refused(now, notice, id, delivery, answer)?,
+            Class::Notice => {
+                self.answered(now, tenant)?;
+                self.notice_refused(now, notice, id, delivery, answer)?;
+            }
             Class::Token | Class::Tenant => {
-                self.refuse_tenant(now, tenant, &reason)?;
+                self.refuse_tenant(now, tenant, &told(answer))?;
                 self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
             }
             Class::Day => {
-                self.hold(tenant, next_day(now), "the provider's quota of the day is used up")?;
+                self.day_is_over(now, tenant)?;
                 self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
             }
-            Class::InDoubt => self.doubt(now, notice, id, delivery, &reason),
+            Class::Unreached => {
+                self.unreached(now, tenant, answer)?;
+                self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+            }
+            Class::InDoubt => {
+                let failed = delivery.failed;
+                let rests = self.unsure(now, notice, answer)?;
+                self.doubt(now, notice, id, delivery, &reason);
+                if rests && delivery.state == DeliveryState::Pending {
+                    delivery.failed = failed;
+                    self.store.write(keys::delivery(tenant, id), delivery);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The provider did not take it, for now.
+    fn retry(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        answer: &Try,
+    ) -> Result<(), Fault> {
+        let tenant = TenantNo(notice.tenant);
+        let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
+        if answer.errcode.is_some_and(errcode::is_minute_limit) {
+            let rest = now.plus(MINUTE_MS);
+            self.hold(tenant, rest, "the provider's limit per minute is reached")?;
+            let unsent = Unsent { due: rest, reason: Some(reason) };
+            self.unsend(now, notice, id, delivery, unsent);
+            return Ok(());
+        }
+        self.answered(now, tenant)?;
+        if errcode_is_duplicate(answer) && delivery.doubt_since.is_some() {
+            // The content guard tells that an earlier attempt got through.
+            delivery.doubt_since = None;
+            let reason = Some("accepted by an earlier attempt".to_owned());
+            self.end_send(now, notice, id, delivery, DeliveryState::Accepted, reason);
+            return Ok(());
+        }
+        let own = answer.errcode.is_none_or(errcode::is_too_often) || errcode_is_duplicate(answer);
+        let limit = Self::alike_limit(answer).filter(|_| !own);
+        if let Some(limit) = limit
+            && (self.failed_alike(notice, answer, limit)?
+                || self.is_last_attempt(notice, delivery) && self.gave_up_alike(notice, answer)?)
+        {
+            // Nothing is counted while the notice waits for somebody to look.
+            self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+            return Ok(());
+        }
+        self.failed(now, notice, id, delivery, reason);
+        if answer.errcode.is_some_and(errcode::is_too_often)
+            && delivery.state == DeliveryState::Pending
+        {
+            let due = delivery.due.max(now.plus(TOO_OFTEN_MS));
+            self.postpone(id, notice, delivery, due);
         }
         Ok(())
     }
@@ -266,9 +325,7 @@ impl<K: Kv> Engine<K> {
         delivery: &mut Delivery,
         reason: String,
     ) {
-        let name = self.names.tenant_name(TenantNo(notice.tenant));
-        let policy = self.rules.tenants.get(name).map(|rule| rule.retry.clone());
-        let policy = policy.unwrap_or_else(crate::model::retry::RetryPolicy::deliveries);
+        let policy = self.retry_policy(notice);
         let salt = id.notice.0 ^ (u64::from(id.number) << 32);
         match policy.next_due(now, delivery.failed, salt) {
             Some(due) => {
@@ -285,6 +342,27 @@ impl<K: Kv> Engine<K> {
         }
     }
 
+    fn retry_policy(&self, notice: &Notice) -> crate::model::retry::RetryPolicy {
+        let name = self.names.tenant_name(TenantNo(notice.tenant));
+        let policy = self.rules.tenants.get(name).map(|rule| rule.retry.clone());
+        policy.unwrap_or_else(crate::model::retry::RetryPolicy::deliveries)
+    }
+
+    /// Whether one more failure gives the delivery up.
+    fn is_last_attempt(&self, notice: &Notice, delivery: &Delivery) -> bool {
+        delivery.failed + 1 >= self.retry_policy(notice).max_attempts
+    }
+
+    /// Moves the due time of a pending delivery.
+    fn postpone(&mut self, id: DeliveryId, notice: &Notice, row: &mut Delivery, due: Timestamp) {
+        let tenant = TenantNo(notice.tenant);
+        let (lane, number) = (Lane::Notice(tenant, id.notice), id.number.to_be_bytes());
+        self.delay_delete(lane, row.due, &number);
+        row.due = due;
+        self.delay_put(lane, due, &number);
+        self.store.write(keys::delivery(tenant, id), row);
+    }
+
     fn notice_refused(
         &mut self,
         now: Timestamp,
@@ -296,7 +374,10 @@ impl<K: Kv> Engine<K> {
         let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
         let code = answer.errcode.unwrap_or_default();
         if self.is_own_value(notice, id, delivery, answer)? {
-            // The value is this recipient's own: the others are not affected.
+            // The value is this recipient's own: the others are not affected, unless all are alike.
+            if let Some(limit) = Self::alike_limit(answer) {
+                self.failed_alike(notice, answer, limit)?;
+            }
         } else if errcode::is_template_missing(code) {
             notice.template_misses += 1;
             if notice.template_misses < TEMPLATE_MISSES {
@@ -449,40 +530,69 @@ impl<K: Kv> Engine<K> {
         Ok(())
     }
 
+    /// Nothing is sent until then; the first send after it goes alone.
     fn hold(&mut self, tenant: TenantNo, until: Timestamp, why: &str) -> Result<(), Fault> {
+        let name = self.names.tenant_name(tenant).to_owned();
         self.change_tenant(tenant, |state| {
             let later = until > state.hold_until;
             if later {
-                state.hold_until = until;
-                state.hold_reason = Some(cut(why, limits::TEXT_BYTES).to_owned());
+                note_rest(&name, state, until, why);
+                state.refusals = state.refusals.max(1);
             }
             later
         })
     }
 
-    fn refuse_tenant(&mut self, now: Timestamp, tenant: TenantNo, why: &str) -> Result<(), Fault> {
+    pub(super) fn day_is_over(&mut self, now: Timestamp, tenant: TenantNo) -> Result<(), Fault> {
+        self.hold(tenant, next_day(now), "the provider's quota of the day is used up")
+    }
+
+    pub(super) fn refuse_tenant(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+        why: &str,
+    ) -> Result<(), Fault> {
+        self.rest_tenant(now, tenant, TENANT_REST_MS, TENANT_REST_MAX_MS, why)
+    }
+
+    /// A rest that is doubled with each one that follows without an answer of the provider between.
+    pub(super) fn rest_tenant(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+        first_ms: u64,
+        max_ms: u64,
+        why: &str,
+    ) -> Result<(), Fault> {
+        let name = self.names.tenant_name(tenant).to_owned();
         self.change_tenant(tenant, |state| {
             // All that was in flight fails together: one rest for one outage.
             if state.hold_until > now {
                 return false;
             }
-            let rest = (TENANT_REST_MS << state.refusals.min(10)).min(TENANT_REST_MAX_MS);
-            state.refusals += 1;
-            state.hold_until = now.plus(rest);
-            state.hold_reason = Some(cut(why, limits::TEXT_BYTES).to_owned());
+            let rest = (first_ms << state.refusals.min(10)).min(max_ms);
+            note_rest(&name, state, now.plus(rest), why);
+            state.refusals = state.refusals.saturating_add(1);
             true
         })
     }
 
-    fn forget_refusals(&mut self, now: Timestamp, tenant: TenantNo) -> Result<(), Fault> {
+    pub(super) fn forget_refusals(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+    ) -> Result<(), Fault> {
+        let name = self.names.tenant_name(tenant).to_owned();
         self.change_tenant(tenant, |state| {
-            let stale = state.hold_reason.is_some() && state.hold_until <= now;
-            let had = state.refusals > 0 || stale;
-            state.refusals = 0;
-            if stale {
-                state.hold_reason = None;
+            // Nothing begins during a rest: this is an answer to what was sent before it.
+            if state.hold_until > now || (state.refusals == 0 && state.hold_reason.is_none()) {
+                return false;
             }
-            had
+            tracing::info!(event = "tenant.goes_on", tenant = name, "its rest is over");
+            state.refusals = 0;
+            state.hold_reason = None;
+            true
         })
     }
 
@@ -520,6 +630,34 @@ impl<K: Kv> Engine<K> {
     }
 }
 
+/// Writes a rest down; the first of an outage is told.
+fn note_rest(name: &str, state: &mut TenantState, until: Timestamp, why: &str) {
+    let why = cut(why, limits::TEXT_BYTES);
+    if state.refusals == 0 {
+        tracing::warn!(
+            event = "tenant.rests", tenant = name, until = %until, reason = why,
+            "nothing is sent for it; one send is tried after each rest"
+        );
+    }
+    state.hold_until = until;
+    state.hold_reason = Some(why.to_owned());
+}
+
+/// Whether a try was put on the wire.
+fn has_left(one: &Try) -> bool {
+    one.class != Class::Unreached
+}
+
+/// An answer with its code and what that means.
+fn told(answer: &Try) -> String {
+    match answer.errcode {
+        Some(code) => {
+            format!("{code} {} ({})", answer.errmsg, errcode::meaning(code))
+        }
+        None => answer.errmsg.clone(),
+    }
+}
+
 fn errcode_is_duplicate(answer: &Try) -> bool {
     answer.errcode.is_some_and(errcode::is_duplicate)
 }
@@ -527,7 +665,8 @@ fn errcode_is_duplicate(answer: &Try) -> bool {
 fn pause_for(notice: &mut Notice, code: i64, reason: &str) {
     notice.paused.get_or_insert_with(|| {
         format!(
-            "the provider refuses it for everyone ({code} {reason}): mend it and resume, or cancel"
+            "the provider refuses it for everyone: {code} {reason} ({}). Mend it and resume, or cancel",
+            errcode::meaning(code)
         )
     });
 }

@@ -73,6 +73,8 @@ const EVENTS: &[(&str, &str)] = &[
     ("store.open", "the store is open"),
     ("store.packed", "rows of an older store were packed"),
     ("store.upgraded", "the store was brought up to today's format"),
+    ("tenant.goes_on", "a tenant's rest is over"),
+    ("tenant.rests", "a tenant rests: nothing of it is sent for now"),
     ("timer.unknown", "a timer of a kind that this version does not know was left alone"),
     ("token.failed", "a tenant's access token could not be had"),
 ];

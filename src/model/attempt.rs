@@ -28,6 +28,9 @@ pub enum Class {
     Review,
     /// The request may have been accepted: no answer, or one that does not say.
     InDoubt,
+    /// Nothing was sent: no connection, or no access token. It is no attempt of the delivery, has no
+    /// entry in the send log, and the tenant rests.
+    Unreached,
 }
 
 impl Class {
@@ -44,6 +47,7 @@ impl Class {
             Self::Tenant => "tenant",
             Self::Review => "review",
             Self::InDoubt => "in_doubt",
+            Self::Unreached => "unreached",
         }
     }
 }

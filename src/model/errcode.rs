@@ -58,6 +58,8 @@ pub const TABLE: &[Row] = &[
     row(45012, Class::Notice, "template over the limit"),
     row(45067, Class::Notice, "message id too long (mass send only)"),
     row(41030, Class::Notice, "page of the mini program invalid"),
+    row(40165, Class::Notice, "page of the mini program invalid or not published"),
+    row(40048, Class::Notice, "url or its domain invalid"),
     // Its template.
     row(40036, Class::Notice, "template id of the wrong length"),
     row(40037, Class::Notice, "template id invalid, or of another account or feature"),
@@ -104,7 +106,8 @@ pub fn classify_token_call(errcode: i64) -> Class {
         | Class::Recipient
         | Class::Notice
         | Class::Review
-        | Class::InDoubt => Class::Retry,
+        | Class::InDoubt
+        | Class::Unreached => Class::Retry,
     }
 }
 
@@ -118,6 +121,24 @@ pub fn row_of(errcode: i64) -> Option<&'static Row> {
 #[must_use]
 pub fn is_minute_limit(errcode: i64) -> bool {
     errcode == 45011
+}
+
+/// This recipient had too many messages: it is tried again much later.
+#[must_use]
+pub fn is_too_often(errcode: i64) -> bool {
+    errcode == 43117
+}
+
+/// The openid is not one of this account: a few are typing mistakes, all are the wrong tenant.
+#[must_use]
+pub fn is_foreign_openid(errcode: i64) -> bool {
+    errcode == 40003
+}
+
+/// What a code means, in words.
+#[must_use]
+pub fn meaning(errcode: i64) -> &'static str {
+    row_of(errcode).map_or("a code that is not in our table", |row| row.remark)
 }
 
 /// The provider has seen this message already: success if an earlier attempt is in doubt.
@@ -158,7 +179,7 @@ mod tests {
                 Class::Notice,
                 &[
                     47003, 40250, 47001, 44002, 40037, 40036, 40249, 43116, 40039, 40066, 45005,
-                    45012, 41030, 45067,
+                    45012, 41030, 45067, 40165, 40048,
                 ],
             ),
             (

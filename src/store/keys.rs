@@ -23,6 +23,7 @@
 //! | `schedules` | name | `ScheduleRow` |
 //! | `runs` | run id | `Run` |
 //! | `counters` | `q` type u32 priority u8 · `Q` type u32 · `t` tenant u32 | `QueueCounts` · `QueueState` · `TenantState` |
+//! | `counters` | `a` notice id · `A` tenant u32 | failures in a row, `Streak` |
 //! | `quarantine` | tree u8, key | the damaged value as found |
 //!
 //! Raw values are indexes or are checked when read; all others carry version and checksum. How the
@@ -303,6 +304,18 @@ pub fn queue_state(kind: TypeNo) -> Key {
 #[must_use]
 pub fn tenant_state(tenant: TenantNo) -> Key {
     Bytes::default().u8(b't').u32(tenant.0).0
+}
+
+/// Failures in a row of a notice.
+#[must_use]
+pub fn notice_streak(notice: Id) -> Key {
+    Bytes::default().u8(b'a').u64(notice.0).0
+}
+
+/// Sends in a row of a tenant without a clear answer.
+#[must_use]
+pub fn tenant_streak(tenant: TenantNo) -> Key {
+    Bytes::default().u8(b'A').u32(tenant.0).0
 }
 
 /// A name's entry.

@@ -86,8 +86,8 @@ impl Provider {
 
     /// Sends one message: one try, or two when the access token of the first was refused.
     ///
-    /// A try for which no token could be had never reached the wire; its class is that of the
-    /// token's failure and its text begins with `no access token`. A second [`Class::Token`] is
+    /// A try for which no token could be had never reached the wire; it is [`Class::Unreached`] with
+    /// the code of the token's failure, and its text begins with `no access token`. A second [`Class::Token`] is
     /// left to the caller.
     pub async fn send(&self, message: &Message) -> Vec<Try> {
         self.send_noting(message, &AtomicBool::new(false)).await
@@ -125,7 +125,7 @@ impl Provider {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let errmsg = "the time for this send was over before its request";
-            return watch.nothing_came(Class::Retry, errmsg.to_owned());
+            return watch.nothing_came(Class::Unreached, errmsg.to_owned());
         }
         let body = reqwest::Body::from(message.body.clone());
         match client::post(&self.client, self.target(token), body, left).await {
@@ -134,7 +134,7 @@ impl Provider {
                 watch.answered(answer::read(status.as_u16(), &body), &body)
             }
             Err(Failure::NotConnected(words)) => {
-                watch.nothing_came(Class::Retry, token.value.scrub(words))
+                watch.nothing_came(Class::Unreached, token.value.scrub(words))
             }
             Err(Failure::Lost(words)) => {
                 watch.nothing_came(Class::InDoubt, token.value.scrub(words))
@@ -175,9 +175,11 @@ fn without_token(watch: &Watch, error: Option<TokenError>) -> Try {
         Some(error) => Try {
             errcode: error.errcode,
             rid: error.rid.clone(),
-            ..watch.nothing_came(error.class, error.to_string())
+            ..watch.nothing_came(Class::Unreached, error.to_string())
         },
-        None => watch.nothing_came(Class::Retry, "no access token: it did not come in time".into()),
+        None => {
+            watch.nothing_came(Class::Unreached, "no access token: it did not come in time".into())
+        }
     }
 }
 
@@ -313,15 +315,15 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_token_nothing_is_sent_and_the_reason_is_told() {
-        for (reply, class, errcode) in [
-            (r#"{"errcode":40164,"errmsg":"invalid ip"}"#, Class::Tenant, Some(40164)),
-            (r#"{"errcode":45009,"errmsg":"quota"}"#, Class::Day, Some(45009)),
-            ("<html>", Class::Retry, None),
+        for (reply, errcode) in [
+            (r#"{"errcode":40164,"errmsg":"invalid ip"}"#, Some(40164)),
+            (r#"{"errcode":45009,"errmsg":"quota"}"#, Some(45009)),
+            ("<html>", None),
         ] {
             let fake = Fake::start(move |_| Reply::json(reply)).await;
             let provider = provider(fake.account(), None);
             let tries = provider.send(&message()).await;
-            assert_eq!(classes(&tries), [class]);
+            assert_eq!(classes(&tries), [Class::Unreached]);
             assert_eq!(tries[0].errcode, errcode);
             assert!(tries[0].errmsg.starts_with("no access token: "), "{}", tries[0].errmsg);
             assert_eq!(fake.count(SEND), 0);
@@ -361,7 +363,7 @@ mod tests {
         };
         let provider = provider(account, Some("canary-old"));
         let tries = provider.send(&message()).await;
-        assert_eq!(classes(&tries), [Class::Retry]);
+        assert_eq!(classes(&tries), [Class::Unreached]);
         assert!(tries[0].errmsg.contains("refused"), "{}", tries[0].errmsg);
     }
 

@@ -17,6 +17,7 @@ mod provider;
 mod rules;
 mod schedules;
 mod tasks;
+mod trouble;
 mod world;
 
 /// Seeds to run: one by name, or as many as asked for.

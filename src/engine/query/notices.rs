@@ -208,9 +208,9 @@ impl<K: Kv> Engine<K> {
                 "templates": rule.templates.keys().collect::<Vec<_>>(),
                 "in_flight": self.in_flight.get(&number).copied().unwrap_or(0),
                 "requests_today": if self.is_today(now, state.day) { state.sent_today } else { 0 },
-                "circuit": if held { "open" } else { "closed" },
+                "circuit": if held || state.refusals > 0 { "open" } else { "closed" },
                 "held_until": time(held.then_some(state.hold_until)),
-                "reason": if held { state.hold_reason } else { None },
+                "reason": if held || state.refusals > 0 { state.hold_reason } else { None },
                 "token": {
                     "fetches": state.token_fetches,
                     "fetched_at": time(state.token.as_ref().map(|token| token.fetched_at)),

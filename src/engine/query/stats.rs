@@ -64,7 +64,7 @@ impl<K: Kv> Engine<K> {
             tenants.push(TenantStats {
                 tenant,
                 in_flight: self.in_flight.get(&number).copied().unwrap_or(0),
-                held: state.hold_until > now,
+                held: state.hold_until > now || state.refusals > 0,
                 requests_today: state.sent_today,
                 token_fetches: state.token_fetches,
                 late_ms: first.map_or(0, |(due, _)| now.since(due)),

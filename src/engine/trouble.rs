@@ -1,0 +1,176 @@
+//! Failures that are nobody's in particular: of what a tenant's sends share, and of a whole notice.
+//!
+//! What is shared (the line, the token service, the account) rests the tenant. When the rest is
+//! over, one delivery goes out alone as a probe; whatever the provider answers it ends the trouble,
+//! and without an answer the tenant rests on. No recipient's failures are counted for it.
+//!
+//! What fails alike for one recipient after the other is the notice's fault, whatever the code: it
+//! is paused before it burns the attempts of all. Those that are in flight then still come back.
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use crate::kv::{Fault, Key, Kv, Tree};
+use crate::limits;
+use crate::model::attempt::{Class, Try};
+use crate::model::cut;
+use crate::model::errcode;
+use crate::model::notice::Notice;
+use crate::store::Record;
+use crate::store::keys::{self, TenantNo};
+use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
+
+/// Attempts in a row that fail alike and pause their notice, or rest their tenant.
+const ALIKE: u32 = 20;
+/// Openids refused in a row until the tenant is taken for the wrong one: single ones are the
+/// recipient's own affair.
+const ALIKE_OPENIDS: u32 = 100;
+/// A recipient that would be given up pauses the notice instead once so many failed alike.
+const ALIKE_AT_THE_END: u32 = 5;
+/// The first rest of a tenant whose line or token service does not answer, and the longest.
+const LINE_REST_MS: u64 = SECOND_MS;
+const LINE_REST_MAX_MS: u64 = MINUTE_MS;
+
+/// Failures in a row without a success.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Streak {
+    /// What they have in common: a code, or the words for an answer without one.
+    what: String,
+    /// How many.
+    times: u32,
+}
+
+impl Record for Streak {
+    const TREE: Tree = Tree::Counters;
+}
+
+impl<K: Kv> Engine<K> {
+    /// Nothing was sent: the tenant rests. A refused token call rests it as that code says.
+    pub(super) fn unreached(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+        answer: &Try,
+    ) -> Result<(), Fault> {
+        match answer.errcode.map(errcode::classify_token_call) {
+            Some(Class::Day) => self.day_is_over(now, tenant),
+            Some(Class::Tenant) => self.refuse_tenant(now, tenant, &answer.errmsg),
+            _ => self.rest_tenant(now, tenant, LINE_REST_MS, LINE_REST_MAX_MS, &answer.errmsg),
+        }
+    }
+
+    /// An attempt of a tenant came back without saying what became of it. Says whether the tenant
+    /// rests for it: then it is no failure of its recipient.
+    pub(super) fn unsure(
+        &mut self,
+        now: Timestamp,
+        notice: &mut Notice,
+        answer: &Try,
+    ) -> Result<bool, Fault> {
+        let tenant = TenantNo(notice.tenant);
+        if self.is_in_trouble(tenant)? {
+            self.refuse_tenant(now, tenant, &answer.errmsg)?;
+            return Ok(true);
+        }
+        let answered = answer.errmsg.starts_with("HTTP ") && !answer.errmsg.starts_with("HTTP 5");
+        if answered || answer.errcode.is_some() {
+            self.failed_alike(notice, answer, ALIKE)?;
+            return Ok(false);
+        }
+        let times = self.lengthen(keys::tenant_streak(tenant), "no clear answer")?;
+        if times >= ALIKE {
+            let words = format!("{times} sends in a row got no clear answer: {}", answer.errmsg);
+            self.refuse_tenant(now, tenant, &words)?;
+        }
+        Ok(false)
+    }
+
+    /// The provider answered: line, token and account are in order.
+    pub(super) fn answered(&mut self, now: Timestamp, tenant: TenantNo) -> Result<(), Fault> {
+        self.forget_streak(&keys::tenant_streak(tenant))?;
+        self.forget_refusals(now, tenant)
+    }
+
+    /// A failure that may be everybody's. Pauses the notice when it is one too many, and says
+    /// whether the notice is paused.
+    pub(super) fn failed_alike(
+        &mut self,
+        notice: &mut Notice,
+        answer: &Try,
+        limit: u32,
+    ) -> Result<bool, Fault> {
+        let what = match answer.errcode {
+            Some(code) => code.to_string(),
+            None => cut(&answer.errmsg, limits::NAME_BYTES).to_owned(),
+        };
+        let times = self.lengthen(keys::notice_streak(notice.id), &what)?;
+        if times >= limit {
+            Self::pause_for_all(notice, answer, times);
+        }
+        Ok(notice.paused.is_some())
+    }
+
+    /// As [`Engine::failed_alike`] for a recipient whose attempts are used up.
+    pub(super) fn gave_up_alike(
+        &mut self,
+        notice: &mut Notice,
+        answer: &Try,
+    ) -> Result<bool, Fault> {
+        let streak = self.store.read::<Streak>(&keys::notice_streak(notice.id))?;
+        let times = streak.map_or(0, |streak| streak.times);
+        if times >= ALIKE_AT_THE_END {
+            Self::pause_for_all(notice, answer, times);
+        }
+        Ok(notice.paused.is_some())
+    }
+
+    /// Failures alike that pause a notice, by the code.
+    pub(super) fn alike_limit(answer: &Try) -> Option<u32> {
+        match answer.errcode? {
+            code if errcode::is_foreign_openid(code) => Some(ALIKE_OPENIDS),
+            _ if answer.class == Class::Recipient => None,
+            _ => Some(ALIKE),
+        }
+    }
+
+    fn pause_for_all(notice: &mut Notice, answer: &Try, times: u32) {
+        if notice.paused.is_some() {
+            return;
+        }
+        let text = cut(&answer.errmsg, limits::TEXT_BYTES);
+        let what = match answer.errcode {
+            Some(code) => format!("{code} {text} ({})", errcode::meaning(code)),
+            None => text.to_owned(),
+        };
+        let hint = match answer.errcode {
+            Some(code) if errcode::is_foreign_openid(code) => " Is it the wrong tenant?",
+            _ => "",
+        };
+        let reason = format!(
+            "{times} attempts in a row failed alike and none succeeded: {what}.{hint} Mend it and \
+             resume, or cancel"
+        );
+        notice.paused = Some(reason);
+    }
+
+    pub(super) fn is_in_trouble(&self, tenant: TenantNo) -> Result<bool, Fault> {
+        let key = keys::tenant_state(tenant);
+        let state = self.store.read::<crate::model::tenant::TenantState>(&key)?;
+        Ok(state.is_some_and(|state| state.refusals > 0))
+    }
+
+    fn lengthen(&mut self, key: Key, what: &str) -> Result<u32, Fault> {
+        let kept = self.store.read::<Streak>(&key)?.filter(|kept| kept.what == what);
+        let mut streak = kept.unwrap_or_else(|| Streak { what: what.to_owned(), times: 0 });
+        streak.times = streak.times.saturating_add(1);
+        self.store.write(key, &streak);
+        Ok(streak.times)
+    }
+
+    pub(super) fn forget_streak(&mut self, key: &Key) -> Result<(), Fault> {
+        if self.store.get(Tree::Counters, key)?.is_some() {
+            self.store.delete(Tree::Counters, key);
+        }
+        Ok(())
+    }
+}
