@@ -1,4 +1,4 @@
-//! Which start of the machine this is.
+//! Which start of the machine this is, and how long ago that was.
 
 use std::sync::LazyLock;
 
@@ -20,6 +20,17 @@ pub fn boot_id() -> Option<String> {
 pub(crate) fn parse(text: &str) -> Option<String> {
     let id: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     (id.len() == 32).then_some(id)
+}
+
+/// Milliseconds since the machine was started, time asleep included (`CLOCK_BOOTTIME`).
+///
+/// `std::time::Instant` is `CLOCK_MONOTONIC` on Linux and stands still during suspend.
+#[must_use]
+pub fn boot_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
 }
 
 #[cfg(test)]

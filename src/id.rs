@@ -27,7 +27,8 @@ impl Id {
     /// The smallest id that can have been made at `at` or later, while clocks behave.
     #[must_use]
     pub fn at(at: Timestamp) -> Self {
-        Self(at.0 << SEQUENCE_BITS)
+        // Later than the year 2527 there are no ids.
+        Self(at.0.min(u64::MAX >> SEQUENCE_BITS) << SEQUENCE_BITS)
     }
 
     /// When it was made, by the clock of that moment.

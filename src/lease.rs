@@ -54,6 +54,7 @@ pub use record::{Record, State};
 pub use renew::Lease;
 pub use watch::{Seen, Trouble, Watch};
 
+use crate::boot::boot_ms;
 use crate::limits::LEASE_TTL_MS;
 
 /// Exit code of a process that leaves because its lease ran out: `EX_TEMPFAIL` of `sysexits.h`, so
@@ -233,15 +234,4 @@ pub fn worker_name() -> String {
 /// The machine's name, as `uname -n` prints it.
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Milliseconds since the machine was started, time asleep included (`CLOCK_BOOTTIME`).
-///
-/// `std::time::Instant` is `CLOCK_MONOTONIC` on Linux and stands still during suspend.
-#[must_use]
-pub fn boot_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
 }

@@ -79,6 +79,9 @@ pub struct Pulse {
     pub applied_bytes: AtomicU64,
     /// Whether new work is refused for lack of disk space.
     pub storage_low: AtomicBool,
+    /// The latest wall-clock time that anything in the store may have, in milliseconds since 1970: later
+    /// than now when the clock went back.
+    pub latest_ms: AtomicU64,
     /// Whether a query met what it could not read, since somebody last looked here.
     pub unreadable: AtomicBool,
 }
@@ -263,6 +266,10 @@ impl<K: Kv, J: Journal> Turn<K, J> {
     /// One group. Returns how long to sleep if nothing comes.
     fn turn(&mut self, group: &mut Vec<Message>) -> Result<Duration, Fault> {
         let now = self.clock.now();
+        if let Some(steady) = self.clock.steady() {
+            self.engine.observe(now, steady)?;
+        }
+        self.pulse.latest_ms.store(self.engine.latest(now).0, Ordering::Relaxed);
         let mut outcomes = Vec::with_capacity(group.len());
         self.pulse.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
         if !self.unclaimed.is_empty() {

@@ -91,6 +91,20 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock now. It may jump; nothing may rely on it growing.
     fn now(&self) -> Timestamp;
+
+    /// The boot clock, where there is one.
+    fn steady(&self) -> Option<Steady> {
+        None
+    }
+}
+
+/// A reading of the machine's boot clock, which nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steady {
+    /// Milliseconds since the machine was started, time asleep included.
+    pub ms: u64,
+    /// Which start of the machine; 0 when that cannot be known.
+    pub boot: u64,
 }
 
 /// The system's wall clock.
@@ -101,6 +115,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Timestamp(since.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(LATEST.0)))
+    }
+
+    fn steady(&self) -> Option<Steady> {
+        let id = crate::boot::boot_id();
+        let boot = id.and_then(|id| u64::from_str_radix(&id[..16], 16).ok()).unwrap_or(0);
+        Some(Steady { ms: crate::boot::boot_ms(), boot })
     }
 }
 

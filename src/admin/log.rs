@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::sync::atomic::Ordering;
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
@@ -14,7 +15,7 @@ use super::routes::{Answer, Call};
 use crate::engine::command::Command;
 use crate::engine::query::{LogFilter, Page, Query, View};
 use crate::mailbox::Mailbox;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Rows of one page of a stream: one page is one turn of the writer.
 const STREAM_ROWS: usize = 500;
@@ -43,9 +44,11 @@ pub(super) async fn show(port: &Port, call: Call) -> Answer {
         return Ok(respond::ok(&port.look(Query::Log { filter, page }).await?));
     };
     // The log grows while it is read: without an end the stream might never have one.
-    filter.to.get_or_insert_with(|| SystemClock.now().plus(1));
+    let mailbox = port.mailbox()?.clone();
+    let latest = Timestamp(mailbox.pulse().latest_ms.load(Ordering::Relaxed));
+    filter.to.get_or_insert_with(|| SystemClock.now().max(latest).plus(1));
     page.limit = STREAM_ROWS;
-    let feed = Feed { mailbox: port.mailbox()?.clone(), filter, page, format };
+    let feed = Feed { mailbox, filter, page, format };
     // The first page is made before the response begins, so that a refusal is still one.
     let first = port.look(feed.query()).await?;
     let kind = match format {

@@ -84,6 +84,14 @@ pub(super) async fn pause(port: &Port, call: Call, paused: bool) -> Answer {
     Ok(respond::ok(&json!({"type": kind, "paused": paused})))
 }
 
+/// `POST /v1/tenants/{tenant}/resume`.
+pub(super) async fn resume_tenant(port: &Port, call: Call) -> Answer {
+    let tenant = call.id(0).to_owned();
+    no_fields(port, call).await?;
+    port.call(Command::ResumeTenant(tenant.clone())).await?;
+    Ok(respond::ok(&json!({"tenant": tenant, "circuit": "closed"})))
+}
+
 /// Refuses a body with anything in it.
 async fn no_fields(port: &Port, call: Call) -> Result<(), Problem> {
     let value = body::json(&port.settings, &call.head.headers, call.body).await?;

@@ -185,6 +185,7 @@ fn operators() -> Json {
         "Queue": answer(json!({"type": {"type": "string"}, "paused": {"type": "boolean"}})),
         "RunStarted": answer(json!({"run": id(), "schedule": {"type": "string"}})),
         "Backup": {"type": "object"},
+        "Tenant": answer(json!({"tenant": {"type": "string"}, "circuit": {"const": "closed"}})),
         "Released": answer(json!({"released": {"type": "boolean"}})),
         "Health": answer(json!({"status": {"const": "ok"}})),
         "Readiness": answer(json!({

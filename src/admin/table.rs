@@ -162,6 +162,13 @@ pub(super) static ROUTES: &[Route] = &[
         "Test",
         (202, "Submitted"),
     ),
+    post(
+        "/v1/tenants/{tenant}/resume",
+        Handler::ResumeTenant,
+        "End a tenant's rest: send at once",
+        "",
+        (200, "Tenant"),
+    ),
     get("/v1/quarantine", Handler::Show(Sight::Quarantine), "Rows set aside", PAGE, "List"),
     post("/v1/backup", Handler::Backup, "Make an image now", "", (200, "Backup")),
     post("/v1/release", Handler::Release, "Let a held daemon work", "", (200, "Released")),

@@ -10,7 +10,7 @@ use crate::model::delivery::{Delivery, DeliveryState, Resolution};
 use crate::model::notice::{Notice, Sweep, SweepKind};
 use crate::store::keys::{self, DeadItem, Lane, TenantNo};
 use crate::store::{Order, codec};
-use crate::time::Timestamp;
+use crate::time::{MINUTE_MS, Timestamp};
 
 impl<K: Kv> Engine<K> {
     pub(super) fn act(&mut self, now: Timestamp, id: Id, act: Act) -> Result<Decision, Fault> {
@@ -221,6 +221,11 @@ impl<K: Kv> Engine<K> {
         if notice.cancelled || notice.finished.is_some() || reopened {
             return Ok(());
         }
+        if notice.expires_at.is_some_and(|expiry| !self.is_over(now, expiry)) {
+            // A clock that has just jumped ends nothing for good.
+            self.set_timer(now.plus(MINUTE_MS), &Timer::NoticeExpiry(id));
+            return Ok(());
+        }
         notice.expired = true;
         notice.open = false;
         self.begin_sweep(now, &mut notice, SweepKind::Expire);
@@ -259,7 +264,7 @@ impl<K: Kv> Engine<K> {
         Ok(self.delay_first(lane, 1)?.first().map(|(due, _)| *due))
     }
 
-    fn file(&mut self, notice: &mut Notice, place: Option<Timestamp>) {
+    pub(super) fn file(&mut self, notice: &mut Notice, place: Option<Timestamp>) {
         if place == notice.lane_due {
             return;
         }

@@ -97,6 +97,8 @@ pub enum Command {
         /// The new priority.
         priority: Option<u8>,
     },
+    /// End a tenant's rest.
+    ResumeTenant(String),
     /// Pause or resume a task type.
     PauseQueue {
         /// The type.

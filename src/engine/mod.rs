@@ -10,6 +10,7 @@
 pub mod act;
 pub mod audit;
 pub mod claim;
+pub mod clock;
 pub mod command;
 pub mod dead;
 mod names;
@@ -108,6 +109,8 @@ pub struct Engine<K: Kv> {
     outbox: Vec<Effect>,
     /// When this engine was opened: ticks before it are caught up.
     started: Timestamp,
+    /// What is known of the wall clock.
+    clock: clock::WallClock,
     /// Where the first live key of a lane may be found; saves walking over deleted ones.
     floors: HashMap<Key, Key>,
     /// Bodies of notices being sent.
@@ -134,6 +137,7 @@ impl<K: Kv> Engine<K> {
             None => Id(0),
         };
         let names = Names::load(&store)?;
+        let clock = clock::WallClock::load(&store, last_id.made_at())?;
         let mut engine = Self {
             store,
             rules,
@@ -151,6 +155,7 @@ impl<K: Kv> Engine<K> {
             prune: prune::PruneCursor::default(),
             outbox: Vec::new(),
             started: now,
+            clock,
             floors: HashMap::new(),
             bodies: HashMap::new(),
         };
@@ -175,6 +180,7 @@ impl<K: Kv> Engine<K> {
             self.names.kind(&mut self.store, &kind);
         }
         self.load_queues()?;
+        self.look_at_clock(now)?;
         self.recover_deliveries(now, &before)?;
         self.start_pruning(now)?;
         self.start_schedules(now)
@@ -261,6 +267,7 @@ impl<K: Kv> Engine<K> {
 
     /// Decides one command.
     pub fn handle(&mut self, now: Timestamp, command: Command) -> Result<Handled, Fault> {
+        self.look_at_clock(now)?;
         let decision = match command {
             Command::SubmitNotice(draft) => self.submit_notice(now, *draft)?,
             Command::AddRecipients { notice, recipients, done } => {
@@ -288,6 +295,7 @@ impl<K: Kv> Engine<K> {
             Command::MoveTask { task, due, priority } => {
                 self.move_task(now, task, due, priority)?
             }
+            Command::ResumeTenant(tenant) => self.resume_tenant(&tenant)?,
             Command::PauseQueue { kind, paused } => self.pause_queue(&kind, paused)?,
             Command::Redrive(redrive) => self.redrive(now, redrive)?,
             Command::SettlePush { task, claim, outcome } => {
@@ -315,6 +323,7 @@ impl<K: Kv> Engine<K> {
     /// at once.
     pub fn tick(&mut self, now: Timestamp) -> Result<Ticked, Fault> {
         let mut ticked = Ticked::default();
+        self.look_at_clock(now)?;
         self.fire_timers(now, &mut ticked)?;
         if self.mode == Mode::Working && self.leads {
             self.claim_sends(now, &mut ticked)?;
@@ -339,6 +348,7 @@ impl<K: Kv> Engine<K> {
         if self.store.group_bytes() > 0 {
             let bytes = std::sync::Arc::from(&self.last_id.0.to_be_bytes()[..]);
             self.store.put(Tree::Meta, keys::LAST_ID.to_vec(), bytes);
+            self.write_wall();
         }
         self.store.end_group()
     }

@@ -31,7 +31,7 @@ const PASSES: [Tree; 6] =
 pub(super) struct PruneCursor {
     pass: usize,
     from: Key,
-    timer: Option<Timestamp>,
+    pub(super) timer: Option<Timestamp>,
     /// Deliveries that may still go in this step.
     room: usize,
 }
@@ -94,6 +94,7 @@ impl<K: Kv> Engine<K> {
         value: &Value,
     ) -> Result<Pruned, Fault> {
         let keep = self.rules.retention;
+        let now = self.settled(now);
         let notices_ms = keep.notices_ms.max(keep.log_ms);
         let too_young =
             |kept_ms: u64| keys::read_id(key).is_some_and(|id| id.made_at() > now.minus(kept_ms));
@@ -153,7 +154,7 @@ impl<K: Kv> Engine<K> {
             codec::decode::<super::claim::RequestRow>(value)?.at < before
         } else {
             let row: KeyRow = codec::decode(value)?;
-            row.at < before && !self.is_alive(row.id)?
+            row.at < before && !self.is_there(row.id)?
         };
         if over {
             self.store.delete(Tree::Keys, key);
@@ -161,13 +162,15 @@ impl<K: Kv> Engine<K> {
         Ok(Pruned::Next)
     }
 
-    /// Whether what a key made has still to be done: without its key it could be asked for again.
-    fn is_alive(&self, id: Id) -> Result<bool, Fault> {
-        if self.store.get(Tree::Tasks, &keys::id(id))?.is_some() {
-            return Ok(true);
+    /// Whether what a key made can still be looked at, done or not: without its key it could be
+    /// asked for again.
+    fn is_there(&self, id: Id) -> Result<bool, Fault> {
+        for tree in [Tree::Tasks, Tree::TaskHistory, Tree::Notices] {
+            if self.store.get(tree, &keys::id(id))?.is_some() {
+                return Ok(true);
+            }
         }
-        let notice = self.store.read::<Notice>(&keys::id(id))?;
-        Ok(notice.is_some_and(|notice| notice.finished.is_none()))
+        Ok(false)
     }
 
     fn prune_dead(&mut self, before: Timestamp, key: &[u8]) -> Result<Pruned, Fault> {
@@ -179,6 +182,7 @@ impl<K: Kv> Engine<K> {
         self.store.delete(Tree::Dead, key);
         if let DeadItem::Task(id) = item
             && let Some(task) = self.store.read::<Task>(&keys::id(id))?
+            && task.state.is_dead()
         {
             if matches!(task.payload, Payload::Chunked(_)) {
                 delete_chunks(&mut self.store, Tree::TaskBodies, id)?;

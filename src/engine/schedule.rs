@@ -36,8 +36,10 @@ impl<K: Kv> Engine<K> {
             }
             if row.rule != text {
                 row.rule = text;
-                row.next = rule.cron.next_after(now);
+                // A tick that was missed under the old rule is still owed.
+                row.next = row.next.filter(|next| *next <= now).or(rule.cron.next_after(now));
             }
+            self.plan_anew(now, &name, &rule, &mut row);
             if let Some(next) = row.next {
                 self.set_timer(next, &Timer::Schedule(name.clone()));
             }
@@ -47,6 +49,47 @@ impl<K: Kv> Engine<K> {
             self.store.write(key(&name), &row);
         }
         Ok(())
+    }
+
+    /// The clock went back: what it planned meanwhile lies further away than the rule says.
+    pub(super) fn plan_schedules_anew(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let names: Vec<String> = self.rules.schedules.keys().cloned().collect();
+        for name in names {
+            let Some(rule) = self.rules.schedules.get(&name).cloned() else { continue };
+            let Some(mut row) = self.store.read::<ScheduleRow>(&key(&name))? else { continue };
+            let before = row.clone();
+            if let Some(next) = row.next {
+                self.clear_timer(next, &Timer::Schedule(name.clone()));
+            }
+            self.plan_anew(now, &name, &rule, &mut row);
+            if let Some(next) = row.next {
+                self.set_timer(next, &Timer::Schedule(name.clone()));
+            }
+            if row != before {
+                self.store.write(key(&name), &row);
+            }
+        }
+        Ok(())
+    }
+
+    /// A calendar rule is about the clock on the wall: a tick beyond the rule's own next one was
+    /// planned by a clock that was ahead, and so was a last run that lies in the future.
+    fn plan_anew(
+        &mut self,
+        now: Timestamp,
+        name: &str,
+        rule: &ScheduleRule,
+        row: &mut ScheduleRow,
+    ) {
+        row.last_good = row.last_good.map(|at| at.min(now));
+        let next = rule.cron.next_after(now);
+        if let (Some(kept), Some(right)) = (row.next, next)
+            && kept > right
+        {
+            tracing::warn!(event = "schedule.planned_anew", schedule = name, %kept, next = %right,
+                "the clock was ahead when its next tick was planned");
+            row.next = next;
+        }
     }
 
     /// Takes up a run that was cut off; or else the one that is owed, when the run before it ended

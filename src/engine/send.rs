@@ -16,7 +16,7 @@ use crate::model::rules::TenantRule;
 use crate::model::tenant::TenantState;
 use crate::store::codec;
 use crate::store::keys::{self, Lane, TenantNo};
-use crate::time::{SECOND_MS, Timestamp};
+use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
 /// Deliveries taken from one notice before its tenant's next notice is looked at.
 const NOTICE_TURN: usize = 64;
@@ -117,6 +117,12 @@ impl<K: Kv> Engine<K> {
             return Ok(Some(0));
         };
         assert_eq!(notice.tenant, tenant.0, "notice {id} stands in another tenant's lane");
+        if notice.expires_at.is_some_and(|expiry| expiry <= now && !self.is_over(now, expiry)) {
+            // Too late by a clock that has just jumped: neither sent nor given up.
+            self.file(&mut notice, Some(now.plus(MINUTE_MS)));
+            self.store.write(keys::id(id), &notice);
+            return Ok(Some(0));
+        }
         let lane = Lane::Notice(tenant, id);
         let mut taken = 0;
         for (row_due, number) in self.delay_first(lane, left.min(NOTICE_TURN))? {

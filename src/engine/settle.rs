@@ -253,7 +253,7 @@ impl<K: Kv> Engine<K> {
         delivery: &mut Delivery,
         reason: &str,
     ) {
-        delivery.doubt_since.get_or_insert(delivery.started);
+        delivery.doubt_since.get_or_insert(self.unwound(delivery.started));
         delivery.failed += 1;
         let pause = DOUBT_PAUSE_MS << (delivery.failed - 1).min(5);
         let due = now.plus(pause);
@@ -278,7 +278,7 @@ impl<K: Kv> Engine<K> {
         let timeout_ms = self.send_timeout_ms(notice);
         let margin = limits::DEDUPE_MARGIN_MS.max(2 * timeout_ms);
         let usable = limits::DEDUPE_WINDOW_MS.saturating_sub(margin);
-        // A clock that went back says nothing about the provider's: the window counts as over.
+        let due = self.unwound(due);
         since <= due && due.since(since) < usable
     }
 
@@ -544,7 +544,7 @@ impl<K: Kv> Engine<K> {
     }
 
     pub(super) fn day_is_over(&mut self, now: Timestamp, tenant: TenantNo) -> Result<(), Fault> {
-        self.hold(tenant, next_day(now), "the provider's quota of the day is used up")
+        self.hold(tenant, next_day(now), DAY_IS_OVER)
     }
 
     pub(super) fn refuse_tenant(
@@ -613,6 +613,22 @@ impl<K: Kv> Engine<K> {
         })
     }
 
+    /// Ends a tenant's rest, whatever began it: an operator knows better.
+    pub(super) fn resume_tenant(&mut self, tenant: &str) -> Result<Decision, Fault> {
+        let number = self.names.known_tenant(tenant);
+        let Some(number) = number.filter(|_| self.rules.tenants.contains_key(tenant)) else {
+            return Ok(Err(super::not_found("tenant", tenant)));
+        };
+        self.forget_streak(&keys::tenant_streak(number))?;
+        self.change_tenant(number, |state| {
+            state.hold_until = Timestamp(0);
+            state.hold_reason = None;
+            state.refusals = 0;
+            true
+        })?;
+        Ok(Ok(Reply::Done))
+    }
+
     pub(super) fn save_token(
         &mut self,
         tenant: &str,
@@ -657,6 +673,17 @@ fn told(answer: &Try) -> String {
         None => answer.errmsg.clone(),
     }
 }
+
+/// The latest that a tenant's rest may end, however it was begun.
+pub(super) fn longest_rest(now: Timestamp, state: &TenantState) -> Timestamp {
+    match state.hold_reason.as_deref() {
+        Some(DAY_IS_OVER) => next_day(now),
+        Some(_) | None => now.plus(TENANT_REST_MAX_MS),
+    }
+}
+
+/// Why a tenant rests until tomorrow.
+const DAY_IS_OVER: &str = "the provider's quota of the day is used up";
 
 fn errcode_is_duplicate(answer: &Try) -> bool {
     answer.errcode.is_some_and(errcode::is_duplicate)

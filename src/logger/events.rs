@@ -28,6 +28,7 @@ const EVENTS: &[(&str, &str)] = &[
         "image and journal could not be used to make the store anew: make a backup now",
     ),
     ("backup.bad_image", "an image is damaged and was left out of the backup"),
+    ("clock.jumped", "the machine's clock jumped"),
     (
         "daemon.cut",
         "what was under way was cut off at the stop; it is taken up after the next start",
@@ -61,6 +62,10 @@ const EVENTS: &[(&str, &str)] = &[
         "deliveries that were on the wire when the last process ended are in doubt",
     ),
     ("row.quarantined", "a damaged row was set aside; `GET /v1/quarantine` shows it"),
+    (
+        "schedule.planned_anew",
+        "a schedule's next tick was planned anew: the clock was ahead when it was planned",
+    ),
     ("send.lost", "the outcome of a send could not be handed over"),
     ("signal.hangup", "SIGHUP does not stop the daemon; use SIGTERM"),
     ("standby.sees", "another process leads"),

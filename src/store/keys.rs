@@ -5,7 +5,8 @@
 //!
 //! | tree | key | value |
 //! |---|---|---|
-//! | `meta` | `applied`, `format`, `last_id`, `term`, `held` | raw integers |
+//! | `meta` | `applied`, `format`, `last_id`, `term` | raw integers |
+//! | `meta` | `worker` · `wall` | its name · `Wall` |
 //! | `names` | `t` tenant name, `q` type name, `s` schedule name | number, raw u32 |
 //! | `notices` | notice id | `Notice` |
 //! | `notice_bodies` | notice id, chunk u16 | raw bytes of a JSON `NoticeBody` |
@@ -42,6 +43,8 @@ pub const APPLIED: &[u8] = b"applied";
 pub const FORMAT_KEY: &[u8] = b"format";
 /// `meta`: the last id given out.
 pub const LAST_ID: &[u8] = b"last_id";
+/// `meta`: what is known of the wall clock.
+pub const WALL: &[u8] = b"wall";
 /// `meta`: the term of the present or last leader.
 pub const TERM: &[u8] = b"term";
 /// `meta`: what the present or last leader calls itself.

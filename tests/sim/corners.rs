@@ -319,8 +319,53 @@ fn a_key_is_kept_as_long_as_what_it_made_waits() {
     world.ask(Command::CancelTask(ids[0])).unwrap();
     world.pass_in_turns(20 * MINUTE_MS);
     let again = world.ask(keyed()).unwrap();
+    assert!(matches!(again, Reply::Notice { created: false, .. }), "{again:?}");
+    assert_eq!(add(&mut world, later()), ids, "both can still be looked at");
+    world.pass(100 * DAY_MS);
+    world.pass_in_turns(20 * MINUTE_MS);
+    world.pass_in_turns(20 * MINUTE_MS);
+    let again = submit(NoticeDraft { key: key(), fingerprint: 1, ..draft("a", 1) });
+    let again = world.ask(again).unwrap();
     assert!(matches!(again, Reply::Notice { created: true, .. }), "{again:?}");
     assert_ne!(add(&mut world, later()), ids);
+}
+
+/// A clock that was ahead has planned the next tick, also for the process that comes after.
+#[test]
+fn a_schedule_goes_on_when_a_clock_that_was_ahead_is_put_right() {
+    for restart in [false, true] {
+        let action = Action::Task { kind: "q".to_owned(), priority: 0, payload: "null".to_owned() };
+        let mut world = World::new(0, rules::schedule(action));
+        world.pass(3_650 * DAY_MS);
+        world.now = world.now.minus(3_650 * DAY_MS);
+        if restart {
+            world.crash(usize::MAX);
+        }
+        world.idle();
+        let runs = |world: &mut World| {
+            let page = Page::default();
+            let runs = world.look(Query::Runs { schedule: None, page });
+            runs["items"].as_array().unwrap().len()
+        };
+        let before = runs(&mut world);
+        world.pass(MINUTE_MS);
+        assert_eq!(runs(&mut world), before + 1, "restart {restart}");
+        let listed = world.look(Query::Schedules);
+        let row = &listed["items"][0];
+        assert!(row["last_good"].as_str().unwrap() <= world.now.to_string().as_str(), "{row}");
+    }
+}
+
+#[test]
+fn a_task_is_late_since_it_was_due_and_there_and_never_while_paused() {
+    let mut world = World::new(0, rules::queues());
+    let long_ago = Some(duebox::time::Timestamp(0));
+    add(&mut world, vec![TaskDraft { due: long_ago, ..task("1") }]);
+    world.pass(SECOND_MS);
+    let late = |world: &mut World| world.look(Query::Queues)["items"][0]["late_ms"].clone();
+    assert_eq!(late(&mut world), 1_000);
+    world.ask(Command::PauseQueue { kind: "q".to_owned(), paused: true }).unwrap();
+    assert_eq!(late(&mut world), 0);
 }
 
 /// `thing1` is the notice's own value although each recipient brings a `thing10`.

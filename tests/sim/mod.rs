@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod clock;
 mod corners;
 mod crashes;
 mod old;

@@ -10,7 +10,7 @@ use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::delivery::{Delivery, Entry};
 use crate::store::Order;
 use crate::store::keys::{self, TenantNo};
-use crate::time::Timestamp;
+use crate::time::{HOUR_MS, Timestamp};
 
 /// What is asked of the send log. All that is given must fit.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +46,10 @@ impl<K: Kv> Engine<K> {
         };
         let first = filter.from.map_or(Id(0), Id::at);
         let end = match filter.to {
-            Some(to) => keys::with_id(prefix.clone(), Id::at(to)),
+            // Ids never go back, so after a step of the clock they are ahead of what happened then.
+            Some(to) => {
+                keys::with_id(prefix.clone(), Id::at(self.unwound(to).plus(LOGGED_LATER_MS)))
+            }
             None => keys::after_prefix(&prefix),
         };
         let start = keys::with_id(prefix.clone(), first);
@@ -147,10 +150,14 @@ impl<K: Kv> Engine<K> {
     }
 }
 
+/// An entry is made when its outcome is known, which is later than its attempt began.
+const LOGGED_LATER_MS: u64 = HOUR_MS;
+
 fn fits(filter: &LogFilter, tenant: Option<TenantNo>, entry: &Entry) -> bool {
     tenant.is_none_or(|tenant| tenant.0 == entry.tenant)
         && filter.openid.as_ref().is_none_or(|openid| *openid == entry.openid)
         && filter.notice.is_none_or(|notice| notice == entry.delivery.notice)
         && filter.errcode.is_none_or(|code| entry.errcode == Some(code))
-        && filter.from.is_none_or(|from| entry.at >= from.minus(60_000))
+        && filter.from.is_none_or(|from| entry.at >= from)
+        && filter.to.is_none_or(|to| entry.at < to)
 }

@@ -95,7 +95,7 @@ impl<K: Kv> Engine<K> {
     ) -> Result<QueueStats, Fault> {
         let mut counts = QueueCounts::default();
         let priorities: Vec<u8> = self.queues.get(&number).into_iter().flatten().copied().collect();
-        for priority in priorities {
+        for priority in priorities.iter().copied() {
             let one = self.queue_counts(number, priority)?;
             counts.pending += one.pending;
             counts.claimed += one.claimed;
@@ -103,7 +103,28 @@ impl<K: Kv> Engine<K> {
             counts.acked += one.acked;
             counts.cancelled += one.cancelled;
         }
-        let late_ms = self.next_due(number)?.map_or(0, |due| now.since(due));
+        let late_ms = self.late_ms(now, number, &priorities)?;
         Ok(QueueStats { kind, counts, late_ms })
+    }
+
+    /// How long the first due task of these priorities has waited to be claimed: since it was due
+    /// or added, whichever came later; 0 while its type is paused, since nobody is late then.
+    pub(super) fn late_ms(
+        &mut self,
+        now: Timestamp,
+        kind: TypeNo,
+        priorities: &[u8],
+    ) -> Result<u64, Fault> {
+        let mut late_ms = 0;
+        if self.queue_states.get(&kind).is_some_and(|state| state.paused) {
+            return Ok(late_ms);
+        }
+        for priority in priorities {
+            let first = self.delay_first(Lane::Queue(kind, *priority), 1)?.pop();
+            let Some((due, item)) = first else { continue };
+            let added = keys::read_id(&item).unwrap_or_default().made_at();
+            late_ms = late_ms.max(now.since(due.max(added)));
+        }
+        Ok(late_ms)
     }
 }

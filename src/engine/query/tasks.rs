@@ -153,7 +153,7 @@ impl<K: Kv> Engine<K> {
             "acked": counts.acked,
             "cancelled": counts.cancelled,
             "oldest": time(oldest),
-            "late_ms": oldest.map_or(0, |due| now.since(due)),
+            "late_ms": self.late_ms(now, kind, &[priority])?,
             "paused": state.paused,
             "deliver": if pushed { "push" } else { "claim" },
             "circuit": if state.rest_until > now { "open" } else { "closed" },

@@ -1,0 +1,354 @@
+//! Wall time that jumps. Decisions take the wall clock's `now`, and people set clocks: forward for a
+//! minute, back by a day, wrong at the machine's start.
+//!
+//! - A step back is noticed at the next command or tick, also over a restart. What it could harm is
+//!   put right at once: schedules are planned anew, rests and claims end within their own length, and
+//!   every doubt counts as older by the step ([`Engine::unwound`]), since the provider's window went on.
+//! - A step forward is told from time that really passed by a clock that nobody sets, the machine's
+//!   boot clock ([`Engine::observe`]). What deletes and expires for good goes by *settled* time: it
+//!   passes as fast as the boot clock, and catches up with the wall when both have gone in step for
+//!   long enough. Deleting can always wait.
+//!
+//! Without [`Engine::observe`] the wall clock is believed forward.
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use super::timer::Timer;
+use crate::id::{DeliveryId, Id};
+use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
+use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::notice::Notice;
+use crate::model::task::{Task, TaskState};
+use crate::model::tenant::TenantState;
+use crate::store::keys::{self, Lane, TenantNo};
+use crate::store::{Order, Record, codec};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Steady, Timestamp};
+
+/// A step back that counts as none: clocks are corrected a little all the time.
+const STEP_MS: u64 = SECOND_MS;
+/// Wall and boot clock go in step while they differ by no more than this.
+const IN_STEP_MS: u64 = MINUTE_MS;
+/// After so long in step, a wall clock is believed about what may be deleted.
+const DELETE_AFTER_MS: u64 = DAY_MS;
+/// The same for what has expired.
+const EXPIRE_AFTER_MS: u64 = 15 * MINUTE_MS;
+/// How often the state is written while nothing else is.
+const WRITE_EVERY_MS: u64 = HOUR_MS;
+
+/// A wall clock that jumped, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockTrouble {
+    /// What the clock showed after the jump.
+    pub since: Timestamp,
+    /// How far it jumped.
+    pub by_ms: u64,
+    /// Forward, not back.
+    pub forward: bool,
+}
+
+/// What is known of the wall clock. Stored, so that a restart knows it too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wall {
+    /// The latest that it has shown since it last went back.
+    seen: Timestamp,
+    /// How far it went back in all.
+    unwound_ms: u64,
+    /// Settled time; 0 while no boot clock was read.
+    settled: Timestamp,
+    /// The boot clock when that was.
+    steady_ms: u64,
+    boot: u64,
+    /// Wall minus boot clock while they go in step.
+    ahead_ms: i64,
+    /// Since when they do, by the boot clock.
+    in_step_since: u64,
+}
+
+impl Record for Wall {
+    const TREE: Tree = Tree::Meta;
+}
+
+/// The wall clock, with what only this process knows.
+#[derive(Debug, Default)]
+pub(super) struct WallClock {
+    wall: Wall,
+    written_ms: u64,
+    dirty: bool,
+    trouble: Option<ClockTrouble>,
+}
+
+impl WallClock {
+    /// As it was stored; `last` is when the last id was made.
+    pub(super) fn load<K: Kv>(
+        store: &crate::store::Store<K>,
+        last: Timestamp,
+    ) -> Result<Self, Fault> {
+        let wall = store.read::<Wall>(keys::WALL)?;
+        let wall = wall.unwrap_or_else(|| Wall { seen: last, ..Wall::default() });
+        Ok(Self { wall, ..Self::default() })
+    }
+}
+
+impl<K: Kv> Engine<K> {
+    /// Takes a reading of both clocks. To be called before each turn.
+    pub fn observe(&mut self, now: Timestamp, steady: Steady) -> Result<(), Fault> {
+        self.look_at_clock(now)?;
+        let wall = &mut self.clock.wall;
+        let ahead = |steady: Steady| {
+            i64::try_from(now.0).unwrap_or(i64::MAX) - i64::try_from(steady.ms).unwrap_or(i64::MAX)
+        };
+        let known = wall.settled != Timestamp(0);
+        let same_boot = steady.boot == wall.boot && steady.boot != 0 && steady.ms >= wall.steady_ms;
+        if !known {
+            // A new store: nothing in it can be harmed yet. An older one: it was believed till now.
+            wall.settled = now;
+            wall.in_step_since = 0;
+        } else if same_boot {
+            wall.settled = wall.settled.plus(steady.ms - wall.steady_ms);
+        }
+        let jump = ahead(steady) - wall.ahead_ms;
+        let in_step = same_boot && jump.unsigned_abs() <= IN_STEP_MS;
+        if known && !in_step {
+            wall.in_step_since = steady.ms;
+            if same_boot && jump > 0 {
+                self.clock.trouble =
+                    Some(ClockTrouble { since: now, by_ms: jump.unsigned_abs(), forward: true });
+                tell(now, jump.unsigned_abs(), true);
+            }
+        }
+        let wall = &mut self.clock.wall;
+        if !known || !in_step {
+            wall.ahead_ms = ahead(steady);
+            self.clock.dirty = true;
+        }
+        (wall.steady_ms, wall.boot) = (steady.ms, steady.boot);
+        wall.settled = wall.settled.min(now);
+        if wall.in_step_ms() >= DELETE_AFTER_MS {
+            wall.settled = now;
+        }
+        if wall.in_step_ms() >= EXPIRE_AFTER_MS {
+            self.clock.trouble = None;
+        }
+        if steady.ms.saturating_sub(self.clock.written_ms) >= WRITE_EVERY_MS {
+            self.clock.dirty = true;
+        }
+        if self.clock.dirty {
+            self.write_wall();
+        }
+        Ok(())
+    }
+
+    /// What went wrong with the wall clock lately, if anything did.
+    #[must_use]
+    pub fn clock_trouble(&self) -> Option<ClockTrouble> {
+        self.clock.trouble
+    }
+
+    /// The time by which rows are old enough to be deleted for good. Never after `now`.
+    pub(super) fn settled(&self, now: Timestamp) -> Timestamp {
+        self.clock.wall.believed(now, DELETE_AFTER_MS)
+    }
+
+    /// Whether a time is certainly over, for what ends with it for good.
+    pub(super) fn is_over(&self, now: Timestamp, end: Timestamp) -> bool {
+        end <= self.clock.wall.believed(now, EXPIRE_AFTER_MS)
+    }
+
+    /// A time on a clock that never went back: as if each step back had not been made.
+    pub(super) fn unwound(&self, at: Timestamp) -> Timestamp {
+        at.plus(self.clock.wall.unwound_ms)
+    }
+
+    /// The latest that the wall clock may have shown to anything in the store.
+    #[must_use]
+    pub fn latest(&self, now: Timestamp) -> Timestamp {
+        self.unwound(now)
+    }
+
+    /// Notices when the wall clock went back.
+    pub(super) fn look_at_clock(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let wall = &mut self.clock.wall;
+        if now.plus(STEP_MS) >= wall.seen {
+            wall.seen = wall.seen.max(now);
+            return Ok(());
+        }
+        let by_ms = wall.seen.since(now);
+        wall.unwound_ms = wall.unwound_ms.saturating_add(by_ms);
+        wall.seen = now;
+        wall.settled = wall.settled.min(now);
+        self.clock.trouble = Some(ClockTrouble { since: now, by_ms, forward: false });
+        tell(now, by_ms, false);
+        self.write_wall();
+        self.plan_schedules_anew(now)?;
+        self.end_rests(now)?;
+        self.mend_timers(now, by_ms)?;
+        self.mend_lanes(now)
+    }
+
+    /// For the end of a group: what the wall clock has shown goes with it.
+    pub(super) fn write_wall(&mut self) {
+        self.clock.dirty = false;
+        self.clock.written_ms = self.clock.wall.steady_ms;
+        self.store.write(keys::WALL.to_vec(), &self.clock.wall);
+    }
+
+    /// A rest that was begun by a clock that was ahead lasts no longer than the longest of its kind.
+    fn end_rests(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let tenants: Vec<_> = self.names.tenants().map(|(number, _)| number).collect();
+        for tenant in tenants {
+            let key = keys::tenant_state(tenant);
+            let Some(mut state) = self.store.read::<TenantState>(&key)? else { continue };
+            let before = state.clone();
+            state.hold_until = state.hold_until.min(super::settle::longest_rest(now, &state));
+            state.rate_at_us = state.rate_at_us.min(now.0.saturating_mul(1_000));
+            if state != before {
+                self.store.write(key, &state);
+            }
+        }
+        let states: Vec<_> =
+            self.queue_states.iter().map(|(kind, state)| (*kind, state.clone())).collect();
+        for (kind, mut state) in states {
+            // What follows a rest is one push alone, which may well be early.
+            if state.rest_until > now {
+                state.rest_until = now;
+                self.store.write(keys::queue_state(kind), &state);
+                self.queue_states.insert(kind, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Timers that were set by a clock that was ahead, and what was on the wire when it went back.
+    fn mend_timers(&mut self, now: Timestamp, by_ms: u64) -> Result<(), Fault> {
+        let prefix = Lane::Timers.prefix();
+        let mut from = prefix.clone();
+        let end = keys::after_prefix(&prefix);
+        loop {
+            let page = self.store.scan(Tree::Delay, &from, &end, Order::Ascending, PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = super::query::after(last);
+            for (key, _) in page {
+                let Some((due, item)) = keys::split_delay(&key, prefix.len()) else { continue };
+                let Some(timer) = Timer::decode(item) else { continue };
+                if let Timer::DeliveryClaim(tenant, id) = timer {
+                    self.set_start_back(tenant, id, by_ms)?;
+                }
+                if due > now
+                    && let Some(mended) = self.mended(now, due, &timer)?
+                {
+                    self.clear_timer(due, &timer);
+                    self.set_timer(mended, &timer);
+                }
+            }
+        }
+    }
+
+    /// An attempt under way began so much earlier than the clock now makes it seem.
+    fn set_start_back(
+        &mut self,
+        tenant: TenantNo,
+        id: DeliveryId,
+        by_ms: u64,
+    ) -> Result<(), Fault> {
+        let key = keys::delivery(tenant, id);
+        if let Some(mut delivery) = self.store.read::<Delivery>(&key)?
+            && delivery.state == DeliveryState::Sending
+        {
+            delivery.started = delivery.started.minus(by_ms);
+            self.store.write(key, &delivery);
+        }
+        Ok(())
+    }
+
+    fn mended(
+        &mut self,
+        now: Timestamp,
+        due: Timestamp,
+        timer: &Timer,
+    ) -> Result<Option<Timestamp>, Fault> {
+        let longest = now.plus(limits::CLAIM_TTL_MAX_MS);
+        let mended = match timer {
+            Timer::Prune => {
+                let next = now.plus(MINUTE_MS);
+                self.prune.timer = Some(next);
+                next
+            }
+            Timer::NoticeExpiry(id) => {
+                let notice = self.store.read::<Notice>(&keys::id(*id))?;
+                notice.and_then(|notice| notice.expires_at).unwrap_or(now).max(now)
+            }
+            Timer::TaskClaim(id) if due > longest => {
+                if let Some(mut task) = self.store.read::<Task>(&keys::id(*id))?
+                    && task.state == TaskState::Claimed
+                {
+                    task.due = longest;
+                    self.store.write(keys::id(*id), &task);
+                }
+                longest
+            }
+            Timer::Sweep(_) => now,
+            Timer::TaskClaim(_)
+            | Timer::DeliveryClaim(..)
+            | Timer::NoticeStart(_)
+            | Timer::Schedule(_) => return Ok(None),
+        };
+        Ok((mended != due).then_some(mended))
+    }
+
+    /// Notices that wait in their tenant's lane for longer than their first delivery does.
+    fn mend_lanes(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let tenants: Vec<_> = self.names.tenants().map(|(number, _)| number).collect();
+        for tenant in tenants {
+            let prefix = Lane::Tenant(tenant).prefix();
+            let (mut from, end) = (Lane::Tenant(tenant).key(now, &[]), keys::after_prefix(&prefix));
+            loop {
+                let page =
+                    self.store.scan(Tree::Delay, &from, &end, Order::Ascending, PAGE_ROWS)?;
+                let Some((last, _)) = page.last() else { break };
+                from = super::query::after(last);
+                let ids: Vec<Id> = page
+                    .iter()
+                    .filter_map(|(key, _)| keys::split_delay(key, prefix.len()))
+                    .filter_map(|(_, item)| keys::read_id(item))
+                    .collect();
+                for id in ids {
+                    let Some(bytes) = self.store.get(Tree::Notices, &keys::id(id))? else {
+                        continue;
+                    };
+                    let mut notice: Notice = codec::decode(&bytes)?;
+                    self.refile(now, &mut notice)?;
+                    self.store.write(keys::id(id), &notice);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows looked at in one step.
+const PAGE_ROWS: usize = 1024;
+
+impl Wall {
+    fn in_step_ms(&self) -> u64 {
+        self.steady_ms.saturating_sub(self.in_step_since)
+    }
+
+    fn believed(&self, now: Timestamp, after_ms: u64) -> Timestamp {
+        let unknown = self.settled == Timestamp(0);
+        if unknown || self.in_step_since == 0 || self.in_step_ms() >= after_ms {
+            return now;
+        }
+        now.min(self.settled)
+    }
+}
+
+fn tell(now: Timestamp, by_ms: u64, forward: bool) {
+    let (direction, seconds) = (if forward { "forward" } else { "back" }, by_ms / SECOND_MS);
+    tracing::warn!(
+        event = "clock.jumped", direction, seconds, now = %now,
+        "the machine's clock went {direction} by {seconds} s: look at its time service. Nothing is \
+         deleted or expired by such a clock before it has gone right for a while"
+    );
+}
