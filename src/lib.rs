@@ -60,7 +60,7 @@
 //! | rows | [`store`] | keys, records, tables over the base |
 //! | disk seam | [`kv`] | ordered bytes: sled, where rows that come in order share a block, or memory for tests |
 //! | domain | [`model`] | records, limits of fields, classes of answers, retry, cron |
-//! | ground | [`time`], [`boot`], [`id`], [`limits`], [`secret`] | nothing |
+//! | ground | [`time`], [`boot`], [`id`], [`json`], [`limits`], [`secret`], [`caught`], [`logger`] | nothing |
 //!
 //! # What is absent on purpose
 //!
@@ -78,6 +78,7 @@ pub mod time;
 pub mod boot;
 pub mod caught;
 pub mod id;
+pub mod json;
 pub mod limits;
 pub mod logger;
 pub mod secret;

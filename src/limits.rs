@@ -57,11 +57,14 @@ pub const CLAIM_ITEMS: usize = 1_000;
 pub const CLAIM_BYTES: usize = 8 * 1024 * 1024;
 /// Shortest claim.
 pub const CLAIM_TTL_MIN_MS: u64 = 1_000;
+/// Longest delay of a new task: ten years, as of all durations. An epoch time given as a delay is
+/// far above it.
+pub const DELAY_MAX_MS: u64 = 3_653 * 24 * 3_600_000;
 /// Longest claim: a day.
 pub const CLAIM_TTL_MAX_MS: u64 = 24 * 3_600_000;
 /// Longest wait of a claim for work.
 pub const WAIT_MAX_MS: u64 = 60_000;
-/// Claims that may wait at once; one more is answered at once, with nothing.
+/// Claims that may wait at once; one more is refused for now, and told so.
 pub const WAITERS: usize = 4_096;
 /// Largest part of a webhook's answer that is read: only its status counts, the rest is for people.
 pub const HOOK_ANSWER_BYTES: usize = 64 * 1024;

@@ -23,7 +23,7 @@ use crate::engine::{Decision, Engine, Handled};
 use crate::kv::{Fault, Kv, Write};
 use crate::limits;
 use crate::store::{self, Table};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// Where commits become durable.
 pub trait Journal: Send + 'static {
@@ -270,6 +270,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
             self.engine.observe(now, steady)?;
         }
         self.pulse.latest_ms.store(self.engine.latest(now).0, Ordering::Relaxed);
+        self.forget_the_gone(now)?;
         let mut outcomes = Vec::with_capacity(group.len());
         self.pulse.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
         if !self.unclaimed.is_empty() {
@@ -288,6 +289,10 @@ impl<K: Kv, J: Journal> Turn<K, J> {
                 }
                 Message::Stop => continue,
             };
+            // Nothing is handed to a caller who has left; what others asked for is done anyway.
+            if matches!(command, Command::Claim(_)) && reply.is_closed() {
+                continue;
+            }
             let handled = self.engine.handle(now, command)?;
             if matches!(&handled, Handled::Now(Err(no)) if no.code == Code::Unreadable) {
                 self.pulse.unreadable.store(true, Ordering::Relaxed);
@@ -304,6 +309,8 @@ impl<K: Kv, J: Journal> Turn<K, J> {
                 self.pulse.turns.fetch_add(1, Ordering::Relaxed);
             }
         }
+        self.keep_the_waiting(&mut outcomes);
+        self.forget_the_gone(now)?;
         self.engine.set_leads((self.leads)());
         let ticked = self.engine.tick(now)?;
         self.commit()?;
@@ -317,6 +324,33 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         // The applier has no way to wake this thread; somebody who waits for it shall not wait long.
         let longest = if self.flushes.is_empty() { NAP } else { APPLIER_NAP };
         Ok(nap.min(longest))
+    }
+
+    /// Waiters count from now on, so that nothing is offered to one who leaves before the tick. None
+    /// of them has been answered yet, and a wait changes nothing that must be durable first.
+    fn keep_the_waiting(&mut self, outcomes: &mut Vec<Outcome>) {
+        let waits = outcomes.extract_if(.., |outcome| matches!(outcome, Outcome::Waits(..)));
+        for outcome in waits {
+            if let Outcome::Waits(reply, waiter) = outcome {
+                self.waiting.insert(waiter, reply);
+            }
+        }
+    }
+
+    /// Takes waiters off the engine's list whose callers have hung up.
+    fn forget_the_gone(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let mut gone = Vec::new();
+        self.waiting.retain(|waiter, reply| {
+            let left = reply.is_closed();
+            if left {
+                gone.push(*waiter);
+            }
+            !left
+        });
+        for waiter in gone {
+            self.engine.handle(now, Command::Forget(waiter))?;
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Fault> {

@@ -26,10 +26,31 @@ pub struct Timestamp(pub u64);
 /// The last instant that is accepted as input: 9999-01-01T00:00:00Z.
 pub const LATEST: Timestamp = Timestamp(253_370_764_800_000);
 
+/// The first instant that can be meant as a due time: 2000-01-01T00:00:00Z. Nobody is decades late;
+/// what lies before it is a number in another unit.
+pub const EARLIEST_DUE: Timestamp = Timestamp(946_684_800_000);
+/// Numbers below are epoch seconds, not milliseconds: as those they are before March 1973, as
+/// seconds up to the year 5138.
+const MILLIS_FROM: i64 = 100_000_000_000;
+
 /// Why a text or number is not a time.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a time: give RFC 3339 with a zone (2026-11-23T09:00:00+08:00) or epoch milliseconds")]
-pub struct NotATime;
+pub enum NotATime {
+    /// It is none at all.
+    #[error(
+        "not a time: give RFC 3339 with a zone (2026-11-23T09:00:00+08:00) or epoch milliseconds"
+    )]
+    Unreadable,
+    /// A number that is a time in seconds.
+    #[error("{0} looks like seconds: give epoch milliseconds, {0}000, or RFC 3339 with a zone")]
+    Seconds(i64),
+    /// A number that is a time in a finer unit.
+    #[error("{0} looks like microseconds or nanoseconds: give epoch milliseconds, {1}")]
+    TooFine(i64, i64),
+    /// A due time long before anybody can have meant it.
+    #[error("{0} is decades ago: a time in seconds or 0 by mistake? leave it out for now")]
+    LongAgo(Timestamp),
+}
 
 impl Timestamp {
     /// This instant plus `ms` milliseconds, clamped to [`LATEST`].
@@ -52,7 +73,7 @@ impl Timestamp {
 
     /// Reads RFC 3339 with an offset.
     pub fn parse(text: &str) -> Result<Self, NotATime> {
-        let at: jiff::Timestamp = text.trim().parse().map_err(|_| NotATime)?;
+        let at: jiff::Timestamp = text.trim().parse().map_err(|_| NotATime::Unreadable)?;
         Self::from_millis(at.as_millisecond())
     }
 
@@ -60,8 +81,30 @@ impl Timestamp {
     pub fn from_millis(ms: i64) -> Result<Self, NotATime> {
         match u64::try_from(ms) {
             Ok(ms) if ms <= LATEST.0 => Ok(Self(ms)),
-            _ => Err(NotATime),
+            _ => Err(NotATime::Unreadable),
         }
+    }
+
+    /// Takes a number that somebody gave as epoch milliseconds. One in another unit is named as
+    /// such; 0 is the epoch.
+    pub fn from_number(number: i64) -> Result<Self, NotATime> {
+        let last = i64::try_from(LATEST.0).unwrap_or(i64::MAX);
+        match number {
+            1..MILLIS_FROM => Err(NotATime::Seconds(number)),
+            _ if number <= last => Self::from_millis(number),
+            _ => {
+                let finer = [1_000, 1_000_000].map(|unit| number / unit);
+                let meant = finer
+                    .into_iter()
+                    .find(|ms| (10 * MILLIS_FROM..10 * 10 * MILLIS_FROM).contains(ms));
+                meant.map_or(Err(NotATime::Unreadable), |ms| Err(NotATime::TooFine(number, ms)))
+            }
+        }
+    }
+
+    /// This instant, unless nobody can mean it as a due time.
+    pub fn as_due(self) -> Result<Self, NotATime> {
+        if self < EARLIEST_DUE { Err(NotATime::LongAgo(self)) } else { Ok(self) }
     }
 
     /// Takes what JSON may carry: an RFC 3339 string or epoch milliseconds.
@@ -69,9 +112,9 @@ impl Timestamp {
         match value {
             serde_json::Value::String(text) => Self::parse(text),
             serde_json::Value::Number(number) => {
-                number.as_i64().ok_or(NotATime).and_then(Self::from_millis)
+                number.as_i64().ok_or(NotATime::Unreadable).and_then(Self::from_number)
             }
-            _ => Err(NotATime),
+            _ => Err(NotATime::Unreadable),
         }
     }
 }
@@ -192,8 +235,23 @@ mod tests {
             serde_json::json!(true),
             serde_json::json!(253_370_764_800_001u64),
         ] {
-            assert_eq!(Timestamp::from_json(&bad), Err(NotATime), "{bad}");
+            assert_eq!(Timestamp::from_json(&bad), Err(NotATime::Unreadable), "{bad}");
         }
+    }
+
+    #[test]
+    fn numbers_in_another_unit_are_named() {
+        let told = |number| Timestamp::from_number(number).map_err(|why| why.to_string());
+        for seconds in [1, 1_795_671_188, 99_999_999_999] {
+            assert!(told(seconds).unwrap_err().contains("looks like seconds"), "{seconds}");
+        }
+        assert!(told(1_795_671_188_000_000).unwrap_err().contains("milliseconds, 1795671188000"));
+        assert!(told(1_795_671_188_000_000_000).unwrap_err().contains("1795671188000"));
+        assert_eq!(told(1_795_671_188_000), Ok(Timestamp(1_795_671_188_000)));
+        assert_eq!(told(0), Ok(Timestamp(0)));
+        assert!(Timestamp(0).as_due().is_err());
+        assert!(Timestamp::parse("1970-01-21T18:47:51Z").unwrap().as_due().is_err());
+        assert!(Timestamp(1_795_671_188_000).as_due().is_ok());
     }
 
     #[test]

@@ -115,7 +115,11 @@ struct Body<'a> {
     due: String,
     claim: &'a str,
     until: String,
-    payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a RawValue>,
+    /// In place of the payload: what an earlier version took in though not everybody can read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_text: Option<&'a str>,
 }
 
 /// Posts tasks; all hooks share its connections.
@@ -167,6 +171,7 @@ impl Hooks {
 
 /// The JSON of a request; `None` when the payload is none.
 fn body(task: &HookTask<'_>) -> Option<String> {
+    let readable = crate::json::is_readable(task.payload_json);
     let body = Body {
         id: task.id,
         kind: task.kind,
@@ -175,7 +180,8 @@ fn body(task: &HookTask<'_>) -> Option<String> {
         due: task.due.to_string(),
         claim: task.claim,
         until: task.until.to_string(),
-        payload: serde_json::from_str(task.payload_json).ok()?,
+        payload: if readable { serde_json::from_str(task.payload_json).ok()? } else { None },
+        payload_text: (!readable).then_some(task.payload_json),
     };
     serde_json::to_string(&body).ok()
 }

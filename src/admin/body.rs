@@ -8,8 +8,11 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::Settings;
+use super::form::FieldError;
 use super::problem::Problem;
+use crate::json;
 use crate::limits;
+use crate::time::Timestamp;
 
 /// The media types that are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +31,7 @@ pub(super) fn media(headers: &HeaderMap) -> Result<Media, Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Media::Absent) };
     let text = value.to_str().unwrap_or("");
     let (kind, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let charset = parameters.trim().to_ascii_lowercase();
-    if charset.starts_with("charset=") && !charset.contains("utf-8") {
+    if !is_utf8(parameters) {
         return Err(unsupported("send the body in UTF-8"));
     }
     match kind.trim().to_ascii_lowercase().as_str() {
@@ -37,6 +39,24 @@ pub(super) fn media(headers: &HeaderMap) -> Result<Media, Problem> {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Media::Lines),
         _ => Err(unsupported("send Content-Type: application/json")),
     }
+}
+
+/// Whether the parameters of a media type allow what is read here. ASCII is a part of UTF-8.
+fn is_utf8(parameters: &str) -> bool {
+    parameters.split(';').filter_map(|one| one.split_once('=')).all(|(name, value)| {
+        let value = value.trim().trim_matches('"');
+        let known = ["utf-8", "utf8", "us-ascii", "ascii"];
+        !name.trim().eq_ignore_ascii_case("charset")
+            || known.iter().any(|known| known.eq_ignore_ascii_case(value))
+    })
+}
+
+/// What some editors write before a text; it is not a part of it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A body without a byte order mark.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 pub(super) fn unsupported(detail: &str) -> Problem {
@@ -119,7 +139,25 @@ pub(super) async fn json(
 
 /// Parses JSON; the detail of a refusal names line and column.
 pub(super) fn parse(bytes: &[u8]) -> Result<Json, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| bad_json(&error))
+    let bytes = without_mark(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Problem::new(400, "bad_json", format!("the body is not UTF-8: {error}"))
+    })?;
+    json::check(text).map_err(|why| unreadable(&why))?;
+    serde_json::from_str(text).map_err(|error| bad_json(&error))
+}
+
+/// The problem of a text that not everybody can read.
+pub(super) fn unreadable(why: &json::NotReadable) -> Problem {
+    let place = format!("line {} column {}", why.line, why.column);
+    let detail = match why.pointer.as_str() {
+        "" => format!("the body is not valid JSON: {} at {place}", why.detail),
+        pointer => format!("the body is not valid JSON: {pointer}: {} at {place}", why.detail),
+    };
+    let errors = vec![FieldError::new(why.pointer.clone(), why.detail.clone())];
+    Problem { errors, ..Problem::new(400, "bad_json", detail) }
+        .with("line", why.line)
+        .with("column", why.column)
 }
 
 pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
@@ -143,6 +181,46 @@ pub(super) fn fingerprint(body: &Json) -> u128 {
         other => drop(serde_json::to_writer(&mut hash, other)),
     }
     hash.finalize().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// The fingerprint of what a submission means, however it is written: a `null` field is absent, a
+/// type may be a number or a string, a time has many forms, 1.0 is 1. Stored with the key, as
+/// [`fingerprint`] once was: its making must not change either.
+pub(super) fn meaning(body: &Json) -> u128 {
+    let Json::Object(fields) = body else { return fingerprint(body) };
+    let same = fields.iter().filter_map(|(name, value)| {
+        let value = match (name.as_str(), value) {
+            ("payload", value) => plain(value),
+            (_, Json::Null) => return None,
+            ("type", Json::Number(number)) => Json::String(number.to_string()),
+            ("priority", Json::Number(number)) if number.as_u64() == Some(0) => return None,
+            ("due" | "send_at" | "expires_at", value) => match Timestamp::from_json(value) {
+                Ok(at) => Json::from(at.0),
+                Err(_) => value.clone(),
+            },
+            (_, value) => plain(value),
+        };
+        Some((name.clone(), value))
+    });
+    fingerprint(&Json::Object(same.collect()))
+}
+
+/// A value with its whole numbers written as such.
+fn plain(value: &Json) -> Json {
+    /// Whole doubles up to here are exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Json::Array(items) => items.iter().map(plain).collect(),
+        Json::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
+        }
+        Json::Number(number) if number.is_f64() => match number.as_f64() {
+            #[allow(clippy::cast_possible_truncation)]
+            Some(whole) if whole.fract() == 0.0 && whole.abs() < EXACT => Json::from(whole as i64),
+            _ => value.clone(),
+        },
+        other => other.clone(),
+    }
 }
 
 /// The idempotency key: the header's or the field's.
@@ -177,6 +255,38 @@ mod tests {
     }
 
     #[test]
+    fn the_meaning_is_the_same_in_another_writing() {
+        let of = |text: &str| meaning(&parse(text.as_bytes()).unwrap());
+        let one =
+            of(r#"{"type":1001,"payload":{"n":1,"m":[100]},"due":"2026-11-23T09:00:00+08:00"}"#);
+        for other in [
+            r#"{"type":"1001","payload":{"n":1,"m":[100]},"due":"2026-11-23T01:00:00Z"}"#,
+            r#"{"payload":{"m":[1E2],"n":1.0},"type":1001,"due":1795395600000,"key":"k"}"#,
+            r#"{"type":1001,"url":null,"payload":{"n":1,"m":[100]},"due":"2026-11-23T01:00:00.000Z"}"#,
+        ] {
+            assert_eq!(of(other), one, "{other}");
+        }
+        for other in [
+            r#"{"type":1001,"payload":{"n":1.5,"m":[100]},"due":"2026-11-23T01:00:00Z"}"#,
+            r#"{"type":1001,"payload":{"n":"1","m":[100]},"due":"2026-11-23T01:00:00Z"}"#,
+            r#"{"type":1001,"payload":{"n":1,"m":[100]},"due":"2026-11-23T01:00:01Z"}"#,
+            r#"{"type":1001,"payload":{"n":1,"m":[100],"x":null},"due":"2026-11-23T01:00:00Z"}"#,
+        ] {
+            assert_ne!(of(other), one, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_valid_everywhere_is_refused_with_its_place() {
+        for bad in [r#"{"a":{"x":1,"x":2}}"#, r#"{"a":{"x":1e999}}"#, r#"{"a":{"x":"\ud83d"}}"#] {
+            let problem = parse(bad.as_bytes()).unwrap_err();
+            assert_eq!((problem.status, problem.code), (400, "bad_json"), "{bad}");
+            assert_eq!(problem.errors[0].pointer, "/a/x", "{bad}");
+        }
+        assert_eq!(parse(b"\xef\xbb\xbf{}").unwrap(), json!({}));
+    }
+
+    #[test]
     fn media_types_are_read() {
         let of = |text: &'static str| {
             let mut headers = HeaderMap::new();
@@ -186,6 +296,12 @@ mod tests {
         assert_eq!(of("application/json"), Ok(Media::Json));
         assert_eq!(of("Application/JSON; charset=UTF-8"), Ok(Media::Json));
         assert_eq!(of("application/x-ndjson"), Ok(Media::Lines));
+        for charset in ["utf8", "\"utf-8\"", "us-ascii", "UTF8; x=y"] {
+            let kind = format!("application/json; charset={charset}");
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+            assert_eq!(media(&headers).ok(), Some(Media::Json), "{charset}");
+        }
         assert_eq!(of("application/json; charset=gbk"), Err(415));
         assert_eq!(of("text/plain"), Err(415));
         assert_eq!(media(&HeaderMap::new()).unwrap(), Media::Absent);

@@ -6,15 +6,16 @@ use super::port::Port;
 use super::problem::Problem;
 use super::respond;
 use super::routes::{Answer, Call};
-use super::tasks::{explain, text};
+use super::tasks::{explain, or_empty, text};
 use super::wire::{self, ClaimIn};
 use crate::engine::command::{ClaimRequest, ClaimedTask, Command, Reply};
+use crate::json;
 use crate::limits;
 
 /// `POST /v1/tasks/claim`.
 pub(super) async fn claim(port: &Port, call: Call) -> Answer {
     let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
-    let text = text(&bytes)?;
+    let text = or_empty(text(&bytes)?);
     let request: ClaimIn =
         serde_json::from_str(text).map_err(|error| explain(text, &error, check_claim))?;
     let in_bounds = request.max.is_none_or(|max| (1..=limits::CLAIM_ITEMS).contains(&max))
@@ -22,7 +23,7 @@ pub(super) async fn claim(port: &Port, call: Call) -> Answer {
         && request.wait_ms.is_none_or(|wait| wait <= limits::WAIT_MAX_MS)
         && request.request_id.as_ref().is_none_or(|id| (1..=limits::KEY_BYTES).contains(&id.len()));
     if !in_bounds {
-        let value = body::parse(&bytes)?;
+        let value = body::parse(text.as_bytes())?;
         let mut form = Form::new(value, "");
         check_claim(&mut form);
         return Err(Problem::fields(form.finish()));
@@ -80,8 +81,8 @@ fn claimed_json(tasks: &[ClaimedTask]) -> String {
         wire::push_plain(&mut out, "due", task.due);
         wire::push_plain(&mut out, "until", task.until);
         wire::push_number(&mut out, "priority", task.priority);
-        wire::push_number(&mut out, "payload", &task.payload);
-        wire::close(&mut out);
+        json::push_member(&mut out, "payload", &task.payload);
+        out.push('}');
     }
     out.push_str("]}");
     out

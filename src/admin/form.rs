@@ -140,6 +140,17 @@ impl Form {
         }
     }
 
+    /// A time at which something shall become due.
+    pub(super) fn due(&mut self, name: &'static str) -> Option<Timestamp> {
+        match self.time(name)?.as_due() {
+            Ok(at) => Some(at),
+            Err(error) => {
+                self.wrong(name, error.to_string());
+                None
+            }
+        }
+    }
+
     /// An id, as a string.
     pub(super) fn id<I: std::str::FromStr>(&mut self, name: &'static str) -> Option<I> {
         self.read(name, "an id as a string", |value| value.as_str()?.parse().ok())

@@ -16,7 +16,7 @@ use super::routes::{Answer, Call};
 use crate::engine::command::{ClaimRequest, ClaimedTask, Code, Command, Refusal, Reply};
 use crate::engine::command::{TaskDraft, Verdict};
 use crate::id::Id;
-use crate::time::Timestamp;
+use crate::time::{NotATime, Timestamp};
 
 const DONE: &str = "操作成功";
 
@@ -66,8 +66,7 @@ async fn add(port: &Port, call: Call) -> Result<Json, Problem> {
         None | Some(Json::Null) => 0,
         Some(at) => at.as_i64().ok_or_else(|| bad("executeTime: give epoch milliseconds"))?,
     };
-    let due =
-        Timestamp::from_millis(at).map_err(|_| bad("executeTime: give epoch milliseconds"))?;
+    let due = execute_time(at).map_err(|why| bad(&format!("executeTime: {why}")))?;
     let parameters = match value.get("parameters") {
         None | Some(Json::Null) => "",
         Some(text) => text.as_str().ok_or_else(|| bad("parameters: give Base64 text"))?,
@@ -88,6 +87,11 @@ async fn add(port: &Port, call: Call) -> Result<Json, Problem> {
     };
     let added = verdicts.into_iter().next().ok_or_else(Problem::unexpected)??;
     Ok(json!(added.id.0))
+}
+
+/// 0 is now, as for the old service.
+fn execute_time(at: i64) -> Result<Timestamp, NotATime> {
+    if at == 0 { Ok(Timestamp(0)) } else { Timestamp::from_number(at)?.as_due() }
 }
 
 fn kind_name(kind: i64) -> Result<String, Problem> {
@@ -175,6 +179,15 @@ async fn delete(port: &Port, call: &Call) -> Result<Json, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_in_seconds_is_refused_and_zero_is_now() {
+        assert_eq!(execute_time(0), Ok(Timestamp(0)));
+        assert_eq!(execute_time(1_795_672_687_000), Ok(Timestamp(1_795_672_687_000)));
+        for bad in [1_795_672_687, 1_795_672_687_000_000, -1, 500_000_000_000] {
+            assert!(execute_time(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn parameters_come_back_as_they_were_given() {

@@ -24,9 +24,11 @@ pub(super) async fn submit(port: &Port, call: Call) -> Answer {
     let value = body::json(&port.settings, headers, call.body).await?;
     let has_key = headers.contains_key("idempotency-key") || value.get("key").is_some();
     let fingerprint = if has_key { body::fingerprint(&value) } else { 0 };
+    let meaning = if has_key { body::meaning(&value) } else { 0 };
     let mut draft = draft(value)?;
     draft.key = body::key(headers, draft.key)?;
     draft.fingerprint = fingerprint;
+    draft.meaning = meaning;
     let reply = port.call(Command::SubmitNotice(Box::new(draft))).await?;
     let Reply::Notice { id, state, created } = reply else { return Err(Problem::unexpected()) };
     let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
@@ -38,6 +40,7 @@ pub(super) async fn submit(port: &Port, call: Call) -> Answer {
 pub fn read_notice(value: &Json) -> Result<NoticeDraft, String> {
     let mut read = draft(value.clone()).map_err(|problem| problem.detail)?;
     read.fingerprint = body::fingerprint(value);
+    read.meaning = body::meaning(value);
     Ok(read)
 }
 
@@ -55,7 +58,9 @@ fn draft(value: Json) -> Result<NoticeDraft, Problem> {
         expires_at: form.time("expires_at"),
         in_doubt: in_doubt(&mut form),
         key: form.text("key", limits::KEY_BYTES),
+        replace: form.flag("replace").unwrap_or(false),
         fingerprint: 0,
+        meaning: 0,
     };
     match form.finish() {
         errors if errors.is_empty() => Ok(draft),

@@ -61,10 +61,10 @@ impl Params {
 
     /// A time. The `+` of its zone may have come as a space, which is what `+` means in a query.
     pub(super) fn time(&mut self, name: &str) -> Option<Timestamp> {
-        let text = self.text(name)?.replace(' ', "+");
-        let parsed = match text.parse() {
-            Ok(millis) => Timestamp::from_millis(millis),
-            Err(_) => Timestamp::parse(&text),
+        let text = self.text(name)?;
+        let parsed = match text.trim().parse() {
+            Ok(number) => Timestamp::from_number(number),
+            Err(_) => Timestamp::parse(&with_zone(&text)),
         };
         match parsed {
             Ok(at) => Some(at),
@@ -106,6 +106,14 @@ impl Params {
     }
 }
 
+/// A time as it was before its `+` became a space. The space between date and time stays.
+fn with_zone(text: &str) -> String {
+    match text.trim().rsplit_once(' ') {
+        Some((time, zone)) if time.contains(':') => format!("{}+{zone}", time.trim_end()),
+        _ => text.to_owned(),
+    }
+}
+
 fn decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
@@ -113,6 +121,28 @@ fn decode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_survive_what_a_query_does_to_plus_and_space() {
+        let at = Some(Timestamp(1_795_667_333_000));
+        for text in [
+            "2026-11-26T12:28:53+08:00",
+            "2026-11-26T12:28:53%2B08:00",
+            "2026-11-26%2012:28:53%2B08:00",
+            "2026-11-26+12:28:53+08:00",
+            "2026-11-26%2012:28:53%2008:00",
+            "2026-11-26T04:28:53Z",
+            "2026-11-26+04:28:53Z",
+            "1795667333000",
+        ] {
+            let mut params = Params::new(Some(&format!("from={text}")), &["from"]);
+            assert_eq!(params.time("from"), at, "{text}");
+        }
+        let mut params = Params::new(Some("from=1795667333"), &["from"]);
+        assert_eq!(params.time("from"), None);
+        let told = params.finish().map_err(|problem| problem.detail).err().unwrap_or_default();
+        assert!(told.contains("looks like seconds"), "{told}");
+    }
 
     #[test]
     fn parameters_are_decoded_and_strangers_refused() {

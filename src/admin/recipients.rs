@@ -22,6 +22,7 @@ use super::routes::{Answer, Call};
 use super::{BoxFuture, Settings};
 use crate::engine::command::{Command, Recipient, Reply};
 use crate::id::Id;
+use crate::json as strict;
 use crate::limits;
 use crate::mailbox::{CallError, Mailbox};
 use crate::model::message::json_bytes;
@@ -181,12 +182,12 @@ impl Filling {
     }
 
     async fn line(&mut self, line: &[u8]) -> Result<(), Stop> {
-        let line = line.trim_ascii();
+        let line = if self.lines == 0 { body::without_mark(line) } else { line }.trim_ascii();
         if line.is_empty() {
             self.lines += 1;
             return Ok(());
         }
-        let recipient = read(line).map_err(|error| self.bad("bad_line", error))?;
+        let recipient = read(line).map_err(|error| self.bad("bad_line", without_line(&error)))?;
         if !is_openid(&recipient.openid) {
             let shown = crate::model::cut(&recipient.openid, 80).to_owned();
             return Err(self.bad("bad_openid", format_args!("{shown:?} is no openid")));
@@ -259,7 +260,26 @@ fn at_line(problem: Problem, line: u64) -> Problem {
     Problem { detail, ..problem }.with("line", line)
 }
 
+/// What is wrong within a line; the line's own number is told already.
+fn without_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((text, _)) if error.column() > 0 => format!("{text} at column {}", error.column()),
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
+
 fn read(line: &[u8]) -> serde_json::Result<Recipient> {
+    // A name that is given twice would be taken once, silently.
+    if let Ok(text) = std::str::from_utf8(line)
+        && let Err(why) = strict::check(text)
+    {
+        return Err(serde::de::Error::custom(match why.pointer.as_str() {
+            "" => why.detail,
+            pointer => format!("{pointer}: {}", why.detail),
+        }));
+    }
     if line.first() == Some(&b'"') {
         let openid = serde_json::from_slice(line)?;
         return Ok(Recipient { openid, data: BTreeMap::new() });

@@ -64,7 +64,7 @@ fn tasks() -> Json {
             "priority": whole(0, 255),
             "due": time(),
             "delay_ms": {"type": "integer", "minimum": 0},
-            "payload": {"description": "any JSON up to 64 KiB, kept as it is"},
+            "payload": {"description": "any JSON up to 64 KiB and 64 levels, kept as it is"},
             "max_attempts": whole(1, 1_000),
             "key": text(limits::KEY_BYTES),
             "replace": {"type": "boolean"},

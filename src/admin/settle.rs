@@ -9,7 +9,7 @@ use super::port::Port;
 use super::problem::Problem;
 use super::respond;
 use super::routes::{Answer, Call};
-use super::tasks::{explain, push_error, text, too_many};
+use super::tasks::{explain, or_empty, push_error, text, too_many};
 use super::wire::{self, AckIn, AcksIn};
 use crate::engine::command::{Command, Reply, Settled, Settlement, Verdict};
 use crate::id::Id;
@@ -36,7 +36,7 @@ pub(super) enum Outcome {
 pub(super) async fn one(port: &Port, call: Call, outcome: Outcome) -> Answer {
     let task = form::id("task", call.id(0))?;
     let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
-    let text = text(&bytes)?;
+    let text = or_empty(text(&bytes)?);
     let (claim, verdict) = match outcome {
         Outcome::Ack => {
             let read: Result<AckIn, _> = serde_json::from_str(text);

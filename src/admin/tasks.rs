@@ -3,10 +3,10 @@
 //! Adding is the port's hot path: what is well formed goes from text to command without a JSON value
 //! in between, and a payload is never looked into.
 
-use hyper::HeaderMap;
 use hyper::body::Bytes;
+use hyper::{HeaderMap, StatusCode};
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
-use serde_json::{Value as Json, json};
 
 use super::body::{self, Media};
 use super::form::{self, Form};
@@ -16,8 +16,8 @@ use super::respond;
 use super::routes::{Answer, Call};
 use super::wire::{self, TaskIn};
 use crate::engine::command::{AddedTask, Command, Reply, TaskDraft};
+use crate::json;
 use crate::limits;
-use crate::time::LATEST;
 
 /// `POST /v1/tasks`.
 pub(super) async fn add(port: &Port, call: Call) -> Answer {
@@ -46,8 +46,13 @@ pub(super) async fn add(port: &Port, call: Call) -> Answer {
 
 /// A body as text.
 pub(super) fn text(bytes: &Bytes) -> Result<&str, Problem> {
-    std::str::from_utf8(bytes)
+    std::str::from_utf8(body::without_mark(bytes))
         .map_err(|error| Problem::new(400, "bad_json", format!("the body is not UTF-8: {error}")))
+}
+
+/// No body at all is an object without fields: what is missing is then named.
+pub(super) fn or_empty(text: &str) -> &str {
+    if text.trim().is_empty() { "{}" } else { text }
 }
 
 pub(super) fn too_many(count: usize) -> Problem {
@@ -71,6 +76,7 @@ fn push_added(out: &mut String, added: AddedTask) {
     out.push('{');
     wire::push_plain(out, "id", added.id);
     wire::push_number(out, "created", added.created);
+    wire::push_plain(out, "state", added.state);
     wire::close(out);
 }
 
@@ -92,29 +98,39 @@ fn of_lines(text: &str) -> Vec<Result<TaskDraft, Problem>> {
 fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
     let task: TaskIn<'_> =
         serde_json::from_str(text).map_err(|error| explain(text, &error, check_task))?;
+    json::check(task.payload.get()).map_err(|why| body::unreadable(&why).below("/payload"))?;
+    let due = task.due.map(|due| due.0.as_due()).transpose();
+    let due = due.map_err(|why| Problem::field("/due", why.to_string()))?;
+    if task.delay_ms.is_some_and(|delay| delay > limits::DELAY_MAX_MS) {
+        return Err(Problem::field("/delay_ms", too_far()));
+    }
     let key = body::key(headers, task.key)?;
-    let fingerprint = match &key {
-        Some(_) => body::fingerprint(&body::parse(text.as_bytes())?),
-        None => 0,
+    let (fingerprint, meaning) = match &key {
+        Some(_) => {
+            let value = body::parse(text.as_bytes())?;
+            (body::fingerprint(&value), body::meaning(&value))
+        }
+        None => (0, 0),
     };
     Ok(TaskDraft {
         kind: task.kind.0,
         priority: task.priority.unwrap_or(0),
-        due: task.due.map(|due| due.0),
+        due,
         delay_ms: task.delay_ms,
         payload: task.payload.get().to_owned(),
         max_attempts: task.max_attempts,
         key,
         replace: task.replace.unwrap_or(false),
         fingerprint,
+        meaning,
     })
 }
 
 /// Finds out what is wrong with a body that did not fit, slowly and completely.
 pub(super) fn explain(text: &str, error: &serde_json::Error, check: fn(&mut Form)) -> Problem {
-    let value: Json = match serde_json::from_str(text) {
+    let value: Json = match body::parse(text.as_bytes()) {
         Ok(value) => value,
-        Err(error) => return body::bad_json(&error),
+        Err(problem) => return problem,
     };
     let object = value.is_object();
     let mut form = Form::new(value, "");
@@ -130,14 +146,20 @@ fn check_task(form: &mut Form) {
     form.must("type");
     form.name("type");
     form.whole("priority", 0..=255);
-    form.time("due");
-    form.whole("delay_ms", 0..=LATEST.0);
+    form.due("due");
+    if form.whole("delay_ms", 0..=u64::MAX).is_some_and(|delay| delay > limits::DELAY_MAX_MS) {
+        form.wrong("delay_ms", too_far());
+    }
     if form.any("payload").is_none() {
         form.wrong("payload", "this field is required; any JSON will do, also null");
     }
     form.whole("max_attempts", 1..=u64::from(u32::MAX));
     form.text("key", limits::KEY_BYTES);
     form.flag("replace");
+}
+
+fn too_far() -> String {
+    format!("at most {} ms, ten years: give \"due\" for a point in time", limits::DELAY_MAX_MS)
 }
 
 async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: bool) -> Answer {
@@ -173,6 +195,8 @@ async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: 
         // Those that were only spared name no field.
         return Err(none_added(slots, |_, problem| !problem.errors.is_empty()));
     }
+    // A client that only looks at the status must not take it that something was added.
+    let none = !slots.is_empty() && slots.iter().all(Result::is_err);
     let mut out = String::with_capacity(16 + 48 * slots.len());
     out.push_str("{\"tasks\":[");
     for (at, slot) in slots.into_iter().enumerate() {
@@ -185,7 +209,8 @@ async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: 
         }
     }
     out.push_str("]}");
-    Ok(respond::raw(out))
+    let status = if none { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    Ok(respond::text(status, respond::JSON, out))
 }
 
 /// The problem of an all-or-nothing batch with bad items.
@@ -217,7 +242,7 @@ fn none_added(
 
 /// Appends the error of one item of a batch.
 pub(super) fn push_error(out: &mut String, problem: &Problem) {
-    out.push_str(&json!({ "error": problem.item() }).to_string());
+    out.push_str(&serde_json::json!({ "error": problem.item() }).to_string());
 }
 
 /// `DELETE /v1/tasks/{id}`.
@@ -226,7 +251,9 @@ pub(super) async fn cancel(port: &Port, call: Call) -> Answer {
     let Reply::Cancelled { claimed } = port.call(Command::CancelTask(id)).await? else {
         return Err(Problem::unexpected());
     };
-    Ok(respond::ok(&json!({"id": id.to_string(), "state": "cancelled", "was_claimed": claimed})))
+    Ok(respond::ok(
+        &serde_json::json!({"id": id.to_string(), "state": "cancelled", "was_claimed": claimed}),
+    ))
 }
 
 /// `PATCH /v1/tasks/{id}`.
@@ -234,7 +261,7 @@ pub(super) async fn change(port: &Port, call: Call) -> Answer {
     let task = form::id("task", call.id(0))?;
     let value = body::json(&port.settings, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
-    let due = form.time("due");
+    let due = form.due("due");
     let priority = form.whole("priority", 0..=255).and_then(|number| u8::try_from(number).ok());
     let errors = form.finish();
     if !errors.is_empty() {

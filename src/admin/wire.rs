@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for When {
             }
             fn visit_u64<E: Error>(self, number: u64) -> Result<When, E> {
                 let millis = i64::try_from(number).map_err(E::custom)?;
-                Timestamp::from_millis(millis).map(When).map_err(E::custom)
+                Timestamp::from_number(millis).map(When).map_err(E::custom)
             }
         }
         deserializer.deserialize_any(Read)

@@ -11,7 +11,7 @@ use crate::time::{Timestamp, parse_duration_ms};
 
 /// A point in time, as RFC 3339 with a zone or epoch milliseconds.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
-    let number = text.parse::<i64>().ok().map(Timestamp::from_millis);
+    let number = text.parse::<i64>().ok().map(Timestamp::from_number);
     number.unwrap_or_else(|| Timestamp::parse(text)).map_err(|why| why.to_string())
 }
 

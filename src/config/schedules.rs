@@ -146,6 +146,9 @@ fn read_task(section: &Section<'_>) -> Action {
         section.problem("payload", why);
         String::new()
     });
+    if let Err(why) = crate::json::check(&payload) {
+        section.problem("payload", format!("{} at {:?}", why.detail, why.pointer));
+    }
     if PAYLOAD_BYTES < payload.len() {
         section.problem("payload", format!("is longer than {PAYLOAD_BYTES} bytes as JSON"));
     }

@@ -158,7 +158,11 @@ impl<K: Kv> Engine<K> {
 
     fn wait(&mut self, now: Timestamp, kind: TypeNo, request: ClaimRequest) -> Handled {
         if self.waiters.len() >= limits::WAITERS {
-            return Handled::Now(Ok(Reply::Claimed(Vec::new())));
+            let detail = format!(
+                "{} claims wait already: ask again after a pause, or without wait_ms",
+                limits::WAITERS
+            );
+            return Handled::Now(Err(Refusal::new(Code::TooManyWaiters, detail)));
         }
         let deadline = now.plus(request.wait_ms.min(limits::WAIT_MAX_MS));
         let waiter = self.waiters.add(kind, deadline, request);

@@ -161,8 +161,12 @@ pub struct NoticeDraft {
     pub in_doubt: InDoubt,
     /// Idempotency key.
     pub key: Option<String>,
+    /// Take the place of a notice with the same key that is over.
+    pub replace: bool,
     /// Fingerprint of the submitted body.
     pub fingerprint: u128,
+    /// Fingerprint of what it means, however it is written; 0 when only the other one was made.
+    pub meaning: u128,
 }
 
 /// Where the recipients come from.
@@ -226,10 +230,40 @@ pub struct TaskDraft {
     pub max_attempts: Option<u32>,
     /// Idempotency key.
     pub key: Option<String>,
-    /// Take the place of a task with the same key that is not yet claimed.
+    /// Take the place of a task with the same key, whatever its state, unless it is claimed.
     pub replace: bool,
     /// Fingerprint of what was submitted.
     pub fingerprint: u128,
+    /// Fingerprint of what it means, however it is written; 0 when only the other one was made.
+    pub meaning: u128,
+}
+
+impl TaskDraft {
+    /// The fingerprint to keep with the key.
+    #[must_use]
+    pub fn kept(&self) -> u128 {
+        if self.meaning == 0 { self.fingerprint } else { self.meaning }
+    }
+
+    /// Whether a fingerprint kept with a key, by this version or an earlier one, is of this draft.
+    #[must_use]
+    pub fn is_same(&self, kept: u128) -> bool {
+        kept == self.kept() || kept == self.fingerprint
+    }
+}
+
+impl NoticeDraft {
+    /// The fingerprint to keep with the key.
+    #[must_use]
+    pub fn kept(&self) -> u128 {
+        if self.meaning == 0 { self.fingerprint } else { self.meaning }
+    }
+
+    /// Whether a fingerprint kept with a key, by this version or an earlier one, is of this draft.
+    #[must_use]
+    pub fn is_same(&self, kept: u128) -> bool {
+        kept == self.kept() || kept == self.fingerprint
+    }
 }
 
 /// A claim as asked for.
@@ -379,6 +413,8 @@ pub struct AddedTask {
     pub id: Id,
     /// Whether this call made it.
     pub created: bool,
+    /// Its state's name; `gone` when only its key is left of it.
+    pub state: &'static str,
 }
 
 /// A settlement that was taken.
@@ -451,6 +487,7 @@ pub enum Code {
     FieldInvalid,
     TooManyRecipients,
     TooManyTypes,
+    TooManyWaiters,
     PayloadTooLarge,
     NotFound,
     KeyReused,
@@ -483,6 +520,7 @@ impl Code {
             Self::FieldInvalid => "field_invalid",
             Self::TooManyRecipients => "too_many_recipients",
             Self::TooManyTypes => "too_many_types",
+            Self::TooManyWaiters => "too_many_waiting",
             Self::PayloadTooLarge => "payload_too_large",
             Self::NotFound => "not_found",
             Self::KeyReused => "key_reused",
@@ -504,7 +542,7 @@ impl Code {
     /// Whether it is about the daemon's own state, not about what it was asked.
     #[must_use]
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::Held | Self::Draining | Self::Storage)
+        matches!(self, Self::Held | Self::Draining | Self::Storage | Self::TooManyWaiters)
     }
 
     /// The HTTP status that says the same.
@@ -530,6 +568,7 @@ impl Code {
             | Self::TaskGone
             | Self::TaskCancelled
             | Self::Running => 409,
+            Self::TooManyWaiters => 429,
             Self::Held | Self::Draining => 503,
             Self::Storage => 507,
             Self::Unreadable => 500,

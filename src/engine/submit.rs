@@ -72,7 +72,7 @@ impl<K: Kv> Engine<K> {
             self.set_timer(expiry, &Timer::NoticeExpiry(id));
         }
         if let Some(key) = &draft.key {
-            let row = KeyRow { id, fingerprint: draft.fingerprint, at: now };
+            let row = KeyRow { id, fingerprint: draft.kept(), at: now };
             self.store.write(keys::notice_key(tenant, key), &row);
         }
         for recipient in &recipients {
@@ -98,13 +98,21 @@ impl<K: Kv> Engine<K> {
         let Some(row) = self.store.read::<KeyRow>(&keys::notice_key(tenant, key))? else {
             return Ok(None);
         };
-        if row.fingerprint != draft.fingerprint {
+        let notice = self.store.read::<Notice>(&keys::id(row.id))?;
+        if draft.replace {
+            let over = notice.as_ref().is_none_or(|it| it.cancelled || it.finished.is_some());
+            return Ok(notice.filter(|_| !over).map(|notice| {
+                let state = notice.state().name();
+                let id = row.id;
+                let detail =
+                    format!("notice {id} of this key is {state}: cancel it, then submit again");
+                Err(Refusal::field(Code::WrongState, "/replace", detail))
+            }));
+        }
+        if !draft.is_same(row.fingerprint) {
             return Ok(Some(Err(key_reused(key, row.id))));
         }
-        let state = match self.store.read::<Notice>(&keys::id(row.id))? {
-            Some(notice) => notice.state().name(),
-            None => "done",
-        };
+        let state = notice.map_or("done", |notice| notice.state().name());
         Ok(Some(Ok(Reply::Notice { id: row.id, state, created: false })))
     }
 

@@ -15,7 +15,7 @@ use crate::model::rules::QueueRule;
 use crate::model::task::{AttemptEnd, EndedTask, Payload, QueueState, Task, TaskState};
 use crate::store::codec;
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
-use crate::time::{LATEST, Timestamp};
+use crate::time::Timestamp;
 
 /// Most attempts that a task may ask for.
 const MAX_ATTEMPTS: u32 = 1_000;
@@ -69,18 +69,20 @@ impl<K: Kv> Engine<K> {
         let Some(row) = self.store.read::<KeyRow>(&keys::task_key(kind, key))? else {
             return Ok(Ok(()));
         };
-        if row.fingerprint == draft.fingerprint {
-            return Ok(Ok(()));
-        }
         if !draft.replace {
-            return Ok(Err(key_reused(key, row.id)));
+            let same = draft.is_same(row.fingerprint);
+            return Ok(if same { Ok(()) } else { Err(key_reused(key, row.id)) });
         }
         let task = self.store.read::<Task>(&keys::id(row.id))?;
         Ok(match task {
             Some(task) if task.state == TaskState::Claimed => Err(Refusal::field(
                 Code::WrongState,
                 "/replace",
-                format!("task {} of this key is claimed and cannot be replaced now", row.id),
+                format!(
+                    "task {} of this key is claimed: a consumer is at it; cancel it or wait for its \
+                     end, then add again",
+                    row.id
+                ),
             )),
             Some(_) | None => Ok(()),
         })
@@ -95,8 +97,9 @@ impl<K: Kv> Engine<K> {
         if let Some(key) = &draft.key {
             let row_key = keys::task_key(kind, key);
             if let Some(row) = self.store.read::<KeyRow>(&row_key)? {
-                if row.fingerprint == draft.fingerprint {
-                    return Ok(Ok(AddedTask { id: row.id, created: false }));
+                if !draft.replace && draft.is_same(row.fingerprint) {
+                    let state = self.state_of(row.id)?;
+                    return Ok(Ok(AddedTask { id: row.id, created: false, state }));
                 }
                 if !draft.replace {
                     return Ok(Err(key_reused(key, row.id)));
@@ -106,7 +109,7 @@ impl<K: Kv> Engine<K> {
         }
         let id = self.new_id(now);
         if let Some(key) = &draft.key {
-            let row = KeyRow { id, fingerprint: draft.fingerprint, at: now };
+            let row = KeyRow { id, fingerprint: draft.kept(), at: now };
             self.store.write(keys::task_key(kind, key), &row);
         }
         let due = draft.due.unwrap_or_else(|| now.plus(draft.delay_ms.unwrap_or(0)));
@@ -137,7 +140,16 @@ impl<K: Kv> Engine<K> {
         self.count(kind, draft.priority, None, Some(TaskState::Pending))?;
         self.enqueue(&task);
         self.store.create(Tree::Tasks, keys::id(id), codec::encode(&task));
-        Ok(Ok(AddedTask { id, created: true }))
+        Ok(Ok(AddedTask { id, created: true, state: TaskState::Pending.name() }))
+    }
+
+    /// The name of a task's state; `gone` when it is kept no longer.
+    fn state_of(&self, id: Id) -> Result<&'static str, Fault> {
+        if let Some(task) = self.store.read::<Task>(&keys::id(id))? {
+            return Ok(task.state.name());
+        }
+        let ended = self.store.read::<EndedTask>(&keys::id(id))?;
+        Ok(ended.map_or("gone", |ended| ended.0.state.name()))
     }
 
     /// Files a pending task under its due time and tells waiters of its type.
@@ -371,8 +383,8 @@ fn check_among<'a>(
     keyed: &mut HashMap<(&'a str, &'a str), u128>,
 ) -> Result<(), Refusal> {
     let Some(key) = &draft.key else { return Ok(()) };
-    let before = keyed.insert((&draft.kind, key), draft.fingerprint);
-    if draft.replace || before.is_none_or(|before| before == draft.fingerprint) {
+    let before = keyed.insert((&draft.kind, key), draft.kept());
+    if draft.replace || before.is_none_or(|before| before == draft.kept()) {
         return Ok(());
     }
     let detail = format!("key {key:?} was used in this call with another body: use a new key");
@@ -401,8 +413,8 @@ fn check_shape(draft: &TaskDraft) -> Result<(), Refusal> {
         let detail = "give due or delay_ms, not both";
         return Err(Refusal::field(Code::FieldInvalid, "/delay_ms", detail));
     }
-    if draft.delay_ms.is_some_and(|delay| delay > LATEST.0) {
-        let detail = "the delay ends after the year 9998";
+    if draft.delay_ms.is_some_and(|delay| delay > limits::DELAY_MAX_MS) {
+        let detail = "the delay is longer than ten years";
         return Err(Refusal::field(Code::FieldInvalid, "/delay_ms", detail));
     }
     if draft.max_attempts.is_some_and(|max| max == 0 || max > MAX_ATTEMPTS) {

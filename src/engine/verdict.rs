@@ -131,7 +131,10 @@ impl<K: Kv> Engine<K> {
         for claim in claims {
             let Some(mut task) = self.store.read::<Task>(&keys::id(claim.task))? else { continue };
             if held(now, &task, &claim.claim).is_ok() {
-                task.end_attempt(now, AttemptEnd::Returned);
+                // It never began for anybody: the history would only push out what did.
+                if task.history.last().is_some_and(|last| last.attempt == task.attempt) {
+                    task.history.pop();
+                }
                 task.attempt -= 1;
                 let due = task.planned.min(now);
                 self.requeue(task, due, None)?;

@@ -187,3 +187,34 @@ async fn a_waiting_claim_is_answered_when_work_comes() {
     assert_eq!(tasks.len(), 1);
     tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
 }
+
+/// Callers that hang up are forgotten before anything is offered: the one who stayed gets the task
+/// with the commit that adds it.
+#[tokio::test]
+async fn nothing_is_offered_to_those_who_left() {
+    let commits = Commits::default();
+    let journal = Remember(commits.clone());
+    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8, || true).unwrap();
+    let wait =
+        || ClaimRequest { kind: "1001".into(), max: 1, wait_ms: 60_000, ..ClaimRequest::default() };
+    // The type exists.
+    writer.mailbox.call(add()).await.unwrap();
+    writer.mailbox.call(Command::Claim(ClaimRequest { wait_ms: 0, ..wait() })).await.unwrap();
+    for _ in 0..3_000 {
+        let mut call = Box::pin(writer.mailbox.call(Command::Claim(wait())));
+        let sent = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(call.as_mut().poll(context).is_pending())
+        });
+        assert!(sent.await);
+    }
+    let mailbox = writer.mailbox.clone();
+    let stays = tokio::spawn(async move { mailbox.call(Command::Claim(wait())).await });
+    tokio::task::yield_now().await;
+    let before = commits.lock().unwrap().len();
+    writer.mailbox.call(add()).await.unwrap();
+    let Ok(Reply::Claimed(tasks)) = stays.await.unwrap() else { panic!() };
+    assert_eq!((tasks.len(), tasks[0].attempt), (1, 1));
+    assert!(tasks[0].claim.starts_with("1-"), "{}", tasks[0].claim);
+    assert_eq!(commits.lock().unwrap().len() - before, 1);
+    tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
+}

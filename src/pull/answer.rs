@@ -21,6 +21,13 @@ pub(super) fn read(body: &[u8]) -> Result<Page, PullError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Page::default());
     }
+    if let Ok(text) = std::str::from_utf8(body)
+        && let Err(why) = crate::json::check(text)
+        && !why.pointer.is_empty()
+    {
+        let place = format!("{}: {}", why.pointer, why.detail);
+        return Err(PullError::lasting(format!("{EXPECTED}, but not every reader takes {place}")));
+    }
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| PullError::lasting(format!("{EXPECTED}, but it is not JSON: {error}")))?;
     match value {

@@ -296,6 +296,38 @@ fn all_or_none_holds_when_the_items_contradict_each_other() {
     assert_eq!(claim(&mut world, 10).len(), 1);
 }
 
+/// A key that is used again tells how it stands with its task, and a replacement always lives.
+#[test]
+fn a_replacement_lives_whatever_became_of_the_first() {
+    let mut world = World::new(0, rules::queues());
+    let keyed = |replace| TaskDraft {
+        key: Some("article-7".to_owned()),
+        fingerprint: 1,
+        replace,
+        ..task("1")
+    };
+    let again = |world: &mut World, replace| {
+        let items = vec![keyed(replace)];
+        match world.ask(Command::AddTasks { items, atomic: false }).unwrap() {
+            Reply::Tasks(mut verdicts) => verdicts.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = again(&mut world, false).unwrap();
+    assert_eq!((first.created, first.state), (true, "pending"));
+    world.ask(Command::CancelTask(first.id)).unwrap();
+    let told = again(&mut world, false).unwrap();
+    assert_eq!((told.id, told.created, told.state), (first.id, false, "cancelled"));
+    let second = again(&mut world, true).unwrap();
+    assert!(second.created && second.id != first.id);
+    assert_eq!(second.state, "pending");
+    let third = again(&mut world, true).unwrap();
+    assert!(third.created && third.id != second.id, "also in place of a waiting one");
+    assert_eq!(claim(&mut world, 10).len(), 1, "only the last one lives");
+    assert_eq!(again(&mut world, true).unwrap_err().code, Code::WrongState);
+    assert_eq!(again(&mut world, false).unwrap().state, "claimed");
+}
+
 /// What is planned for later than keys are kept would be done twice.
 #[test]
 fn a_key_is_kept_as_long_as_what_it_made_waits() {

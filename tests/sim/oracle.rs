@@ -35,13 +35,13 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// A task was added, or was there already.
     pub(crate) fn added(&mut self, draft: &TaskDraft, answer: AddedTask, now: Timestamp) {
-        let AddedTask { id, created } = answer;
+        let AddedTask { id, created, state: _ } = answer;
         let first = self.added.insert(id);
         assert!(first || !created, "{id} was made twice");
         if let Some(key) = &draft.key {
             let place = (draft.kind.clone(), key.clone());
             if let Some((known, fingerprint)) = self.keys.get(&place).copied() {
-                if fingerprint == draft.fingerprint {
+                if fingerprint == draft.fingerprint && !draft.replace {
                     assert_eq!((known, false), (id, created), "a key made two tasks");
                 } else {
                     assert!(created && draft.replace, "{known} was replaced by {id} unasked");

@@ -236,6 +236,7 @@ impl Tasks {
             key: keyed.then(|| format!("k{}", self.rng.u8(0..5))),
             replace: self.rng.bool(),
             fingerprint: self.rng.u128(0..3),
+            meaning: 0,
         }
     }
 

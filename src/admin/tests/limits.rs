@@ -58,7 +58,7 @@ async fn wrong_calls_are_refused_with_status_and_code() {
             "POST",
             "/v1/tasks",
             JSON,
-            "{\"type\":\"a\",\"payload\":1,\"due\":1,\"delay_ms\":1}",
+            "{\"type\":\"a\",\"payload\":1,\"due\":1795395600000,\"delay_ms\":1}",
             422,
             "field_invalid",
         ),

@@ -100,7 +100,12 @@ impl<K: Kv> Engine<K> {
             .collect();
         let pending = task.state == TaskState::Pending;
         let claimed = task.state == TaskState::Claimed;
-        Ok(json!({
+        // What an earlier version took in may be no JSON that can be read: shown as a text, never lost.
+        let (name, payload) = match serde_json::from_str::<Json>(&payload) {
+            Ok(value) => ("payload", value),
+            Err(_) => ("payload_text", Json::String(payload)),
+        };
+        let mut shown = json!({
             "id": task.id.to_string(),
             "type": self.names.kind_name(TypeNo(task.kind)),
             "priority": task.priority,
@@ -114,9 +119,10 @@ impl<K: Kv> Engine<K> {
             "max_attempts": self.max_attempts(task),
             "key": task.key,
             "reason": task.reason,
-            "payload": serde_json::from_str::<Json>(&payload).unwrap_or(Json::Null),
             "attempts": attempts,
-        }))
+        });
+        shown[name] = payload;
+        Ok(shown)
     }
 
     pub(super) fn list_queues(&mut self, now: Timestamp) -> Result<Json, Fault> {
