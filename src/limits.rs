@@ -141,3 +141,11 @@ pub const LEASE_TTL_MS: u64 = 15_000;
 pub const LEASE_TTL_MIN_MS: u64 = 3_000;
 /// Longest lease: a leader that hangs is noticed after this.
 pub const LEASE_TTL_MAX_MS: u64 = 300_000;
+
+/// Largest refused notice of a pull that is kept, and how many of one run; beyond that the run fails,
+/// and the source is asked for all of it again.
+pub const REFUSED_BYTES: usize = 1024 * 1024;
+/// See [`REFUSED_BYTES`].
+pub const REFUSED_OF_A_RUN: u32 = 100;
+/// Most notices of one page of a pull.
+pub const PULL_NOTICES: usize = 1_000;

@@ -74,7 +74,7 @@ impl Form {
         self.any(name).filter(|value| !value.is_null())
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         name: &'static str,
         wanted: &str,

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::body;
 use super::form::{self, Form};
+use super::letters;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
@@ -12,6 +13,7 @@ use super::routes::{Answer, Call};
 use super::{Role, metrics};
 use crate::engine::command::{Command, Redrive, Reply};
 use crate::engine::query::Query;
+use crate::id::Id;
 use crate::limits;
 use crate::model::delivery::DeliveryState;
 
@@ -58,7 +60,11 @@ pub(super) async fn show(port: &Port, call: Call, sight: Sight) -> Answer {
         },
         Sight::Task => Query::Task(form::id("task", call.id(0))?),
         Sight::Queues => Query::Queues,
-        Sight::Dead => Query::Dead { kind: params.text("type"), page: params.page() },
+        Sight::Dead => Query::Dead {
+            kind: params.text("type"),
+            only: letters::kind(&mut params),
+            page: params.page(),
+        },
         Sight::Schedules => Query::Schedules,
         Sight::Runs => Query::Runs { schedule: params.text("schedule"), page: params.page() },
         Sight::Run => Query::Run(form::id("run", call.id(0))?),
@@ -93,7 +99,7 @@ pub(super) async fn resume_tenant(port: &Port, call: Call) -> Answer {
 }
 
 /// Refuses a body with anything in it.
-async fn no_fields(port: &Port, call: Call) -> Result<(), Problem> {
+pub(super) async fn no_fields(port: &Port, call: Call) -> Result<(), Problem> {
     let value = body::json(&port.settings, &call.head.headers, call.body).await?;
     match Form::new(value, "").finish() {
         errors if errors.is_empty() => Ok(()),
@@ -114,9 +120,27 @@ pub(super) async fn redrive(port: &Port, call: Call) -> Answer {
         dry_run: form.flag("dry_run").unwrap_or(false),
         from: Vec::new(),
     };
+    let letters: Vec<Id> = form.ids("notices");
+    let mended = form.read("body", "a notice", |value| value.is_object().then(|| value.clone()));
     let errors = form.finish();
     if !errors.is_empty() {
         return Err(Problem::fields(errors));
+    }
+    if mended.is_some() && letters.len() != 1 {
+        return Err(Problem::field("/body", "a mended notice goes with exactly one of notices"));
+    }
+    if !letters.is_empty() {
+        let others = !redrive.tasks.is_empty() || !redrive.deliveries.is_empty();
+        if others || redrive.kind.is_some() || redrive.notice.is_some() || redrive.all {
+            return Err(Problem::field(
+                "/notices",
+                "notices go alone: give the others in a second call",
+            ));
+        }
+        if letters.len() > limits::PAGE_ITEMS {
+            return Err(super::tasks::too_many(letters.len()));
+        }
+        return letters::redrive(port, letters, mended, redrive.dry_run).await;
     }
     let named = redrive.tasks.len() + redrive.deliveries.len();
     if named > limits::BATCH_ITEMS {

@@ -12,6 +12,7 @@ mod claim;
 mod form;
 mod guard;
 mod legacy;
+mod letters;
 mod listener;
 mod log;
 mod look;

@@ -34,7 +34,7 @@ impl Params {
         params
     }
 
-    fn wrong(&mut self, name: &str, detail: impl Into<String>) {
+    pub(super) fn wrong(&mut self, name: &str, detail: impl Into<String>) {
         self.errors.push(FieldError::new(format!("/{name}"), detail));
     }
 

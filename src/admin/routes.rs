@@ -14,7 +14,7 @@ use super::query::Params;
 use super::respond::Body;
 use super::settle::{self, Outcome};
 use super::table::ROUTES;
-use super::{claim, log, openapi, recipients, tasks};
+use super::{claim, letters, log, openapi, recipients, tasks};
 use crate::engine::command::Act;
 
 /// What a handler gives.
@@ -59,6 +59,7 @@ pub(super) enum Handler {
     CancelTask,
     ChangeTask,
     ResumeTenant,
+    ForgetLetter,
     PauseQueue,
     ResumeQueue,
     Redrive,
@@ -186,6 +187,7 @@ pub(super) async fn dispatch(port: &Port, call: Call) -> Answer {
         Handler::Resend => notices::resend(port, call).await,
         Handler::Resolve => notices::resolve(port, call).await,
         Handler::Test => notices::test(port, call).await,
+        Handler::ForgetLetter => letters::forget(port, call).await,
         Handler::ResumeTenant => look::resume_tenant(port, call).await,
         Handler::PauseQueue => look::pause(port, call, true).await,
         Handler::ResumeQueue => look::pause(port, call, false).await,

@@ -172,6 +172,8 @@ fn operators() -> Json {
         "Redrive": object(&[], json!({
             "tasks": ids(),
             "deliveries": ids(),
+            "notices": ids(),
+            "body": {"type": "object", "description": "the mended notice, with one of notices"},
             "type": kind(),
             "notice": id(),
             "all": {"type": "boolean"},
@@ -181,11 +183,13 @@ fn operators() -> Json {
             "count": {"type": "integer"},
             "dry_run": {"type": "boolean"},
             "more": {"type": "boolean", "description": "call again for the rest"},
+            "errors": {"type": "array", "items": {"type": "object"}},
         })),
         "Queue": answer(json!({"type": {"type": "string"}, "paused": {"type": "boolean"}})),
         "RunStarted": answer(json!({"run": id(), "schedule": {"type": "string"}})),
         "Backup": {"type": "object"},
         "Tenant": answer(json!({"tenant": {"type": "string"}, "circuit": {"const": "closed"}})),
+        "Forgotten": answer(json!({"id": id(), "forgotten": {"const": true}})),
         "Released": answer(json!({"released": {"type": "boolean"}})),
         "Health": answer(json!({"status": {"const": "ok"}})),
         "Readiness": answer(json!({

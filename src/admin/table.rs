@@ -127,9 +127,13 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/dead",
         Handler::Show(Sight::Dead),
         "Dead letters",
-        &["type", "limit", "cursor"],
+        &["type", "kind", "limit", "cursor"],
         "List",
     ),
+    Route {
+        method: Verb::Delete,
+        ..get("/v1/dead/{id}", Handler::ForgetLetter, "Forget a refused notice", &[], "Forgotten")
+    },
     post(
         "/v1/dead/redrive",
         Handler::Redrive,

@@ -9,6 +9,7 @@ use super::text::{advise, check_name, check_template};
 use crate::limits::PAYLOAD_BYTES;
 use crate::model::cron::CronRule;
 use crate::model::rules::{Action, ScheduleRule};
+use crate::time::{DAY_MS, MINUTE_MS};
 
 /// Where a schedule pulls notices from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub(super) struct Schedules {
 
 /// The zone of a rule that names none: WeChat's own.
 const TIMEZONE: &str = "Asia/Shanghai";
+
+/// How far a pull asks back beyond the last good one, unless told otherwise.
+const OVERLAP_MS: u64 = 5 * MINUTE_MS;
+const OVERLAP_MAX_MS: u64 = DAY_MS;
 
 /// Reads `[[schedules]]`; `tenants` are the names that a pull may be made for.
 pub(super) fn read(top: &Section<'_>, tenants: &[String]) -> Schedules {
@@ -60,8 +65,12 @@ fn read_schedule(section: &Section<'_>, tenants: &[String]) -> Read {
     let pull = read_pull(section);
     let task = section.section("task", read_task);
     let asked = read_tenants(section, tenants);
+    let overlap_ms = section.duration_ms("overlap", 0..=OVERLAP_MAX_MS, OVERLAP_MS);
+    if section.has("overlap") && pull.is_none() {
+        section.problem("overlap", "goes with pull only; remove it");
+    }
     let action = match (&pull, task) {
-        (Some(_), None) => Some(Action::Pull { tenants: asked }),
+        (Some(_), None) => Some(Action::Pull { tenants: asked, overlap_ms }),
         (None, Some(task)) => {
             if section.has("tenants") {
                 section.problem("tenants", "goes with pull only; remove it");

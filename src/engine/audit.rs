@@ -52,6 +52,7 @@ impl<K: Kv> Engine<K> {
                     let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
                     row.is_some_and(|row| row.state == DeliveryState::Dead)
                 }
+                Some((_, DeadItem::Notice(id))) => self.letter_json(id)?.is_some(),
                 None => false,
             };
             if !dead {

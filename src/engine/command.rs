@@ -128,6 +128,10 @@ pub enum Command {
         /// Why it failed, if it did.
         error: Option<String>,
     },
+    /// Keep a notice that a pull found and that was refused.
+    KeepRefused(Box<RefusedNotice>),
+    /// Remove such a notice.
+    DropLetter(Id),
     /// Look at something.
     Query(Query),
     /// Stop handing out work: the daemon is stopping.
@@ -161,6 +165,9 @@ pub struct NoticeDraft {
     pub in_doubt: InDoubt,
     /// Idempotency key.
     pub key: Option<String>,
+    /// The key was made of the content, by a pull: what was last seen before this is another notice of
+    /// the same content, unless it was seen on the same day in Shanghai.
+    pub seen_since: Option<Timestamp>,
     /// Take the place of a notice with the same key that is over.
     pub replace: bool,
     /// Fingerprint of the submitted body.
@@ -339,6 +346,23 @@ pub struct Redrive {
     pub from: Key,
 }
 
+/// A notice that a pull found and that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedNotice {
+    /// The run.
+    pub run: Id,
+    /// Its schedule.
+    pub schedule: String,
+    /// The tenant that was asked for.
+    pub tenant: String,
+    /// The notice as it came, JSON of at most [`limits::REFUSED_BYTES`].
+    pub body: String,
+    /// Of the body: what is kept already is not kept twice.
+    pub fingerprint: u128,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// What came of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PushOutcome {
@@ -361,6 +385,13 @@ pub enum PushOutcome {
 pub enum Reply {
     /// Done; nothing to say.
     Done,
+    /// A refused notice is kept.
+    Kept {
+        /// The letter's id.
+        id: Id,
+        /// Whether this call made it.
+        created: bool,
+    },
     /// A notice.
     Notice {
         /// Its id.
@@ -610,6 +641,8 @@ pub struct SendJob {
 /// A pull run to do.
 #[derive(Debug)]
 pub struct PullJob {
+    /// When the last good run began, without the overlap.
+    pub last_good: Option<Timestamp>,
     /// The run.
     pub run: Id,
     /// Its schedule.

@@ -53,6 +53,7 @@ impl<K: Kv> Engine<K> {
     /// until nothing is left.
     fn can_revive(&self, item: DeadItem) -> Result<bool, Fault> {
         match item {
+            DeadItem::Notice(_) => Ok(false),
             DeadItem::Task(id) => {
                 let task = self.store.read::<Task>(&keys::id(id))?;
                 Ok(task.is_some_and(|task| task.state.is_dead()))
@@ -109,11 +110,14 @@ impl<K: Kv> Engine<K> {
             DeadItem::Delivery(_, DeliveryId { notice, .. }) => {
                 redrive.notice == Some(notice) || redrive.all
             }
+            // It is submitted again, which is more than bringing it back.
+            DeadItem::Notice(_) => false,
         })
     }
 
     fn revive(&mut self, now: Timestamp, item: DeadItem) -> Result<(), Fault> {
         match item {
+            DeadItem::Notice(_) => {}
             DeadItem::Task(id) => {
                 let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(()) };
                 task.failed = 0;

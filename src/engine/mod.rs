@@ -13,6 +13,7 @@ pub mod claim;
 pub mod clock;
 pub mod command;
 pub mod dead;
+mod letter;
 mod names;
 pub mod prune;
 mod push;
@@ -303,6 +304,8 @@ impl<K: Kv> Engine<K> {
             }
             Command::RunSchedule(name) => self.run_schedule(now, &name)?,
             Command::RunDone { run, counts, error } => self.run_done(now, run, counts, error)?,
+            Command::KeepRefused(refused) => self.keep_refused(now, *refused)?,
+            Command::DropLetter(id) => self.drop_letter(id)?,
             Command::Query(query) => self.query(now, query).map(|view| Reply::View(Box::new(view))),
             Command::Drain => {
                 self.mode = Mode::Draining;

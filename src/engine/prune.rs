@@ -178,6 +178,9 @@ impl<K: Kv> Engine<K> {
         if died > before {
             return Ok(Pruned::TooYoung);
         }
+        if let DeadItem::Notice(id) = item {
+            let _ = self.drop_letter(id)?;
+        }
         // A dead delivery goes with its notice; only its letter goes now.
         self.store.delete(Tree::Dead, key);
         if let DeadItem::Task(id) = item

@@ -34,6 +34,10 @@ impl<K: Kv> Engine<K> {
             if let Some(next) = row.next {
                 self.clear_timer(next, &Timer::Schedule(name.clone()));
             }
+            if row.rule.is_empty() {
+                // A new schedule asks for what comes from now on, not for a whole history.
+                row.last_good = Some(now);
+            }
             if row.rule != text {
                 row.rule = text;
                 // A tick that was missed under the old rule is still owed.
@@ -218,13 +222,14 @@ impl<K: Kv> Engine<K> {
                 run.counts.insert("task".to_owned(), counts);
                 row.last_good = Some(now);
             }
-            Action::Pull { tenants } => {
+            Action::Pull { tenants, overlap_ms } => {
                 row.running = Some(id);
                 self.outbox.push(Effect::Pull(PullJob {
                     run: id,
                     schedule: name.to_owned(),
                     tenants: tenants.clone(),
-                    last_run: row.last_good,
+                    last_run: row.last_good.map(|at| at.minus(*overlap_ms)),
+                    last_good: row.last_good,
                 }));
             }
         }
@@ -306,9 +311,15 @@ impl<K: Kv> Engine<K> {
         run.ended = Some(now);
         run.counts = bounded(counts);
         run.error = error.map(|error| cut(&error, limits::TEXT_BYTES).to_owned());
-        run.outcome = if run.error.is_some() { RunOutcome::Failed } else { RunOutcome::Done };
+        let refused = run.counts.values().any(|one| one.refused > 0);
+        run.outcome = match (&run.error, refused) {
+            (Some(_), _) => RunOutcome::Failed,
+            (None, true) => RunOutcome::Partly,
+            (None, false) => RunOutcome::Done,
+        };
         row.running = None;
-        if run.outcome == RunOutcome::Done {
+        // What was refused is kept: the source need not be asked for it again.
+        if run.error.is_none() {
             row.last_good = Some(run.started);
         }
         self.store.write(keys::id(id), &run);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::command::{Audience, Code, NoticeDraft, Recipient, Refusal, Reply};
+use super::settle::shanghai_day;
 use super::timer::Timer;
 use super::{BODIES, Decision, Engine, not_found};
 use crate::id::{DeliveryId, Id};
@@ -35,7 +36,7 @@ impl<K: Kv> Engine<K> {
                 format!("there is no tenant {:?} in the configuration", draft.tenant),
             )));
         };
-        if let Some(decision) = self.known_notice(tenant, &draft)? {
+        if let Some(decision) = self.known_notice(now, tenant, &draft)? {
             return Ok(decision);
         }
         let checked = self.check_draft(now, &draft);
@@ -90,7 +91,8 @@ impl<K: Kv> Engine<K> {
 
     /// The answer for a key that has been used.
     fn known_notice(
-        &self,
+        &mut self,
+        now: Timestamp,
         tenant: TenantNo,
         draft: &NoticeDraft,
     ) -> Result<Option<Decision>, Fault> {
@@ -98,6 +100,14 @@ impl<K: Kv> Engine<K> {
         let Some(row) = self.store.read::<KeyRow>(&keys::notice_key(tenant, key))? else {
             return Ok(None);
         };
+        if let Some(since) = draft.seen_since {
+            if row.at < since && shanghai_day(row.at) != shanghai_day(now) {
+                return Ok(None);
+            }
+            // A source that goes on listing it lists the same one.
+            let seen = KeyRow { at: now, ..row.clone() };
+            self.store.write(keys::notice_key(tenant, key), &seen);
+        }
         let notice = self.store.read::<Notice>(&keys::id(row.id))?;
         if draft.replace {
             let over = notice.as_ref().is_none_or(|it| it.cancelled || it.finished.is_some());

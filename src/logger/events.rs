@@ -56,6 +56,7 @@ const EVENTS: &[(&str, &str)] = &[
         "this machine has no trusted certificates: https cannot be checked",
     ),
     ("panic", "a mistake in the program"),
+    ("pull.refused", "a pulled notice was refused and kept"),
     ("query.failed", "what was asked for cannot be read"),
     (
         "recover.in_doubt",

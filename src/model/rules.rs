@@ -132,6 +132,8 @@ pub enum Action {
     Pull {
         /// The tenants asked for, in order.
         tenants: Vec<String>,
+        /// How far each pull asks back beyond the last good one, for what was committed late.
+        overlap_ms: u64,
     },
 }
 

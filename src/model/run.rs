@@ -96,6 +96,8 @@ pub enum RunOutcome {
     Coalesced,
     /// The daemon ended during it; it is taken up again.
     Interrupted,
+    /// It ended, and something of it was refused: kept as dead letters.
+    Partly,
 }
 
 impl RunOutcome {
@@ -108,6 +110,7 @@ impl RunOutcome {
             Self::Failed => "failed",
             Self::Coalesced => "coalesced",
             Self::Interrupted => "interrupted",
+            Self::Partly => "partly",
         }
     }
 }

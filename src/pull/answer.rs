@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::PullError;
+use crate::limits::PULL_NOTICES;
 
 /// One page of notices.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,6 +55,12 @@ pub(super) fn read(body: &[u8]) -> Result<Page, PullError> {
 }
 
 fn page(notices: Vec<Value>, next: Option<String>) -> Result<Page, PullError> {
+    if notices.len() > PULL_NOTICES {
+        let count = notices.len();
+        return Err(PullError::lasting(format!(
+            "{count} notices in one page, {PULL_NOTICES} are allowed: answer in pages with next"
+        )));
+    }
     match notices.iter().enumerate().find(|(_, notice)| !notice.is_object()) {
         Some((index, other)) => {
             Err(wrong(format!("notice number {} is {}", index + 1, kind(other))))

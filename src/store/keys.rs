@@ -20,7 +20,7 @@
 //! | `send_log` | entry id | `Entry` |
 //! | `log_index` | `o` tenant openid 0 entry · `n` notice entry · `c` tenant errcode in decimal 0 entry | empty |
 //! | `keys` | scope (`n` tenant or `t` type), key | `KeyRow` |
-//! | `dead` | died at u64, kind u8 (1 task, 2 delivery), its key | empty |
+//! | `dead` | died at u64, kind u8 (1 task, 2 delivery, 3 refused notice), its key | empty, of a notice `Letter` |
 //! | `schedules` | name | `ScheduleRow` |
 //! | `runs` | run id | `Run` |
 //! | `counters` | `q` type u32 priority u8 · `Q` type u32 · `t` tenant u32 | `QueueCounts` · `QueueState` · `TenantState` |
@@ -262,6 +262,7 @@ pub fn dead(died: Timestamp, item: DeadItem) -> Key {
     match item {
         DeadItem::Task(task) => bytes.u8(1).u64(task.0),
         DeadItem::Delivery(tenant, id) => bytes.u8(2).raw(&delivery(tenant, id)),
+        DeadItem::Notice(letter) => bytes.u8(3).u64(letter.0),
     }
     .0
 }
@@ -273,6 +274,8 @@ pub enum DeadItem {
     Task(Id),
     /// A delivery of a tenant.
     Delivery(TenantNo, DeliveryId),
+    /// A notice that a pull found and that was refused; the letter's id.
+    Notice(Id),
 }
 
 /// Reads what [`dead`] wrote.
@@ -286,6 +289,7 @@ pub fn read_dead(key: &[u8]) -> Option<(Timestamp, DeadItem)> {
             let (tenant, id) = read_delivery(item)?;
             DeadItem::Delivery(tenant, id)
         }
+        3 => DeadItem::Notice(read_id(item)?),
         _ => return None,
     };
     Some((died, item))
@@ -418,7 +422,11 @@ mod tests {
     #[test]
     fn dead_letters_read_back() {
         let delivery = DeliveryId { notice: Id(5), number: 6 };
-        for item in [DeadItem::Task(Id(9)), DeadItem::Delivery(TenantNo(3), delivery)] {
+        for item in [
+            DeadItem::Task(Id(9)),
+            DeadItem::Delivery(TenantNo(3), delivery),
+            DeadItem::Notice(Id(8)),
+        ] {
             assert_eq!(read_dead(&dead(Timestamp(44), item)), Some((Timestamp(44), item)));
         }
     }

@@ -15,6 +15,7 @@ mod leader;
 mod logging;
 mod notify;
 mod power;
+mod pulls;
 mod relay;
 mod slow_copies;
 mod stop;

@@ -17,6 +17,7 @@ use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv};
 use crate::limits;
 use crate::model::delivery::DeliveryState;
+use crate::store::keys::DeadItem;
 use crate::time::Timestamp;
 
 pub use log::LogFilter;
@@ -44,18 +45,43 @@ pub struct Page {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Query {
-    Notices { tenant: Option<String>, state: Option<String>, page: Page },
+    Notices {
+        tenant: Option<String>,
+        state: Option<String>,
+        page: Page,
+    },
     Notice(Id),
-    Deliveries { notice: Id, state: Option<DeliveryState>, openid: Option<String>, page: Page },
+    Deliveries {
+        notice: Id,
+        state: Option<DeliveryState>,
+        openid: Option<String>,
+        page: Page,
+    },
     Delivery(DeliveryId),
-    Log { filter: LogFilter, page: Page },
+    Log {
+        filter: LogFilter,
+        page: Page,
+    },
     Tenants,
-    Tasks { kind: Option<String>, state: Option<String>, page: Page },
+    Tasks {
+        kind: Option<String>,
+        state: Option<String>,
+        page: Page,
+    },
     Task(Id),
     Queues,
-    Dead { kind: Option<String>, page: Page },
+    Dead {
+        kind: Option<String>,
+        only: Option<DeadKind>,
+        page: Page,
+    },
+    /// One refused notice that is kept.
+    Letter(Id),
     Schedules,
-    Runs { schedule: Option<String>, page: Page },
+    Runs {
+        schedule: Option<String>,
+        page: Page,
+    },
     Run(Id),
     Quarantine(Page),
     Stats,
@@ -75,12 +101,46 @@ impl Query {
             Self::Task(_) => "task",
             Self::Queues => "queues",
             Self::Dead { .. } => "dead",
+            Self::Letter(_) => "letter",
             Self::Schedules => "schedules",
             Self::Runs { .. } => "runs",
             Self::Run(_) => "run",
             Self::Quarantine(_) => "quarantine",
             Self::Stats => "stats",
         }
+    }
+}
+
+/// Kinds of dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadKind {
+    /// Tasks.
+    Task,
+    /// Deliveries.
+    Delivery,
+    /// Refused notices of pulls.
+    Notice,
+}
+
+impl DeadKind {
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "task" => Some(Self::Task),
+            "delivery" => Some(Self::Delivery),
+            "notice" => Some(Self::Notice),
+            _ => None,
+        }
+    }
+
+    fn has(self, item: DeadItem) -> bool {
+        matches!(
+            (self, item),
+            (Self::Task, DeadItem::Task(_))
+                | (Self::Delivery, DeadItem::Delivery(..))
+                | (Self::Notice, DeadItem::Notice(_))
+        )
     }
 }
 
@@ -125,7 +185,11 @@ impl<K: Kv> Engine<K> {
             Query::Tasks { kind, state, page } => self.list_tasks(kind, state, &page)?,
             Query::Task(id) => self.show_task(id)?,
             Query::Queues => Ok(self.list_queues(now)?),
-            Query::Dead { kind, page } => self.list_dead(kind, &page)?,
+            Query::Dead { kind, only, page } => self.list_dead(kind, only, &page)?,
+            Query::Letter(id) => match self.letter_json(id)? {
+                Some(letter) => Ok(letter),
+                None => Err(super::not_found("dead letter of a notice", id)),
+            },
             Query::Schedules => Ok(self.list_schedules()?),
             Query::Runs { schedule, page } => self.list_runs(schedule, &page)?,
             Query::Run(id) => self.show_run(id)?,

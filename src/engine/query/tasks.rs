@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::command::{Code, Refusal};
 use super::super::{Engine, not_found};
-use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of, time};
+use super::{DeadKind, Page, SCAN_ROWS, Shown, after, cursor, limit, page_of, time};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::Delivery;
@@ -169,7 +169,12 @@ impl<K: Kv> Engine<K> {
         }))
     }
 
-    pub(super) fn list_dead(&mut self, kind: Option<String>, page: &Page) -> Result<Shown, Fault> {
+    pub(super) fn list_dead(
+        &mut self,
+        kind: Option<String>,
+        only: Option<DeadKind>,
+        page: &Page,
+    ) -> Result<Shown, Fault> {
         let kind = kind.map(|name| self.names.known_kind(&name));
         let mut from = match cursor(page, Vec::new()) {
             Ok(from) => from,
@@ -186,6 +191,9 @@ impl<K: Kv> Engine<K> {
                 looked += 1;
                 from = after(&key);
                 let Some((died, item)) = keys::read_dead(&key) else { continue };
+                if only.is_some_and(|only| !only.has(item)) {
+                    continue;
+                }
                 if let Some(json) = self.dead_json(died, item, kind)? {
                     items.push(json);
                 }
@@ -204,6 +212,8 @@ impl<K: Kv> Engine<K> {
         kind: Option<Option<TypeNo>>,
     ) -> Result<Option<Json>, Fault> {
         match item {
+            DeadItem::Notice(_) if kind.is_some() => Ok(None),
+            DeadItem::Notice(id) => self.letter_json(id),
             DeadItem::Task(id) => {
                 let Some(task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(None) };
                 if kind.is_some_and(|kind| kind != Some(TypeNo(task.kind))) {

@@ -75,6 +75,10 @@ impl Http {
             .unwrap()
     }
 
+    pub(crate) fn delete(&self, url: &str) -> Answer {
+        self.send(self.client.delete(url)).unwrap_or_else(|why| panic!("{url}: {why:?}"))
+    }
+
     pub(crate) fn post(&self, url: &str, body: &Json) -> Answer {
         self.try_post(url, body).unwrap_or_else(|| panic!("no answer from {url}"))
     }

@@ -1,0 +1,99 @@
+//! Notices that a pull found and the daemon refused, kept as dead letters: whole, so that they can be
+//! mended and submitted again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::command::{RefusedNotice, Reply};
+use super::submit::{delete_chunks, read_chunks, write_chunks};
+use super::{Decision, Engine, not_found};
+use crate::id::Id;
+use crate::kv::{Fault, Key, Kv, Tree};
+use crate::limits;
+use crate::model::cut;
+use crate::model::delivery::KeyRow;
+use crate::store::Record;
+use crate::store::keys::{self, DeadItem};
+use crate::time::Timestamp;
+
+/// The row of such a letter; the notice itself lies in chunks beside those of accepted ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Letter {
+    schedule: String,
+    tenant: String,
+    run: Id,
+    reason: String,
+    /// What it is known by.
+    known_by: String,
+}
+
+impl Record for Letter {
+    const TREE: Tree = Tree::Dead;
+}
+
+impl<K: Kv> Engine<K> {
+    /// Keeps a refused notice, unless it is kept already.
+    pub(super) fn keep_refused(
+        &mut self,
+        now: Timestamp,
+        refused: RefusedNotice,
+    ) -> Result<Decision, Fault> {
+        let tenant = self.names.tenant(&mut self.store, &refused.tenant);
+        let known_by = format!("refused:{:032x}", refused.fingerprint);
+        let key = keys::notice_key(tenant, &known_by);
+        if let Some(row) = self.store.read::<KeyRow>(&key)?
+            && self.letter(row.id)?.is_some()
+        {
+            return Ok(Ok(Reply::Kept { id: row.id, created: false }));
+        }
+        let id = self.new_id(now);
+        let row = KeyRow { id, fingerprint: refused.fingerprint, at: now };
+        self.store.write(key, &row);
+        write_chunks(&mut self.store, Tree::NoticeBodies, id, refused.body.as_bytes());
+        let letter = Letter {
+            schedule: refused.schedule,
+            tenant: refused.tenant,
+            run: refused.run,
+            reason: cut(&refused.reason, limits::TEXT_BYTES).to_owned(),
+            known_by,
+        };
+        self.store.write(keys::dead(id.made_at(), DeadItem::Notice(id)), &letter);
+        Ok(Ok(Reply::Kept { id, created: true }))
+    }
+
+    fn letter(&self, id: Id) -> Result<Option<(Key, Letter)>, Fault> {
+        let key = keys::dead(id.made_at(), DeadItem::Notice(id));
+        Ok(self.store.read::<Letter>(&key)?.map(|letter| (key, letter)))
+    }
+
+    /// Removes a letter: its notice was submitted after all, or nobody wants it any more.
+    pub(super) fn drop_letter(&mut self, id: Id) -> Result<Decision, Fault> {
+        let Some((key, letter)) = self.letter(id)? else {
+            return Ok(Err(not_found("dead letter of a notice", id)));
+        };
+        delete_chunks(&mut self.store, Tree::NoticeBodies, id)?;
+        if let Some(tenant) = self.names.known_tenant(&letter.tenant) {
+            self.store.delete(Tree::Keys, &keys::notice_key(tenant, &letter.known_by));
+        }
+        self.store.delete(Tree::Dead, &key);
+        Ok(Ok(Reply::Done))
+    }
+
+    /// A letter as it is shown, with its notice.
+    pub(super) fn letter_json(&self, id: Id) -> Result<Option<Json>, Fault> {
+        let Some((_, letter)) = self.letter(id)? else { return Ok(None) };
+        let body = read_chunks(&self.store, Tree::NoticeBodies, id)?;
+        let text = String::from_utf8_lossy(&body);
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Json::String(text.into_owned()));
+        Ok(Some(json!({
+            "kind": "notice",
+            "id": id.to_string(),
+            "schedule": letter.schedule,
+            "tenant": letter.tenant,
+            "run": letter.run.to_string(),
+            "reason": letter.reason,
+            "died": id.made_at().to_string(),
+            "body": body,
+        })))
+    }
+}

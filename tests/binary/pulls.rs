@@ -1,0 +1,161 @@
+//! Pulls from a business system that is a little like real ones: late commits, wrong notices.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value as Json, json};
+
+use crate::binary::support::audit::{id_of, notice, rows};
+use crate::binary::support::daemon::Daemon;
+use crate::binary::support::home::{Home, tenant};
+use crate::binary::support::http::Http;
+use crate::binary::support::sandbox::Sandbox;
+use crate::binary::support::{PATIENCE, until};
+
+/// A source that answers what a test wants and notes what it was asked.
+#[derive(Clone)]
+struct Source {
+    url: String,
+    answer: Arc<Mutex<Json>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Source {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/notices?since={{last_run}}", listener.local_addr().unwrap());
+        let source = Self { url, answer: Arc::new(Mutex::new(json!([]))), asked: Arc::default() };
+        let own = source.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap();
+                own.asked.lock().unwrap().push(head.lines().next().unwrap().to_owned());
+                let answer = own.answer.lock().unwrap().to_string();
+                let length = answer.len();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                     content-length: {length}\r\nconnection: close\r\n\r\n{answer}"
+                );
+            }
+        });
+        source
+    }
+
+    fn answers(&self, answer: Json) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    /// The time that the last question asked for.
+    fn since(&self) -> String {
+        let asked = self.asked.lock().unwrap();
+        let line = asked.last().unwrap();
+        let since = line.split("since=").nth(1).unwrap().split(' ').next().unwrap();
+        since.replace("%3A", ":")
+    }
+}
+
+/// Runs the schedule and waits for its end.
+fn run(http: &Http, daemon: &Daemon) -> Json {
+    let begun = http.post(&daemon.at("/v1/schedules/new/run"), &json!({})).good();
+    let path = daemon.at(&format!("/v1/runs/{}", begun["run"].as_str().unwrap()));
+    until("the run ends", PATIENCE, || {
+        let run = http.get(&path).good();
+        (run["outcome"] != "running").then_some(run)
+    })
+}
+
+fn wrong(key: &str) -> Json {
+    let mut wrong = notice(0, 0, 1, key);
+    wrong["template"] = json!("not_there_yet");
+    wrong
+}
+
+#[test]
+fn a_pulled_notice_is_sent_once_or_kept_and_never_lost() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(2, 6);
+    let source = Source::start();
+    let schedule = format!(
+        "[[schedules]]\nname = \"new\"\ncron = \"0 0 3 1 1 ?\"\npull = \"{}\"\n",
+        source.url
+    );
+    let home = Home::new("", &format!("{}{schedule}", tenant(&sandbox, 0)));
+    let daemon = Daemon::start(&home, &http);
+
+    // The first question asks for what is new since the schedule is there, a little before it.
+    let first = run(&http, &daemon);
+    assert_eq!((&first["outcome"], &first["counts"]["t0"]["found"]), (&json!("done"), &json!(0)));
+    assert!(source.since().as_str() > "2026", "{}", source.since());
+
+    // Without a key: what the overlap brings again is known.
+    let mut keyless = notice(0, 0, 1, "x");
+    keyless.as_object_mut().unwrap().remove("key");
+    source.answers(json!([keyless]));
+    assert_eq!(run(&http, &daemon)["counts"]["t0"]["submitted"], 1);
+    let again = run(&http, &daemon);
+    assert_eq!((&again["counts"]["t0"]["known"], &again["outcome"]), (&json!(1), &json!("done")));
+
+    // One of three is wrong: the others go out, and the run says so.
+    source.answers(json!([notice(0, 1, 2, "a"), wrong("b"), notice(0, 2, 3, "c")]));
+    let partly = run(&http, &daemon);
+    assert_eq!(partly["outcome"], "partly", "{partly}");
+    let counts = &partly["counts"]["t0"];
+    assert_eq!((&counts["submitted"], &counts["refused"]), (&json!(2), &json!(1)));
+    assert!(home.log().contains("pull.refused"), "{}", home.log());
+    source.answers(json!([]));
+    assert_eq!(run(&http, &daemon)["outcome"], "done");
+
+    // It is kept, also over a crash, and can be mended and sent.
+    daemon.kill();
+    let daemon = Daemon::start(&home, &http);
+    let letters = rows(&http, &daemon, "/v1/dead?kind=notice");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = &letters[0];
+    assert_eq!((&letter["tenant"], &letter["schedule"]), (&json!("t0"), &json!("new")));
+    assert!(letter["reason"].as_str().unwrap().contains("not_there_yet"), "{letter}");
+    let id = id_of(letter);
+    let redrive = daemon.at("/v1/dead/redrive");
+    let still = http.post(&redrive, &json!({"notices": [id]}));
+    assert_eq!((still.status, still.code().as_str()), (422, "still_refused"), "{}", still.text);
+    let mut mended = letter["body"].clone();
+    mended["template"] = json!("new_task");
+    let done = http.post(&redrive, &json!({"notices": [id], "body": mended})).good();
+    assert_eq!(done["count"], 1, "{done}");
+    assert_eq!(rows(&http, &daemon, "/v1/dead?kind=notice").len(), 0);
+    let titles: Vec<Json> = rows(&http, &daemon, "/v1/notices");
+    assert_eq!(titles.len(), 4, "{titles:?}");
+}
+
+#[test]
+fn a_stream_and_a_late_notice_in_a_pull() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(2, 6);
+    let source = Source::start();
+    let schedule = format!(
+        "[[schedules]]\nname = \"new\"\ncron = \"0 0 3 1 1 ?\"\npull = \"{}\"\n",
+        source.url
+    );
+    let home = Home::new("", &format!("{}{schedule}", tenant(&sandbox, 0)));
+    let daemon = Daemon::start(&home, &http);
+    let mut stream = notice(0, 0, 1, "stream");
+    stream["audience"] = json!({"stream": true});
+    let mut late = notice(0, 1, 2, "late");
+    late["send_at"] = json!("2026-01-01T00:00:00Z");
+    source.answers(json!([stream, late]));
+    let ran = run(&http, &daemon);
+    let counts = &ran["counts"]["t0"];
+    assert_eq!((&counts["submitted"], &counts["refused"]), (&json!(1), &json!(1)), "{ran}");
+    assert_eq!(ran["outcome"], "partly");
+    let letter = &rows(&http, &daemon, "/v1/dead?kind=notice")[0];
+    assert!(letter["reason"].as_str().unwrap().contains("stream"), "{letter}");
+    let forget = daemon.at(&format!("/v1/dead/{}", id_of(letter)));
+    assert_eq!(http.delete(&forget).status, 200);
+    assert_eq!(http.delete(&forget).status, 404);
+}
