@@ -182,9 +182,27 @@ pub(super) async fn backup(port: &Port, call: Call) -> Answer {
 
 /// `POST /v1/release`.
 pub(super) async fn release(port: &Port, call: Call) -> Answer {
-    no_fields(port, call).await?;
-    port.ports.actions.release().await?;
-    Ok(respond::ok(&json!({"released": true})))
+    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let mut form = Form::new(value, "");
+    let pending = form.read("pending", "hold or send", |value| match value.as_str()? {
+        "hold" => Some(true),
+        "send" => Some(false),
+        _ => None,
+    });
+    let errors = form.finish();
+    if !errors.is_empty() {
+        return Err(Problem::fields(errors));
+    }
+    let hold = pending.unwrap_or(true);
+    let was_held = port.ports.status.ready().role == Role::Held;
+    let waits = if was_held { Some(port.look(Query::Pending).await?) } else { None };
+    port.ports.actions.release(hold).await?;
+    let mut answer = json!({"released": true, "was_held": was_held});
+    if let Some(waits) = waits {
+        answer["pending"] = json!(if hold { "hold" } else { "send" });
+        answer["waiting"] = waits;
+    }
+    Ok(respond::ok(&answer))
 }
 
 /// `GET /healthz`: whether the process does anything at all.

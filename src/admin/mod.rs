@@ -116,8 +116,8 @@ pub trait Actions: Send + Sync {
     /// Makes an image now; the document names it.
     fn backup(&self) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
 
-    /// Lets a held daemon work.
-    fn release(&self) -> BoxFuture<'_, Result<(), Refusal>>;
+    /// Lets a held daemon work. With `hold`, its unfinished notices are paused first.
+    fn release(&self, hold: bool) -> BoxFuture<'_, Result<(), Refusal>>;
 }
 
 /// For a process that cannot do anything yet: a standby answers these calls before they get here.
@@ -128,7 +128,7 @@ impl Actions for NoActions {
         Box::pin(async { Err(not_leading()) })
     }
 
-    fn release(&self) -> BoxFuture<'_, Result<(), Refusal>> {
+    fn release(&self, _: bool) -> BoxFuture<'_, Result<(), Refusal>> {
         Box::pin(async { Err(not_leading()) })
     }
 }

@@ -58,6 +58,7 @@ fn draft(value: Json) -> Result<NoticeDraft, Problem> {
         expires_at: form.time("expires_at"),
         in_doubt: in_doubt(&mut form),
         key: form.text("key", limits::KEY_BYTES),
+        paused: None,
         seen_since: None,
         replace: form.flag("replace").unwrap_or(false),
         fingerprint: 0,

@@ -169,6 +169,13 @@ fn notices() -> Json {
 fn operators() -> Json {
     let ids = || json!({"type": "array", "items": {"type": "string"}});
     json!({
+        "Release": object(&[], json!({
+            "pending": {
+                "enum": ["hold", "send"],
+                "default": "hold",
+                "description": "hold pauses unfinished notices: the original may have sent them",
+            },
+        })),
         "Redrive": object(&[], json!({
             "tasks": ids(),
             "deliveries": ids(),
@@ -190,7 +197,17 @@ fn operators() -> Json {
         "Backup": {"type": "object"},
         "Tenant": answer(json!({"tenant": {"type": "string"}, "circuit": {"const": "closed"}})),
         "Forgotten": answer(json!({"id": id(), "forgotten": {"const": true}})),
-        "Released": answer(json!({"released": {"type": "boolean"}})),
+        "Released": answer(json!({
+            "released": {"type": "boolean"},
+            "was_held": {"type": "boolean"},
+            "pending": {"enum": ["hold", "send"]},
+            "waiting": answer(json!({
+                "notices": {"type": "integer"},
+                "deliveries": {"type": "integer"},
+                "tasks": {"type": "integer"},
+                "last_commit_at": {"type": ["string", "null"]},
+            })),
+        })),
         "Health": answer(json!({"status": {"const": "ok"}})),
         "Readiness": answer(json!({
             "ready": {"type": "boolean"},

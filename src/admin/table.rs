@@ -175,7 +175,7 @@ pub(super) static ROUTES: &[Route] = &[
     ),
     get("/v1/quarantine", Handler::Show(Sight::Quarantine), "Rows set aside", PAGE, "List"),
     post("/v1/backup", Handler::Backup, "Make an image now", "", (200, "Backup")),
-    post("/v1/release", Handler::Release, "Let a held daemon work", "", (200, "Released")),
+    post("/v1/release", Handler::Release, "Let a held daemon work", "Release", (200, "Released")),
     get("/healthz", Handler::Health, "Whether the process lives", &[], "Health"),
     get("/readyz", Handler::Ready, "Whether it takes and does work", &["standby"], "Readiness"),
     get("/metrics", Handler::Metrics, "Numbers for Prometheus", &[], ""),

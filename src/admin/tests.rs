@@ -51,7 +51,7 @@ impl Actions for Daemon {
         Box::pin(async { Ok(json!({"image": "image-7"})) })
     }
 
-    fn release(&self) -> BoxFuture<'_, Result<(), Refusal>> {
+    fn release(&self, _: bool) -> BoxFuture<'_, Result<(), Refusal>> {
         Box::pin(async { Err(Refusal::new(Code::WrongState, "this daemon is not held")) })
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::identity::{self, Found, HeldReason, IDENTITY, Identity, Stage};
 use super::image::{self, ImageInfo};
-use super::mark::Mark;
+use super::mark::{self, Mark};
 use super::refused::{self, Reason, Refused};
 use super::source::{self, Source};
 use super::{journal, startup, sync_dir};
@@ -119,6 +119,8 @@ fn copy_all(
         source::check_writer(part, &copied).map_err(unfit)?;
     }
     let source = usable(part, reached)?;
+    // What says that this copy is whole.
+    Mark { instance: source.writer, journal_seq: source.last_seq, base_seq: 0 }.write(part)?;
     sync_tree(part)?;
     Ok(source)
 }
@@ -139,7 +141,7 @@ fn clear_part(part: &Path) -> Result<(), BackupError> {
     let Ok(entries) = fs::read_dir(part) else { return Ok(()) };
     for entry in entries {
         let name = entry.map_err(|error| io("looking at a left-over", error))?.file_name();
-        if ![IDENTITY, "images", "journal"].iter().any(|ours| name == *ours) {
+        if ![IDENTITY, "images", "journal", "mark"].iter().any(|ours| name == *ours) {
             return Err(BackupError::NotEmpty(part.to_path_buf()));
         }
     }
@@ -151,7 +153,7 @@ fn clear_part(part: &Path) -> Result<(), BackupError> {
 fn take_place(part: &Path, dest: &Path) -> Result<(), Fault> {
     let naming = |error| io("naming the backup", error);
     if part.parent() == Some(dest) {
-        for name in ["images", "journal", IDENTITY] {
+        for name in ["images", "journal", "mark", IDENTITY] {
             if part.join(name).exists() {
                 fs::rename(part.join(name), dest.join(name)).map_err(naming)?;
             }
@@ -187,7 +189,19 @@ pub fn restore(
 ) -> Result<Copied, BackupError> {
     require_empty(data_dir)?;
     let reached = match loss {
-        Loss::Refused => reached(src)?,
+        Loss::Refused => {
+            let unfit = |reason: Reason| BackupError::Unfit {
+                dir: src.to_path_buf(),
+                reason: reason.into(),
+            };
+            if !matches!(identity::read(src)?, Found::Identity(_)) && src.exists() {
+                return Err(unfit(Reason::NoIdentity));
+            }
+            if !mark::is_there(src) && src.exists() {
+                return Err(unfit(Reason::Incomplete));
+            }
+            reached(src)?
+        }
         Loss::Accepted => 0,
     };
     let source = usable(src, reached)?;

@@ -138,7 +138,9 @@ fn a_copy_that_spans_a_stop_is_refused_with_the_way_out() {
     assert!(error.hint().unwrap().contains("remove the file `identity`"), "{error}");
     assert!(inspect(&copy).unwrap().would.starts_with("refuse: this copy knows of a clean stop"));
     fs::remove_file(copy.join("identity")).unwrap();
-    assert_eq!(restore(&copy, &new, None, Loss::Refused).unwrap().last_seq, 45);
+    // Then nothing says what must be in it, and the operator has to say that it will do.
+    assert!(restore(&copy, &new, None, Loss::Refused).is_err());
+    assert_eq!(restore(&copy, &new, None, Loss::Accepted).unwrap().last_seq, 45);
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! creating     no commit yet                    creation begins again
 //! restoring    any                              refused
 //! established  nothing                          refused: never opened empty
+//! established  a copy without a mark            refused: it is not complete
 //! established  suspect note, or no store        rebuilt
 //! established  clean, files as they were left   opened; exact, whatever the journal says
 //! established  clean, files too large to check  in place: opened; a copy: rebuilt
@@ -217,6 +218,9 @@ fn known(
     let copy = identity.is_copy(data_dir);
     if copy {
         source::check_writer(data_dir, &identity)?;
+        if !mark::is_there(data_dir) {
+            return Err(Reason::Incomplete.into());
+        }
     }
     let base = base(data_dir, &identity, copy, stored)?;
     let mark = if copy { None } else { Mark::read(data_dir, identity.instance)? };

@@ -70,6 +70,9 @@ pub(super) fn open(
     if wrong {
         return rebuild(RebuildWhy::Behind { applied }, reached);
     }
+    if exact {
+        set_strays_aside(data_dir, applied)?;
+    }
     let follow = follow(data_dir, applied, exact)?;
     let (last_seq, writer) = match follow.journal {
         Ok(end) => end,
@@ -95,6 +98,23 @@ pub(super) fn open(
     let image_wanted = follow.gap;
     let parts = Parts { last_seq, writer, how, image_wanted };
     Ok(Outcome::Opened(Box::new(begin(data_dir, identity, kv, parts)?)))
+}
+
+/// A base that was checked byte by byte holds the last commit that was made: journal files that begin
+/// after the next one are of another directory, and would break every copy of this one.
+fn set_strays_aside(data_dir: &Path, applied: u64) -> Result<(), Fault> {
+    for file in journal::list(&journal::dir_in(data_dir))? {
+        if file.first_seq > applied + 1 {
+            let aside = file.path.with_extension("stray");
+            tracing::warn!(
+                event = "archive.stray_journal", path = %aside.display(), last = applied,
+                "this journal file begins after the last commit: it is of another directory and was set aside"
+            );
+            std::fs::rename(&file.path, &aside)
+                .map_err(|error| Fault::io("setting a stray journal file aside", error))?;
+        }
+    }
+    Ok(())
 }
 
 struct Follow {

@@ -141,6 +141,10 @@ pub struct Place {
     /// The boot during which it was written, empty where that cannot be known: device numbers mean
     /// nothing beyond, and what nobody synced is gone.
     pub boot: String,
+    /// The directory itself: a copy by hard links keeps the file's inode, but not this one. Absent in
+    /// files of earlier versions.
+    #[serde(default)]
+    pub dir: Option<FileId>,
 }
 
 /// The store's files after a clean stop.
@@ -200,7 +204,8 @@ impl Identity {
         sealed::write(data_dir, IDENTITY, |file| {
             let meta = file.metadata().map_err(|error| Fault::io("looking at identity", error))?;
             let boot = boot_id().unwrap_or_default();
-            self.place = Some(Place { own: FileId::of(&meta), device: meta.dev(), boot });
+            let dir = FileId::at(data_dir);
+            self.place = Some(Place { own: FileId::of(&meta), device: meta.dev(), boot, dir });
             Ok(&*self)
         })
     }
@@ -211,7 +216,13 @@ impl Identity {
         let Ok(meta) = fs::metadata(data_dir.join(IDENTITY)) else { return true };
         let Some(place) = &self.place else { return true };
         let moved_device = self.boot() == Boot::Same && place.device != meta.dev();
-        !place.own.is(&FileId::of(&meta)) || moved_device
+        let linked = match (&place.dir, FileId::at(data_dir)) {
+            (Some(then), Some(now)) => !then.is(&now),
+            // Of an earlier version: with a second name, this may be the copy.
+            (None, _) => meta.nlink() > 1,
+            (Some(_), None) => true,
+        };
+        !place.own.is(&FileId::of(&meta)) || moved_device || linked
     }
 
     /// Whether the machine was started again since the file was written.
@@ -302,6 +313,21 @@ mod tests {
         assert!(identity.is_copy(&one));
         identity.write(&one).unwrap();
         assert!(!identity.is_copy(&one), "a copy becomes itself once written");
+    }
+
+    #[test]
+    fn a_copy_by_hard_links_is_a_copy_and_the_original_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let mut identity = Identity::new(Stage::Established, None).unwrap();
+        for dir in [&one, &two] {
+            fs::create_dir(dir).unwrap();
+        }
+        identity.write(&one).unwrap();
+        fs::hard_link(one.join(IDENTITY), two.join(IDENTITY)).unwrap();
+        assert!(identity.is_copy(&two) && !identity.is_copy(&one));
+        identity.place.as_mut().unwrap().dir = None;
+        assert!(identity.is_copy(&two) && identity.is_copy(&one), "which one cannot be known");
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl Mark {
     }
 }
 
+/// Whether there is a mark at all, of whatever instance.
+pub(super) fn is_there(data_dir: &Path) -> bool {
+    data_dir.join(MARK).exists()
+}
+
 /// Notes that the base reported damage while running: the next start rebuilds it.
 pub fn mark_suspect(data_dir: &Path, why: &str) -> Result<(), Fault> {
     sealed::write(data_dir, SUSPECT, |_| Ok(why))

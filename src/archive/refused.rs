@@ -39,6 +39,12 @@ pub enum Reason {
         /// What is wrong with each source.
         why: String,
     },
+    /// A copy that does not say what must be in it.
+    #[error("its file `identity` is missing or damaged: whether it is complete cannot be known")]
+    NoIdentity,
+    /// A copy without its last file.
+    #[error("this copy is not complete: its file `mark` is missing, which every whole copy has")]
+    Incomplete,
     /// Making the base from an image and the journal panicked.
     #[error("the store cannot be made from the newest image and the journal: {0}")]
     CannotBuild(String),
@@ -105,7 +111,12 @@ pub struct Refused {
 /// What to do about a copy that spans a stop.
 pub(super) const HINT_SPANS_STOP: &str = "if the copy was begun before the daemon stopped and came \
     to its end, nothing accepted before it is missing: remove the file `identity` from it and try \
-    again; else use another copy";
+    again (`duebox restore` then wants `--lossy`); else use another copy";
+
+/// What to do about a copy that is not whole.
+pub(super) const HINT_INCOMPLETE: &str = "copy it again, to its end, or use another one; \
+    `duebox restore --lossy` takes what is there, which may be less than there was (a backup made by an \
+    earlier version has no `mark`, and is whole)";
 
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
@@ -132,6 +143,7 @@ impl From<Reason> for Refused {
             | Reason::JournalShort { .. }
             | Reason::NoSource { .. }
             | Reason::CannotBuild(_) => (RefusedKind::Data, RESTORE),
+            Reason::Incomplete | Reason::NoIdentity => (RefusedKind::Data, HINT_INCOMPLETE),
             Reason::SpansStop { .. } => (RefusedKind::Data, HINT_SPANS_STOP),
             Reason::Mixed => {
                 (RefusedKind::Data, "copy again, into an empty directory (rsync: with --delete)")

@@ -48,13 +48,15 @@ pub fn find(data_dir: &Path, reached: u64) -> Result<Result<Source, NoSource>, F
         let why = "there is no journal".to_owned();
         return Ok(Err(NoSource { why, newer: false }));
     }
+    let images = image::list(&image::dir_in(data_dir))?;
+    let newest = images.iter().find(|(_, path)| image::peek(path).is_ok()).map(|(start, _)| *start);
     let mut problems = Vec::new();
     let mut newer = false;
     let mut note = |problem: Problem| {
         newer |= matches!(&problem, Problem::Broken(Broken { kind: BrokenKind::Newer, .. }));
         problems.push(problem.to_string());
     };
-    for (_, path) in image::list(&image::dir_in(data_dir))? {
+    for (_, path) in images {
         let checked = image::verify(&path).map_err(|bad| Problem::Other(bad.to_string()));
         let source = checked.and_then(|image| {
             let needed = reached.max(image.end_seq);
@@ -62,15 +64,36 @@ pub fn find(data_dir: &Path, reached: u64) -> Result<Result<Source, NoSource>, F
             Ok(Source { image: Some(image), last_seq, writer })
         });
         match source {
-            Ok(source) => return Ok(Ok(source)),
+            Ok(source) => {
+                tell_if_short(newest, &source);
+                return Ok(Ok(source));
+            }
             Err(problem) => note(problem),
         }
     }
     match chain(&journal_dir, 0, reached) {
-        Ok((last_seq, writer)) => return Ok(Ok(Source { image: None, last_seq, writer })),
+        Ok((last_seq, writer)) => {
+            let source = Source { image: None, last_seq, writer };
+            tell_if_short(newest, &source);
+            return Ok(Ok(source));
+        }
         Err(problem) => note(problem),
     }
     Ok(Err(NoSource { why: problems.join("; "), newer }))
+}
+
+/// A journal never ends before an image, but a copy of it may: then what came last is not in it.
+fn tell_if_short(newest_image: Option<u64>, source: &Source) {
+    if let Some(image) = newest_image.filter(|start| *start > source.last_seq) {
+        let last = source.last_seq;
+        tracing::warn!(
+            event = "archive.copy_short",
+            last,
+            image,
+            "the journal of this copy ends with commit {last}, and an image of commit {image} is there: \
+             what came in between is missing"
+        );
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

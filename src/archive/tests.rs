@@ -102,6 +102,7 @@ fn a_copy_that_spans_a_stop_is_refused_until_the_operator_says_so() {
     for part in ["store", "journal", "images"] {
         copy_dir(&one.join(part), &two.join(part));
     }
+    fs::copy(one.join("mark"), two.join("mark")).unwrap();
     let mut before = MemoryKv::new();
     std::mem::swap(&mut before, &mut rig.model);
     for (tree, key, value) in dump(&before) {

@@ -9,8 +9,8 @@ use super::duties::ImageRequest;
 use super::state::State;
 use crate::admin::{self, BoxFuture, Role};
 use crate::archive::identity;
-use crate::engine::command::{Code, Command, Refusal};
-use crate::mailbox::Mailbox;
+use crate::engine::command::{Code, Command, Refusal, Reply};
+use crate::mailbox::{CallError, Mailbox};
 
 /// The daemon's side of the admin port's actions.
 pub(super) struct Actions {
@@ -31,8 +31,11 @@ impl admin::Actions for Actions {
         })
     }
 
-    fn release(&self) -> BoxFuture<'_, Result<(), Refusal>> {
-        Box::pin(async {
+    fn release(&self, hold: bool) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(async move {
+            if hold {
+                self.hold_pending().await?;
+            }
             let dir = self.data_dir.clone();
             let noted = tokio::task::spawn_blocking(move || identity::release(&dir)).await;
             let words = match noted {
@@ -44,12 +47,29 @@ impl admin::Actions for Actions {
                 return Err(Refusal::new(Code::Storage, format!("not released: {words}")));
             }
             let gone = |_| Refusal::new(Code::Draining, "the daemon is stopping");
-            self.mailbox.call(Command::Release).await.map_err(gone)?;
+            self.mailbox.call(Command::Release { held: hold }).await.map_err(gone)?;
             if self.state.role() == Role::Held {
                 self.state.set(Role::Leader, None);
+                tracing::info!(event = "daemon.released", held = hold, "this copy works now");
             }
-            tracing::info!(event = "daemon.released", "this copy works now");
             Ok(())
         })
+    }
+}
+
+impl Actions {
+    /// Before the directory is noted as released: a crash in between leaves it held.
+    async fn hold_pending(&self) -> Result<(), Refusal> {
+        let mut from = Vec::new();
+        loop {
+            match self.mailbox.call(Command::HoldPending { from }).await {
+                Ok(Reply::Held { next: Some(next) }) => from = next,
+                Ok(_) => return Ok(()),
+                Err(CallError::Refused(refusal)) => return Err(refusal),
+                Err(CallError::Closed) => {
+                    return Err(Refusal::new(Code::Draining, "the daemon is stopping"));
+                }
+            }
+        }
     }
 }

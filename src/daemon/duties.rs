@@ -10,8 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::signals::StopAsked;
+use super::state::State;
 use super::stop::{Stage, Stopping};
 use super::{notify, panics};
+use crate::admin::Role;
 use crate::archive::identity::InstanceId;
 use crate::archive::mark::{self, Mark};
 use crate::archive::{image, journal, retention, source, startup};
@@ -220,6 +222,7 @@ pub(super) struct Images {
     pub(super) requests: mpsc::Receiver<ImageRequest>,
     pub(super) mailbox: Mailbox,
     pub(super) stopping: Stopping,
+    pub(super) state: Arc<State>,
 }
 
 impl Images {
@@ -245,7 +248,12 @@ impl Images {
             let grown = journal_bytes(&self.data_dir).saturating_sub(newest.journal_bytes);
             let old = newest.made.elapsed() > self.every && grown > 0;
             let due = self.wanted || old || grown > JOURNAL_GROWTH;
-            if request.is_some() || due && self.has_room(&mut newest) {
+            let young = if request.is_some() { self.young_enough(&newest) } else { None };
+            if let (Some(young), true) = (young, request.is_some()) {
+                if let Some(request) = request {
+                    let _ = request.send(Ok(young));
+                }
+            } else if request.is_some() || due && self.has_room(&mut newest) {
                 let free = free_bytes(&self.data_dir).unwrap_or(0);
                 let made = self.make().await;
                 if made.is_ok() {
@@ -261,6 +269,23 @@ impl Images {
             }
             self.prune().await;
         }
+    }
+
+    /// The newest image, when so many are young that one more would only fill the disk: no image goes
+    /// before a copy that may need it is done.
+    fn young_enough(&self, newest: &Newest) -> Option<serde_json::Value> {
+        let images = image::list(&image::dir_in(&self.data_dir)).ok()?;
+        let is_young = |path: &Path| {
+            let made = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+            made.and_then(|made| made.elapsed().ok())
+                .is_some_and(|age| age < Duration::from_millis(self.copy_ms))
+        };
+        let young = images.iter().filter(|(_, path)| is_young(path)).count();
+        if young < YOUNG_IMAGES || newest.made.elapsed() > YOUNG_FOR {
+            return None;
+        }
+        let info = image::peek(&images.first()?.1).ok()?;
+        Some(document(&info, 0))
     }
 
     /// Whether journal and images would do without the base. A start that has the base does not
@@ -294,6 +319,10 @@ impl Images {
 
     /// Removes what is old by now: when it was replaced it may have been too young.
     async fn prune(&self) {
+        // A copy that is looked at stays as it is.
+        if self.state.role() == Role::Held {
+            return;
+        }
         let (dir, copy_ms) = (self.data_dir.clone(), self.copy_ms);
         let pruned =
             tokio::task::spawn_blocking(move || retention::prune(&dir, SystemClock.now(), copy_ms));
@@ -342,14 +371,18 @@ impl Images {
                 let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(event = "image.made", name = %info.name(), rows = info.rows(),
                     bytes = info.bytes, ms);
-                Ok(serde_json::json!({
-                    "image": info.name(),
-                    "path": info.path.display().to_string(),
-                    "commit": info.start_seq,
-                    "rows": info.rows(),
-                    "bytes": info.bytes,
-                    "took_ms": ms,
-                }))
+                let (dir, start) = (self.data_dir.clone(), info.start_seq);
+                let usable = tokio::task::spawn_blocking(move || source::find(&dir, start)).await;
+                match usable {
+                    Ok(Ok(Ok(_))) => Ok(document(&info, ms)),
+                    Ok(Ok(Err(none))) => Err(words(&format!(
+                        "{} was made, but nothing could be restored from this directory: {}",
+                        info.name(),
+                        none.why
+                    ))),
+                    Ok(Err(error)) => Err(words(&error)),
+                    Err(error) => Err(words(&error)),
+                }
             }
             Ok(Ok(None)) if self.stopping.has_reached(Stage::Drain) => {
                 Err("no image was made: the daemon is stopping".to_owned())
@@ -359,6 +392,23 @@ impl Images {
             Err(error) => Err(words(&error)),
         }
     }
+}
+
+/// Images younger than a copy may take, at which a further one waits for the newest to be older than
+/// [`YOUNG_FOR`].
+const YOUNG_IMAGES: usize = 3;
+const YOUNG_FOR: Duration = Duration::from_secs(60);
+
+/// An image, for whoever asked for it.
+fn document(info: &image::ImageInfo, took_ms: u64) -> serde_json::Value {
+    serde_json::json!({
+        "image": info.name(),
+        "path": info.path.display().to_string(),
+        "commit": info.start_seq,
+        "rows": info.rows(),
+        "bytes": info.bytes,
+        "took_ms": took_ms,
+    })
 }
 
 /// To go on would be to live with a store that no image can be made of, or that writes nothing; the

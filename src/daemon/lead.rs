@@ -103,6 +103,18 @@ struct Ends {
     stop_admin: tokio::sync::oneshot::Sender<()>,
 }
 
+/// What waits in a held directory, for people.
+fn in_words(waiting: &serde_json::Value) -> String {
+    let of = |name: &str| waiting[name].as_u64().unwrap_or(0);
+    let at = waiting["last_commit_at"].as_str().unwrap_or("an unknown time");
+    format!(
+        "{} deliveries of {} notices and {} tasks wait in it, its last commit is of {at}",
+        of("deliveries"),
+        of("notices"),
+        of("tasks")
+    )
+}
+
 impl Leading {
     async fn start(
         config: Arc<Config>,
@@ -126,6 +138,11 @@ impl Leading {
         let store = Store::new(kv.clone(), next_seq - 1);
         let engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
             .map_err(|error| fault(&error))?;
+        let waiting = if held.is_some() {
+            in_words(&engine.pending().map_err(|error| fault(&error))?)
+        } else {
+            String::new()
+        };
         let tokens = engine.stored_tokens().map_err(|error| fault(&error))?;
         // First all that may fail for the outside's sake: the writer claims what is due as soon as
         // it runs, and what it claimed without anybody to work it would be in doubt.
@@ -161,13 +178,20 @@ impl Leading {
         drop(never);
         let effects = std::mem::replace(&mut writer.effects, effects);
         panics::spawn_vital(workers.dispatch(effects, stopping.clone()));
-        let duties = Duties { instance, image_wanted, stopping: &stopping, closing: &closing };
+        let duties = Duties {
+            instance,
+            image_wanted,
+            stopping: &stopping,
+            closing: &closing,
+            state: &state,
+        };
         let (images, marks) = duties.start(&config, &writer, &kv);
         lease.set_admin(address.to_string());
         state.tell(serde_json::json!({
             "address": address.to_string(), "term": term, "instance": instance.to_string(),
         }));
-        let reason = held.map(|why| format!("held: {why}; release it with POST /v1/release"));
+        let reason =
+            held.map(|why| format!("held: {why}; {waiting}; release it with POST /v1/release"));
         let role = if reason.is_some() { Role::Held } else { Role::Leader };
         if let Some(reason) = &reason {
             tracing::warn!(event = "daemon.held", "{reason}");
@@ -296,6 +320,7 @@ struct Duties<'a> {
     image_wanted: bool,
     stopping: &'a Stopping,
     closing: &'a Closing,
+    state: &'a Arc<State>,
 }
 
 impl Duties<'_> {
@@ -306,7 +331,7 @@ impl Duties<'_> {
         writer: &Writer,
         kv: &Arc<SledKv>,
     ) -> (mpsc::Sender<duties::ImageRequest>, tokio::task::JoinHandle<()>) {
-        let Self { instance, image_wanted, stopping, closing } = self;
+        let Self { instance, image_wanted, stopping, closing, state } = self;
         let pulse = writer.mailbox.pulse();
         let (images, requests) = mpsc::channel(4);
         let maker = Images {
@@ -320,6 +345,7 @@ impl Duties<'_> {
             requests,
             mailbox: writer.mailbox.clone(),
             stopping: stopping.clone(),
+            state: state.clone(),
         };
         panics::spawn_vital(maker.run());
         panics::spawn_vital(duties::watch_base(config.data_dir.clone()));

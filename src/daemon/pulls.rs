@@ -138,6 +138,7 @@ impl Pulls {
         let now = SystemClock.now();
         // Late is late and never refused: the source was not asked in time.
         draft.send_at = draft.send_at.filter(|at| *at > now);
+        draft.paused.clone_from(&job.held);
         if draft.key.is_none() {
             draft.key = Some(format!("pull:{:032x}", draft.fingerprint));
             draft.seen_since = Some(seen_since(now, job));

@@ -91,6 +91,13 @@ impl WallClock {
     }
 }
 
+impl WallClock {
+    /// The latest that the wall clock has shown since it last went back.
+    pub(super) fn last_seen(&self) -> Timestamp {
+        self.wall.seen
+    }
+}
+
 impl<K: Kv> Engine<K> {
     /// Takes a reading of both clocks. To be called before each turn.
     pub fn observe(&mut self, now: Timestamp, steady: Steady) -> Result<(), Fault> {

@@ -136,8 +136,16 @@ pub enum Command {
     Query(Query),
     /// Stop handing out work: the daemon is stopping.
     Drain,
+    /// Pause the unfinished notices of a copy, from this key on, before it is released.
+    HoldPending {
+        /// Empty to begin.
+        from: Key,
+    },
     /// Let a held daemon work.
-    Release,
+    Release {
+        /// Whether what was pending is held: then what pulls bring from before now is too.
+        held: bool,
+    },
 }
 
 /// A notice as submitted, its shape checked, its meaning not yet.
@@ -165,6 +173,8 @@ pub struct NoticeDraft {
     pub in_doubt: InDoubt,
     /// Idempotency key.
     pub key: Option<String>,
+    /// Why it comes up paused, if it does.
+    pub paused: Option<String>,
     /// The key was made of the content, by a pull: what was last seen before this is another notice of
     /// the same content, unless it was seen on the same day in Shanghai.
     pub seen_since: Option<Timestamp>,
@@ -385,6 +395,11 @@ pub enum PushOutcome {
 pub enum Reply {
     /// Done; nothing to say.
     Done,
+    /// Some notices of a copy are held.
+    Held {
+        /// Where to go on; `None` at the end.
+        next: Option<Key>,
+    },
     /// A refused notice is kept.
     Kept {
         /// The letter's id.
@@ -643,6 +658,8 @@ pub struct SendJob {
 pub struct PullJob {
     /// When the last good run began, without the overlap.
     pub last_good: Option<Timestamp>,
+    /// Why what it brings comes up paused, if it does.
+    pub held: Option<String>,
     /// The run.
     pub run: Id,
     /// Its schedule.

@@ -19,6 +19,7 @@ pub mod prune;
 mod push;
 pub mod query;
 pub mod recover;
+mod release;
 pub mod schedule;
 pub mod send;
 pub mod settle;
@@ -168,6 +169,7 @@ impl<K: Kv> Engine<K> {
         let format = std::sync::Arc::from(&keys::FORMAT.to_be_bytes()[..]);
         self.store.put(Tree::Meta, keys::FORMAT_KEY.to_vec(), format);
         let before = self.identity_before()?;
+        self.note_copy(self.clock.last_seen())?;
         let term = std::sync::Arc::from(&self.identity.term.to_be_bytes()[..]);
         self.store.put(Tree::Meta, keys::TERM.to_vec(), term);
         let worker = std::sync::Arc::from(self.identity.worker.as_bytes());
@@ -311,13 +313,8 @@ impl<K: Kv> Engine<K> {
                 self.mode = Mode::Draining;
                 Ok(Reply::Done)
             }
-            Command::Release => {
-                if self.mode == Mode::Held {
-                    self.mode = Mode::Working;
-                    self.start_schedules(now)?;
-                }
-                Ok(Reply::Done)
-            }
+            Command::HoldPending { from } => self.hold_pending(&from)?,
+            Command::Release { held } => self.release(now, held)?,
         };
         Ok(Handled::Now(decision))
     }
@@ -327,7 +324,10 @@ impl<K: Kv> Engine<K> {
     pub fn tick(&mut self, now: Timestamp) -> Result<Ticked, Fault> {
         let mut ticked = Ticked::default();
         self.look_at_clock(now)?;
-        self.fire_timers(now, &mut ticked)?;
+        // A copy that is looked at stays as it is: nothing is deleted, expires or runs out in it.
+        if self.mode != Mode::Held {
+            self.fire_timers(now, &mut ticked)?;
+        }
         if self.mode == Mode::Working && self.leads {
             self.claim_sends(now, &mut ticked)?;
             self.claim_pushes(now, &mut ticked)?;

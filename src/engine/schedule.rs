@@ -230,6 +230,7 @@ impl<K: Kv> Engine<K> {
                     tenants: tenants.clone(),
                     last_run: row.last_good.map(|at| at.minus(*overlap_ms)),
                     last_good: row.last_good,
+                    held: self.pull_is_held(row.last_good)?,
                 }));
             }
         }

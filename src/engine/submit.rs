@@ -54,7 +54,7 @@ impl<K: Kv> Engine<K> {
             in_doubt: draft.in_doubt,
             open: matches!(draft.audience, Audience::Stream),
             started: send_at <= now,
-            paused: None,
+            paused: draft.paused.clone(),
             cancelled: false,
             expired: false,
             counts: Counts::default(),

@@ -8,6 +8,10 @@ const EVENTS: &[(&str, &str)] = &[
     ("admin.connection_ended", "a connection to the admin port ended early"),
     ("admin.cut_off", "connections to the admin port were cut off at the stop"),
     (
+        "archive.copy_short",
+        "the journal of a copy ends before one of its images: what came last is missing",
+    ),
+    (
         "archive.identity_damaged",
         "the file `identity` cannot be read: the directory is taken for a copy",
     ),
@@ -23,6 +27,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("archive.rebuild", "the store is made anew from image and journal"),
     ("archive.store_removed", "an old store that was set aside was removed"),
     ("archive.store_set_aside", "the old store was set aside as evidence"),
+    ("archive.stray_journal", "a journal file of another directory was set aside"),
     (
         "archive.unusable",
         "image and journal could not be used to make the store anew: make a backup now",

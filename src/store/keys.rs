@@ -6,7 +6,7 @@
 //! | tree | key | value |
 //! |---|---|---|
 //! | `meta` | `applied`, `format`, `last_id`, `term` | raw integers |
-//! | `meta` | `worker` · `wall` | its name · `Wall` |
+//! | `meta` | `worker` · `wall` · `copy` | its name · `Wall` · `CopyRow` |
 //! | `names` | `t` tenant name, `q` type name, `s` schedule name | number, raw u32 |
 //! | `notices` | notice id | `Notice` |
 //! | `notice_bodies` | notice id, chunk u16 | raw bytes of a JSON `NoticeBody` |
@@ -45,6 +45,8 @@ pub const FORMAT_KEY: &[u8] = b"format";
 pub const LAST_ID: &[u8] = b"last_id";
 /// `meta`: what is known of the wall clock.
 pub const WALL: &[u8] = b"wall";
+/// `meta`: what is known of this directory as a copy.
+pub const COPY: &[u8] = b"copy";
 /// `meta`: the term of the present or last leader.
 pub const TERM: &[u8] = b"term";
 /// `meta`: what the present or last leader calls itself.

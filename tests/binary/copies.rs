@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::binary::support::audit::{count, done, each_once, look, notice, submit};
 use crate::binary::support::daemon::Daemon;
-use crate::binary::support::home::{Home, tenant};
+use crate::binary::support::home::{Home, files, tenant};
 use crate::binary::support::http::Http;
 use crate::binary::support::load::{Known, Load, Now};
 use crate::binary::support::sandbox::Sandbox;
@@ -107,7 +107,9 @@ fn held_copy_sends_nothing() {
     let began = Instant::now();
     until("doubt would be due", PATIENCE, || (QUIET < began.elapsed()).then_some(()));
     assert_eq!(sandbox.ledger(&http, 0)["calls"], before);
-    http.post(&held.at("/v1/release"), &json!({})).good();
+    // Whoever knows that the original is gone and sent nothing since may say so.
+    let released = http.post(&held.at("/v1/release"), &json!({ "pending": "send" })).good();
+    assert_eq!((&released["was_held"], &released["pending"]), (&json!(true), &json!("send")));
     sandbox.no_faults(&http);
     done(&http, &held, &id, PATIENCE);
     each_once(&http, &sandbox, &held, 0, &[(&id, 0..RECIPIENTS)]);
@@ -164,4 +166,160 @@ fn some_work(daemon: &Daemon) -> Known {
     until("the clients work", PATIENCE, || (load.known().acked() > 50).then_some(()));
     load.stop();
     load.known()
+}
+
+#[test]
+fn a_released_copy_sends_nothing_that_the_original_may_have_sent_until_somebody_says_so() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(60, 12);
+    let home = Home::new("", &tenant(&sandbox, 0));
+    let daemon = Daemon::start(&home, &http);
+    let mut later = notice(0, 0, 60, "later");
+    later["send_at"] = json!("2036-01-01T00:00:00Z");
+    let id = submit(&http, &daemon, &later);
+    let copy = home.copied();
+    // The original goes on and finishes.
+    http.post(&daemon.at(&format!("/v1/notices/{id}/send")), &json!({})).good();
+    done(&http, &daemon, &id, PATIENCE);
+    each_once(&http, &sandbox, &daemon, 0, &[(&id, 0..60)]);
+    daemon.stop(PATIENCE);
+
+    let (held, document) = start_held(&copy, &http);
+    let told = document["reasons"].to_string();
+    assert!(told.contains("60 deliveries of 1 notices"), "{told}");
+    let wrong = http.post(&held.at("/v1/release"), &json!({ "pending": "keep" }));
+    assert_eq!((wrong.status, wrong.code().as_str()), (422, "invalid"));
+    let released = http.post(&held.at("/v1/release"), &json!({})).good();
+    assert_eq!(released["pending"], "hold", "{released}");
+    assert_eq!(released["waiting"]["deliveries"], 60, "{released}");
+    assert!(released["waiting"]["last_commit_at"].is_string(), "{released}");
+    let waits = look(&http, &held, &id);
+    assert_eq!(waits["state"], "paused", "{waits}");
+    assert!(waits["reason"].as_str().unwrap().contains("may have been sent since"), "{waits}");
+    // A second release is none, and pauses nothing.
+    let second = submit(&http, &held, &later_with_key(&later, "other"));
+    let again = http.post(&held.at("/v1/release"), &json!({})).good();
+    assert_eq!(again["was_held"], false, "{again}");
+    assert_ne!(look(&http, &held, &second)["state"], "paused");
+    assert_eq!(copy.log().matches("daemon.released").count(), 1);
+    // It stays so over a crash; nothing was sent by the copy.
+    held.kill();
+    let daemon = Daemon::start(&copy, &http);
+    assert_eq!(look(&http, &daemon, &id)["state"], "paused");
+    assert_eq!(sandbox.shown(&http, 0), 60);
+    http.post(&daemon.at(&format!("/v1/notices/{id}/cancel")), &json!({})).good();
+}
+
+fn later_with_key(notice: &Json, key: &str) -> Json {
+    let mut other = notice.clone();
+    other["key"] = json!(key);
+    other
+}
+
+#[test]
+fn a_copy_that_is_not_whole_is_refused() {
+    let http = Http::new();
+    let home = Home::new("", "");
+    let daemon = Daemon::start(&home, &http);
+    some_work(&daemon);
+    let copy = home.copied();
+    daemon.stop(PATIENCE);
+    std::fs::remove_file(copy.data().join("mark")).unwrap();
+    let Err(refused) = Daemon::start_or_refusal(&copy, &http, &[]) else { panic!("it started") };
+    assert!(refused.contains("not complete"), "{refused}");
+    let (code, told) = copy.run(&["inspect", "data"]);
+    assert!(told.contains("not complete"), "{code} {told}");
+    let (code, told) = copy.run(&["restore", "data", "restored"]);
+    assert_eq!(code, 1, "{told}");
+    let (code, told) = copy.run(&["restore", "--lossy", "data", "restored"]);
+    assert_eq!(code, 0, "{told}");
+
+    // A backup says that it is whole; without its identity nobody knows what must be in it.
+    let (code, told) = home.run(&["backup", "data", "bk"]);
+    assert_eq!(code, 0, "{told}");
+    let (code, told) = home.run(&["restore", "bk", "again"]);
+    assert_eq!(code, 0, "{told}");
+    std::fs::remove_file(home.path("bk/identity")).unwrap();
+    let (code, told) = home.run(&["restore", "bk", "third"]);
+    assert_eq!(code, 1, "{told}");
+}
+
+#[test]
+fn a_copy_by_hard_links_is_held_and_the_original_is_not() {
+    let http = Http::new();
+    let home = Home::new("", "");
+    let daemon = Daemon::start(&home, &http);
+    some_work(&daemon);
+    daemon.stop(PATIENCE);
+    let copy = Home::with(&std::fs::read_to_string(home.config()).unwrap());
+    let mut link = std::process::Command::new("cp");
+    if !link.arg("-al").arg(home.data()).arg(copy.data()).status().unwrap().success() {
+        eprintln!("copies: skipped, no hard links between these directories");
+        return;
+    }
+    start_held(&copy, &http).0.stop(PATIENCE);
+    Daemon::start(&home, &http).stop(PATIENCE);
+}
+
+#[test]
+fn copies_are_for_this_user_only_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let http = Http::new();
+    let home = Home::new("", "");
+    let daemon = Daemon::start(&home, &http);
+    some_work(&daemon);
+    daemon.stop(PATIENCE);
+    let program = crate::binary::support::daemon::PROGRAM;
+    for (verb, from, to) in [("backup", "data", "bk"), ("restore", "bk", "restored")] {
+        let mut command = std::process::Command::new("sh");
+        let line = format!("umask 022; exec {program} {verb} {from} {to}");
+        let done = command.args(["-c", &line]).current_dir(home.path(".")).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let mut dirs = vec![home.path(to)];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(&dir).unwrap() {
+                let entry = entry.unwrap();
+                let mode = entry.metadata().unwrap().permissions().mode();
+                assert_eq!(mode & 0o077, 0, "{} is {mode:o}", entry.path().display());
+                if entry.path().is_dir() {
+                    dirs.push(entry.path());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stray_journal_file_is_set_aside_and_breaks_no_copy() {
+    let http = Http::new();
+    let home = Home::new("", "");
+    let daemon = Daemon::start(&home, &http);
+    let known = some_work(&daemon);
+    daemon.stop(PATIENCE);
+    let journal = home.data().join("journal");
+    let first = files(&journal, "jnl").remove(0);
+    std::fs::copy(first, journal.join(format!("{:020}.jnl", 999_999))).unwrap();
+    let daemon = Daemon::start(&home, &http);
+    assert!(home.log().contains("archive.stray_journal"), "{}", home.log());
+    http.post(&daemon.at("/v1/backup"), &json!({})).good();
+    known.check(&http, &daemon, Now::Still);
+    daemon.kill();
+    let (code, told) = home.run(&["backup", "data", "bk"]);
+    assert_eq!(code, 0, "{told}");
+    let daemon = Daemon::start(&home, &http);
+    known.check(&http, &daemon, Now::Still);
+}
+
+#[test]
+fn images_in_a_loop_do_not_fill_the_disk() {
+    let http = Http::new();
+    let home = Home::new("", "");
+    let daemon = Daemon::start(&home, &http);
+    for round in 0..12 {
+        let task = json!({ "type": "k", "payload": round });
+        http.post(&daemon.at("/v1/tasks"), &task).good();
+        let made = http.post(&daemon.at("/v1/backup"), &json!({})).good();
+        assert!(made["image"].is_string(), "{made}");
+    }
+    assert!(files(&home.data().join("images"), "img").len() <= 4);
 }

@@ -84,6 +84,8 @@ pub enum Query {
     },
     Run(Id),
     Quarantine(Page),
+    /// What waits in a copy.
+    Pending,
     Stats,
 }
 
@@ -106,6 +108,7 @@ impl Query {
             Self::Runs { .. } => "runs",
             Self::Run(_) => "run",
             Self::Quarantine(_) => "quarantine",
+            Self::Pending => "pending",
             Self::Stats => "stats",
         }
     }
@@ -194,6 +197,7 @@ impl<K: Kv> Engine<K> {
             Query::Runs { schedule, page } => self.list_runs(schedule, &page)?,
             Query::Run(id) => self.show_run(id)?,
             Query::Quarantine(page) => self.list_quarantine(&page)?,
+            Query::Pending => Ok(self.pending()?),
             Query::Stats => return Ok(Ok(View::Stats(Box::new(self.stats(now)?)))),
         };
         Ok(json.map(View::Json))
