@@ -13,6 +13,30 @@ pub const INLINE_BODY_BYTES: usize = 1024;
 
 /// Largest body of an ordinary call.
 pub const BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Largest body of a call that carries one claim, act or verdict: none needs more.
+pub const ACT_BODY_BYTES: usize = 64 * 1024;
+/// Largest body of one task in the old service's form: a payload and what stands around it.
+pub const OLD_BODY_BYTES: usize = 2 * PAYLOAD_BYTES;
+/// Largest body of a call that names up to [`BATCH_ITEMS`] ids of some 30 characters.
+pub const IDS_BODY_BYTES: usize = 256 * 1024;
+/// Bodies and answers under way at once: eight of the largest.
+pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
+/// Largest tree that is made of a body, in memory: the heaviest legal notice takes half of it.
+pub const TREE_BYTES: usize = 96 * 1024 * 1024;
+/// Bodies that are made into trees or drafts at once, on threads of their own.
+pub const PARSERS: usize = 2;
+/// Field errors told in one document; reading stops there.
+pub const ERRORS: usize = 20;
+/// Field errors in the answer to a batch; items behind them say only in words what is wrong.
+pub const BATCH_ERRORS: usize = 1_000;
+/// Longest text of one error in a document.
+pub const ERROR_BYTES: usize = 600;
+/// Parameters of one request.
+pub const PARAMETERS: usize = 32;
+/// Exports of the send log at once.
+pub const EXPORTS: usize = 4;
+/// Streams of recipients at once.
+pub const STREAMS: usize = 8;
 /// Longest line of an NDJSON stream.
 pub const LINE_BYTES: usize = 96 * 1024;
 /// Most recipients in an inline audience: they are stored in one commit. More are streamed.
@@ -91,6 +115,8 @@ pub const TASK_TYPES: usize = 100_000;
 
 /// Rows of one page of a list.
 pub const PAGE_ITEMS: usize = 1_000;
+/// Bytes of one page of a list, about.
+pub const PAGE_BYTES: usize = 1024 * 1024;
 /// Rows of one page when the caller does not say.
 pub const PAGE_DEFAULT: usize = 100;
 

@@ -1,5 +1,7 @@
 //! Request bodies: whole ones within a bound, and their media types.
 
+use std::sync::Arc;
+
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -7,9 +9,11 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::Settings;
+use super::budget::Share;
 use super::form::FieldError;
+use super::port::Port;
 use super::problem::Problem;
+use super::{Settings, tree};
 use crate::json;
 use crate::limits;
 use crate::time::Timestamp;
@@ -63,11 +67,61 @@ pub(super) fn unsupported(detail: &str) -> Problem {
     Problem::new(415, "unsupported_media_type", detail)
 }
 
-/// The next piece of a body; `None` at its end.
-pub(super) async fn piece(
-    settings: &Settings,
-    body: &mut Incoming,
-) -> Result<Option<Bytes>, Problem> {
+/// A body that is still to come, and what it may take.
+pub(super) struct Upload<'a> {
+    pub(super) body: &'a mut Incoming,
+    pub(super) share: &'a mut Share,
+    /// Most bytes of a body that is read as a whole.
+    pub(super) most: usize,
+}
+
+impl Upload<'_> {
+    /// Whether nothing comes (any more).
+    pub(super) fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// The next piece; `None` at the end.
+    pub(super) async fn piece(&mut self, settings: &Settings) -> Result<Option<Bytes>, Problem> {
+        piece(settings, self.body).await
+    }
+
+    /// All of it, in [`Settings::upload_timeout`].
+    async fn whole(mut self, settings: &Settings) -> Result<Bytes, Problem> {
+        let late = |_| Problem::new(408, "timeout", "the body came too slowly and was given up");
+        tokio::time::timeout(settings.upload_timeout, self.gather(settings)).await.map_err(late)?
+    }
+
+    async fn gather(&mut self, settings: &Settings) -> Result<Bytes, Problem> {
+        if self.body.size_hint().lower() > self.most as u64 {
+            return Err(too_large(self.most));
+        }
+        let Some(first) = self.counted(settings, 0).await? else { return Ok(Bytes::new()) };
+        if self.is_over() {
+            return Ok(first);
+        }
+        let mut all = first.to_vec();
+        while let Some(data) = self.counted(settings, all.len()).await? {
+            all.extend_from_slice(&data);
+        }
+        Ok(all.into())
+    }
+
+    async fn counted(
+        &mut self,
+        settings: &Settings,
+        before: usize,
+    ) -> Result<Option<Bytes>, Problem> {
+        let Some(data) = self.piece(settings).await? else { return Ok(None) };
+        if before + data.len() > self.most {
+            return Err(too_large(self.most));
+        }
+        self.share.grow(data.len()).await?;
+        Ok(Some(data))
+    }
+}
+
+async fn piece(settings: &Settings, body: &mut Incoming) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = tokio::time::timeout(settings.body_timeout, body.frame());
         match frame.await {
@@ -88,38 +142,23 @@ pub(super) async fn piece(
     }
 }
 
-/// All of a body of at most [`limits::BODY_BYTES`].
-pub(super) async fn whole(settings: &Settings, mut body: Incoming) -> Result<Bytes, Problem> {
-    if body.size_hint().lower() > limits::BODY_BYTES as u64 {
-        return Err(too_large());
-    }
-    let Some(first) = piece(settings, &mut body).await? else { return Ok(Bytes::new()) };
-    if body.is_end_stream() {
-        return if first.len() > limits::BODY_BYTES { Err(too_large()) } else { Ok(first) };
-    }
-    let mut all = first.to_vec();
-    while let Some(data) = piece(settings, &mut body).await? {
-        if all.len() + data.len() > limits::BODY_BYTES {
-            return Err(too_large());
-        }
-        all.extend_from_slice(&data);
-    }
-    Ok(all.into())
+fn too_large(most: usize) -> Problem {
+    Problem::new(413, "body_too_large", format!("a body of this call has at most {most} bytes"))
 }
 
-fn too_large() -> Problem {
-    let detail = format!("a body has at most {} bytes", limits::BODY_BYTES);
-    Problem::new(413, "body_too_large", detail)
+/// All of a body, whatever its kind.
+pub(super) async fn whole(port: &Port, body: Upload<'_>) -> Result<Bytes, Problem> {
+    body.whole(&port.settings).await
 }
 
 /// All of a JSON body, as text.
 pub(super) async fn json_bytes(
-    settings: &Settings,
+    port: &Port,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Upload<'_>,
 ) -> Result<Bytes, Problem> {
     let media = media(headers)?;
-    let bytes = whole(settings, body).await?;
+    let bytes = whole(port, body).await?;
     match media {
         Media::Json => Ok(bytes),
         Media::Absent if bytes.is_empty() => Ok(bytes),
@@ -129,12 +168,41 @@ pub(super) async fn json_bytes(
 
 /// A JSON body; an absent one is an empty object.
 pub(super) async fn json(
-    settings: &Settings,
+    port: &Port,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Upload<'_>,
 ) -> Result<Json, Problem> {
-    let bytes = json_bytes(settings, headers, body).await?;
-    if bytes.is_empty() { Ok(Json::Object(serde_json::Map::new())) } else { parse(&bytes) }
+    let bytes = json_bytes(port, headers, body).await?;
+    off(port, bytes, tree).await
+}
+
+/// A body as a tree; an absent one is an empty object.
+pub(super) fn tree(bytes: &[u8]) -> Result<Json, Problem> {
+    if bytes.is_empty() { Ok(Json::Object(serde_json::Map::new())) } else { parse(bytes) }
+}
+
+/// Reads a body; a large one on a thread of its own, so that others are answered meanwhile, and
+/// only so many at once, since what is made of a body is larger than the body.
+pub(super) async fn off<T: Send + 'static>(
+    port: &Port,
+    bytes: Bytes,
+    read: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes.len() <= limits::ACT_BODY_BYTES {
+        return read(&bytes);
+    }
+    let stopping = || Problem::new(503, "stopping", "the daemon is stopping: try again");
+    let permit = Arc::clone(&port.parsers).acquire_owned().await.map_err(|_| stopping())?;
+    let reading = tokio::task::spawn_blocking(move || {
+        let read = read(&bytes);
+        drop(permit);
+        read
+    });
+    match reading.await {
+        Ok(read) => read,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(stopping()),
+    }
 }
 
 /// Parses JSON; the detail of a refusal names line and column.
@@ -144,7 +212,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Json, Problem> {
         Problem::new(400, "bad_json", format!("the body is not UTF-8: {error}"))
     })?;
     json::check(text).map_err(|why| unreadable(&why))?;
-    serde_json::from_str(text).map_err(|error| bad_json(&error))
+    tree::parse(bytes)
 }
 
 /// The problem of a text that not everybody can read.
@@ -161,9 +229,14 @@ pub(super) fn unreadable(why: &json::NotReadable) -> Problem {
 }
 
 pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
-    Problem::new(400, "bad_json", format!("the body is not valid JSON: {error}"))
+    Problem::new(400, "bad_json", format!("the body is not valid JSON: {}", told(error)))
         .with("line", error.line())
         .with("column", error.column())
+}
+
+/// An error in words. It may quote what was sent.
+pub(super) fn told(error: &serde_json::Error) -> String {
+    crate::model::cut(&error.to_string(), limits::TEXT_BYTES).to_owned()
 }
 
 /// The fingerprint of a submission: the first half of the SHA-256 of its fields in the order of

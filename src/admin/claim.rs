@@ -13,8 +13,8 @@ use crate::json;
 use crate::limits;
 
 /// `POST /v1/tasks/claim`.
-pub(super) async fn claim(port: &Port, call: Call) -> Answer {
-    let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
+pub(super) async fn claim(port: &Port, call: Call<'_>) -> Answer {
+    let bytes = body::json_bytes(port, &call.head.headers, call.body).await?;
     let text = or_empty(text(&bytes)?);
     let request: ClaimIn =
         serde_json::from_str(text).map_err(|error| explain(text, &error, check_claim))?;

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value as Json};
 
 use crate::id::Id;
+use crate::limits;
 use crate::time::Timestamp;
 
 /// One thing that is wrong with a field.
@@ -55,12 +56,24 @@ impl Form {
     /// Records that a field is wrong.
     pub(super) fn wrong(&mut self, name: &str, detail: impl Into<String>) {
         let pointer = self.pointer(name);
-        self.errors.push(FieldError::new(pointer, detail));
+        self.tell(FieldError::new(pointer, detail));
+    }
+
+    /// Records an error, unless there are enough.
+    fn tell(&mut self, error: FieldError) {
+        if !self.is_full() {
+            self.errors.push(error);
+        }
+    }
+
+    /// Whether so much is wrong that reading on tells nothing more.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors.len() >= limits::ERRORS
     }
 
     /// Takes over what was found wrong deeper down.
     pub(super) fn absorb(&mut self, errors: Vec<FieldError>) {
-        self.errors.extend(errors);
+        errors.into_iter().for_each(|error| self.tell(error));
     }
 
     /// Takes a field as it is.
@@ -186,8 +199,11 @@ impl Form {
                 None => {
                     let pointer = format!("{}/{at}", self.pointer(name));
                     let detail = format!("give {wanted}, this is {}", kind_of(item));
-                    self.errors.push(FieldError::new(pointer, detail));
+                    self.tell(FieldError::new(pointer, detail));
                 }
+            }
+            if self.is_full() {
+                break;
             }
         }
         Some(found)
@@ -201,10 +217,8 @@ impl Form {
 
     /// All that is wrong, unknown fields included.
     pub(super) fn finish(mut self) -> Vec<FieldError> {
-        for name in self.fields.keys() {
-            if self.known.contains(&name.as_str()) {
-                continue;
-            }
+        let strangers = self.fields.keys().filter(|name| !self.known.contains(&name.as_str()));
+        for name in strangers.take(limits::ERRORS.saturating_sub(self.errors.len())) {
             let pointer = self.pointer(name);
             let detail = unknown("field", name, &self.known);
             self.errors.push(FieldError { pointer, detail, unknown: true });
@@ -215,8 +229,9 @@ impl Form {
 
 /// Says that a name is not known and which one was probably meant.
 pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    let distance = |other: &&&str| strsim::damerau_levenshtein(name, other);
+    // Before it is compared: that takes time and room by the product of both lengths.
     let name = crate::model::cut(name, 80);
+    let distance = |other: &&&str| strsim::damerau_levenshtein(name, other);
     match known.iter().min_by_key(distance) {
         Some(near) if strsim::damerau_levenshtein(name, near) <= 3.min(near.len() / 2).max(1) => {
             format!("unknown {what} {name:?}: did you mean {near:?}?")
@@ -280,6 +295,19 @@ mod tests {
         );
         assert!(errors[4].detail.contains("did you mean \"type\""), "{}", errors[4].detail);
         assert!(errors[4].unknown);
+    }
+
+    #[test]
+    fn reading_ends_when_enough_is_wrong() {
+        let fields: serde_json::Map<String, Json> =
+            (0..1_000).map(|at| (format!("f{at}"), json!(at))).collect();
+        let form = Form::new(Json::Object(fields), "");
+        assert_eq!(form.finish().len(), limits::ERRORS);
+        let mut form = Form::new(json!({"ids": vec![0; 1_000], "x": 1}), "");
+        assert!(form.ids::<Id>("ids").is_empty());
+        assert_eq!(form.finish().len(), limits::ERRORS);
+        let long = unknown("field", &"k".repeat(8_000_000), &["key"]);
+        assert!(long.len() < 200, "{}", long.len());
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) enum Old {
 }
 
 /// Answers a call of the old service.
-pub(super) async fn answer(port: &Port, call: Call, old: Old) -> Answer {
+pub(super) async fn answer(port: &Port, call: Call<'_>, old: Old) -> Answer {
     let outcome = match old {
         Old::Add => add(port, call).await,
         Old::Cancel => cancel(port, &call).await,
@@ -57,8 +57,8 @@ fn bad(detail: &str) -> Problem {
 }
 
 /// Unknown fields are left alone, as the old service did.
-async fn add(port: &Port, call: Call) -> Result<Json, Problem> {
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+async fn add(port: &Port, call: Call<'_>) -> Result<Json, Problem> {
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let number = |name: &str| value.get(name).and_then(Json::as_i64);
     let kind = number("taskType").ok_or_else(|| bad("taskType: give a whole number"))?;
     let priority = number("priority").ok_or_else(|| bad("priority: give a whole number"))?;
@@ -111,14 +111,14 @@ fn task_id(text: &str) -> Result<Id, Problem> {
     text.parse().map_err(|_| bad("taskId: give a whole number"))
 }
 
-async fn cancel(port: &Port, call: &Call) -> Result<Json, Problem> {
+async fn cancel(port: &Port, call: &Call<'_>) -> Result<Json, Problem> {
     match port.call(Command::CancelTask(task_id(call.id(0))?)).await? {
         Reply::Cancelled { .. } => Ok(json!(true)),
         _ => Err(Problem::unexpected()),
     }
 }
 
-async fn poll(port: &Port, call: &Call) -> Result<Json, Problem> {
+async fn poll(port: &Port, call: &Call<'_>) -> Result<Json, Problem> {
     let kind = number(call.id(0), "type")?;
     let priority = small(number(call.id(1), "priority")?)?;
     let request = ClaimRequest {
@@ -154,7 +154,7 @@ fn parameters(payload: &str) -> String {
 }
 
 /// Status 1 says that the task was done, 2 that it is withdrawn.
-async fn delete(port: &Port, call: &Call) -> Result<Json, Problem> {
+async fn delete(port: &Port, call: &Call<'_>) -> Result<Json, Problem> {
     let task = task_id(call.id(0))?;
     match call.id(1) {
         "1" => {

@@ -24,7 +24,7 @@ pub(super) fn kind(params: &mut Params) -> Option<DeadKind> {
 }
 
 /// `DELETE /v1/dead/{id}`: forgets a refused notice.
-pub(super) async fn forget(port: &Port, call: Call) -> Answer {
+pub(super) async fn forget(port: &Port, call: Call<'_>) -> Answer {
     let id = form::id("dead letter", call.id(0))?;
     no_fields(port, call).await?;
     port.call(Command::DropLetter(id)).await?;

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CACHE_CONTROL, CONNECTION, EXPECT, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -16,21 +18,29 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::body::Upload;
+use super::budget::Share;
+use super::linger::Lingering;
 use super::port::Port;
 use super::problem::Problem;
-use super::respond::Body;
+use super::respond::{self, Body};
 use super::routes::{self, Answer, Call, Route, Verb};
 use super::{Ports, Settings, guard};
 
 /// Most headers of a request.
 const HEADERS: usize = 64;
-/// Largest head of a request, and the largest piece of a body that is read at once.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// Largest head of a request, and the largest piece of a body that is read at once. Each connection
+/// may fill one of these before anybody has looked at it.
+const BUFFER_BYTES: usize = 32 * 1024;
 /// How long a client may leave what was sent to it unread.
 const UNREAD_MS: u32 = 30_000;
 /// Pause after a failed accept: when the process is out of file descriptors, trying again at once
 /// would spin until one is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is read of a body after an early answer, to keep the connection, and for how long.
+const LEFT_BYTES: usize = 64 * 1024;
+const LEFT_WITHIN: Duration = Duration::from_millis(200);
 
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -98,7 +108,7 @@ fn connection(
         .header_read_timeout(port.settings.header_timeout)
         .max_headers(HEADERS)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Lingering::new(stream)), service);
     let connection = graceful.watch(connection);
     async move {
         if let Err(error) = connection.await {
@@ -112,16 +122,29 @@ async fn answer(
     local: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let mut response = handle(&port, local, request).await.unwrap_or_else(Problem::into_response);
+    let (head, mut body) = request.into_parts();
+    // Whoever waits for "100 Continue" has sent nothing, and must not be asked to.
+    let waits = head.headers.contains_key(EXPECT);
+    let mut share = port.budget.share();
+    let answered = handle(&port, local, head, &mut body, &mut share).await;
+    let mut response = answered.unwrap_or_else(Problem::into_response);
+    if !is_taken(&mut body, waits).await {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
     port.count(response.status());
-    Ok(response)
+    Ok(respond::counted(response, share))
 }
 
-async fn handle(port: &Port, local: IpAddr, request: Request<Incoming>) -> Answer {
-    let (head, body) = request.into_parts();
+async fn handle(
+    port: &Port,
+    local: IpAddr,
+    head: Parts,
+    body: &mut Incoming,
+    share: &mut Share,
+) -> Answer {
     guard::check_site(&port.settings, local, &head)?;
     let found = routes::find(&head.method, head.uri.path());
     if !found.as_ref().is_ok_and(|(route, _)| route.is_open()) {
@@ -132,6 +155,8 @@ async fn handle(port: &Port, local: IpAddr, request: Request<Incoming>) -> Answe
         port.mailbox()?;
     }
     audit(route, head.uri.path());
+    share.grow(route.answer_bytes()).await?;
+    let body = Upload { body, share, most: route.body_bytes() };
     let call = Call { head, body, ids, route };
     if route.is_long() {
         return routes::dispatch(port, call).await;
@@ -140,6 +165,25 @@ async fn handle(port: &Port, local: IpAddr, request: Request<Incoming>) -> Answe
         Ok(answer) => answer,
         Err(_) => Err(Problem::new(504, "timeout", "the call took too long and was given up")),
     }
+}
+
+/// Reads what is left of a body if it is little and comes at once, so that the connection can be
+/// kept. False when it cannot.
+async fn is_taken(body: &mut Incoming, waits: bool) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    let rest = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, hyper::body::Bytes::len);
+            if bytes > LEFT_BYTES {
+                return false;
+            }
+        }
+        body.is_end_stream()
+    };
+    !waits && tokio::time::timeout(LEFT_WITHIN, rest).await.unwrap_or(false)
 }
 
 /// What operators do is said in the process's log; the mass of task calls is not.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
 use serde_json::Value as Json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::port::{Port, view};
 use super::problem::Problem;
@@ -14,6 +15,7 @@ use super::respond::{self, Making, Page as Piece};
 use super::routes::{Answer, Call};
 use crate::engine::command::Command;
 use crate::engine::query::{LogFilter, Page, Query, View};
+use crate::limits;
 use crate::mailbox::Mailbox;
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -28,7 +30,7 @@ enum Format {
 }
 
 /// `GET /v1/log`.
-pub(super) async fn show(port: &Port, call: Call) -> Answer {
+pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     let mut params = call.query();
     let mut filter = LogFilter {
         tenant: params.text("tenant"),
@@ -48,7 +50,11 @@ pub(super) async fn show(port: &Port, call: Call) -> Answer {
     let latest = Timestamp(mailbox.pulse().latest_ms.load(Ordering::Relaxed));
     filter.to.get_or_insert_with(|| SystemClock.now().max(latest).plus(1));
     page.limit = STREAM_ROWS;
-    let feed = Feed { mailbox, filter, page, format };
+    let place = port.exports.clone().try_acquire_owned().map_err(|_| {
+        let most = limits::EXPORTS;
+        Problem::new(503, "busy", format!("{most} exports are under way already: try again later"))
+    })?;
+    let feed = Feed { mailbox, filter, page, format, _place: place };
     // The first page is made before the response begins, so that a refusal is still one.
     let first = port.look(feed.query()).await?;
     let kind = match format {
@@ -81,6 +87,8 @@ struct Feed {
     filter: LogFilter,
     page: Page,
     format: Format,
+    /// Given back when the export ends, however it does.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Feed {

@@ -36,7 +36,7 @@ pub(super) enum Sight {
 }
 
 /// Answers a GET with the engine's view.
-pub(super) async fn show(port: &Port, call: Call, sight: Sight) -> Answer {
+pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
     let mut params = call.query();
     let query = match sight {
         Sight::Notices => Query::Notices {
@@ -83,7 +83,7 @@ fn notice_state(name: &str) -> Option<String> {
 }
 
 /// `POST /v1/queues/{type}/pause` and `resume`.
-pub(super) async fn pause(port: &Port, call: Call, paused: bool) -> Answer {
+pub(super) async fn pause(port: &Port, call: Call<'_>, paused: bool) -> Answer {
     let kind = call.id(0).to_owned();
     no_fields(port, call).await?;
     port.call(Command::PauseQueue { kind: kind.clone(), paused }).await?;
@@ -91,7 +91,7 @@ pub(super) async fn pause(port: &Port, call: Call, paused: bool) -> Answer {
 }
 
 /// `POST /v1/tenants/{tenant}/resume`.
-pub(super) async fn resume_tenant(port: &Port, call: Call) -> Answer {
+pub(super) async fn resume_tenant(port: &Port, call: Call<'_>) -> Answer {
     let tenant = call.id(0).to_owned();
     no_fields(port, call).await?;
     port.call(Command::ResumeTenant(tenant.clone())).await?;
@@ -99,8 +99,8 @@ pub(super) async fn resume_tenant(port: &Port, call: Call) -> Answer {
 }
 
 /// Refuses a body with anything in it.
-pub(super) async fn no_fields(port: &Port, call: Call) -> Result<(), Problem> {
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+pub(super) async fn no_fields(port: &Port, call: Call<'_>) -> Result<(), Problem> {
+    let value = body::json(port, &call.head.headers, call.body).await?;
     match Form::new(value, "").finish() {
         errors if errors.is_empty() => Ok(()),
         errors => Err(Problem::fields(errors)),
@@ -108,8 +108,8 @@ pub(super) async fn no_fields(port: &Port, call: Call) -> Result<(), Problem> {
 }
 
 /// `POST /v1/dead/redrive`.
-pub(super) async fn redrive(port: &Port, call: Call) -> Answer {
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+pub(super) async fn redrive(port: &Port, call: Call<'_>) -> Answer {
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
     let mut redrive = Redrive {
         tasks: form.ids("tasks"),
@@ -164,7 +164,7 @@ pub(super) async fn redrive(port: &Port, call: Call) -> Answer {
 }
 
 /// `POST /v1/schedules/{name}/run`.
-pub(super) async fn run(port: &Port, call: Call) -> Answer {
+pub(super) async fn run(port: &Port, call: Call<'_>) -> Answer {
     let name = call.id(0).to_owned();
     no_fields(port, call).await?;
     let Reply::Run(id) = port.call(Command::RunSchedule(name.clone())).await? else {
@@ -175,14 +175,14 @@ pub(super) async fn run(port: &Port, call: Call) -> Answer {
 }
 
 /// `POST /v1/backup`.
-pub(super) async fn backup(port: &Port, call: Call) -> Answer {
+pub(super) async fn backup(port: &Port, call: Call<'_>) -> Answer {
     no_fields(port, call).await?;
     Ok(respond::ok(&port.ports.actions.backup().await?))
 }
 
 /// `POST /v1/release`.
-pub(super) async fn release(port: &Port, call: Call) -> Answer {
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+pub(super) async fn release(port: &Port, call: Call<'_>) -> Answer {
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
     let pending = form.read("pending", "hold or send", |value| match value.as_str()? {
         "hold" => Some(true),
@@ -215,7 +215,7 @@ pub(super) fn health(port: &Port) -> Answer {
 }
 
 /// `GET /readyz`: whether it takes and does work.
-pub(super) fn readiness(port: &Port, call: &Call) -> Answer {
+pub(super) fn readiness(port: &Port, call: &Call<'_>) -> Answer {
     let mut params = call.query();
     let standby_ok = params.named("standby", "ok", |value| (value == "ok").then_some(()));
     params.finish()?;
@@ -232,6 +232,6 @@ pub(super) fn readiness(port: &Port, call: &Call) -> Answer {
 }
 
 /// `GET /metrics`.
-pub(super) async fn numbers(port: &Port, call: &Call) -> Answer {
+pub(super) async fn numbers(port: &Port, call: &Call<'_>) -> Answer {
     metrics::respond(port, &call.head.headers).await
 }

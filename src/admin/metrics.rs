@@ -116,6 +116,8 @@ impl Numbers {
         let served = port.served.iter().enumerate().map(|(at, count)| {
             ([("status", format!("{}xx", at + 1))], of(count.load(Ordering::Relaxed)))
         });
+        let bytes = of(port.budget.used() as u64);
+        self.one("http_in_flight_bytes", "Bodies and answers under way", bytes);
         let lost = Counter::<f64, AtomicU64>::default();
         lost.inc_by(of(crate::logger::lost_lines()));
         self.0.register("log_lines_lost", "Log lines that could not be written", lost);

@@ -8,11 +8,13 @@
 //! WeChat's own callback, which must not share a port with operators.
 
 mod body;
+mod budget;
 mod claim;
 mod form;
 mod guard;
 mod legacy;
 mod letters;
+mod linger;
 mod listener;
 mod log;
 mod look;
@@ -31,6 +33,7 @@ mod table;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod wire;
 
 use std::pin::Pin;
@@ -60,6 +63,9 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// The longest pause within a request's body.
     pub body_timeout: Duration,
+    /// The longest time for a whole body that is no stream; below `request_timeout`, so that a slow
+    /// body is told apart from a slow answer.
+    pub upload_timeout: Duration,
     /// The longest time for an ordinary call; above [`crate::limits::WAIT_MAX_MS`].
     pub request_timeout: Duration,
     /// How long calls under way may take after the port was told to stop.
@@ -74,6 +80,7 @@ impl Default for Settings {
             max_connections: 256,
             header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(10),
+            upload_timeout: Duration::from_secs(55),
             request_timeout: Duration::from_secs(65),
             drain_timeout: Duration::from_secs(10),
         }
@@ -89,6 +96,7 @@ impl std::fmt::Debug for Settings {
             .field("max_connections", &self.max_connections)
             .field("header_timeout", &self.header_timeout)
             .field("body_timeout", &self.body_timeout)
+            .field("upload_timeout", &self.upload_timeout)
             .field("request_timeout", &self.request_timeout)
             .field("drain_timeout", &self.drain_timeout)
             .finish()

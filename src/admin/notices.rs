@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hyper::StatusCode;
+use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value as Json, json};
 
 use super::body;
@@ -19,9 +19,18 @@ use crate::model::message::json_bytes;
 use crate::model::notice::{InDoubt, Miniprogram};
 
 /// `POST /v1/notices`.
-pub(super) async fn submit(port: &Port, call: Call) -> Answer {
-    let headers = &call.head.headers;
-    let value = body::json(&port.settings, headers, call.body).await?;
+pub(super) async fn submit(port: &Port, call: Call<'_>) -> Answer {
+    let headers = call.head.headers;
+    let bytes = body::json_bytes(port, &headers, call.body).await?;
+    let draft = body::off(port, bytes, move |bytes| keyed(body::tree(bytes)?, &headers)).await?;
+    let reply = port.call(Command::SubmitNotice(Box::new(draft))).await?;
+    let Reply::Notice { id, state, created } = reply else { return Err(Problem::unexpected()) };
+    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let answer = json!({"id": id.to_string(), "state": state, "created": created});
+    Ok(respond::json(status, &answer))
+}
+
+fn keyed(value: Json, headers: &HeaderMap) -> Result<NoticeDraft, Problem> {
     let has_key = headers.contains_key("idempotency-key") || value.get("key").is_some();
     let fingerprint = if has_key { body::fingerprint(&value) } else { 0 };
     let meaning = if has_key { body::meaning(&value) } else { 0 };
@@ -29,11 +38,7 @@ pub(super) async fn submit(port: &Port, call: Call) -> Answer {
     draft.key = body::key(headers, draft.key)?;
     draft.fingerprint = fingerprint;
     draft.meaning = meaning;
-    let reply = port.call(Command::SubmitNotice(Box::new(draft))).await?;
-    let Reply::Notice { id, state, created } = reply else { return Err(Problem::unexpected()) };
-    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let answer = json!({"id": id.to_string(), "state": state, "created": created});
-    Ok(respond::json(status, &answer))
+    Ok(draft)
 }
 
 /// Reads a notice that a business system gave in answer to a pull; in words what is wrong with it.
@@ -80,6 +85,9 @@ fn data(form: &mut Form, bytes: usize) -> BTreeMap<String, String> {
     };
     let (mut data, mut errors) = (BTreeMap::new(), Vec::new());
     for (name, value) in fields {
+        if errors.len() >= limits::ERRORS {
+            break;
+        }
         match value {
             Json::String(text) => {
                 data.insert(name, text);
@@ -184,6 +192,11 @@ fn audience(form: &mut Form) -> Audience {
 
 fn recipients(form: &mut Form, items: Vec<Json>) -> Vec<Recipient> {
     let at = form.pointer("openids");
+    if items.len() > limits::INLINE_RECIPIENTS {
+        let (count, most) = (items.len(), limits::INLINE_RECIPIENTS);
+        form.wrong("openids", format!("{count} recipients, {most} are allowed: stream more"));
+        return Vec::new();
+    }
     let mut found = Vec::with_capacity(items.len());
     let mut errors = Vec::new();
     for (number, item) in items.into_iter().enumerate() {
@@ -204,7 +217,7 @@ fn recipients(form: &mut Form, items: Vec<Json>) -> Vec<Recipient> {
             }
         }
         // A list of the wrong kind would be refused line by line for pages.
-        if errors.len() > 20 {
+        if errors.len() >= limits::ERRORS {
             break;
         }
     }
@@ -213,9 +226,9 @@ fn recipients(form: &mut Form, items: Vec<Json>) -> Vec<Recipient> {
 }
 
 /// An act that needs no more than its name.
-pub(super) async fn act(port: &Port, call: Call, act: Act) -> Answer {
+pub(super) async fn act(port: &Port, call: Call<'_>, act: Act) -> Answer {
     let notice = form::id("notice", call.id(0))?;
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let errors = Form::new(value, "").finish();
     if !errors.is_empty() {
         return Err(Problem::fields(errors));
@@ -237,9 +250,9 @@ const RESENDABLE: [DeliveryState; 4] =
     [DeliveryState::Refused, DeliveryState::Dead, DeliveryState::Skipped, DeliveryState::InDoubt];
 
 /// `POST /v1/notices/{id}/resend`.
-pub(super) async fn resend(port: &Port, call: Call) -> Answer {
+pub(super) async fn resend(port: &Port, call: Call<'_>) -> Answer {
     let notice = form::id("notice", call.id(0))?;
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
     let read = |value: &Json| {
         DeliveryState::from_name(value.as_str()?).filter(|state| RESENDABLE.contains(state))
@@ -261,9 +274,9 @@ pub(super) async fn resend(port: &Port, call: Call) -> Answer {
 }
 
 /// `POST /v1/deliveries/{id}/resolve`.
-pub(super) async fn resolve(port: &Port, call: Call) -> Answer {
+pub(super) async fn resolve(port: &Port, call: Call<'_>) -> Answer {
     let delivery: DeliveryId = form::path_id("delivery", call.id(0))?;
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
     let resolution = match form.must_text("as", limits::NAME_BYTES).as_str() {
         "accepted" => Some(Resolution::Accepted),
@@ -284,9 +297,9 @@ pub(super) async fn resolve(port: &Port, call: Call) -> Answer {
 }
 
 /// `POST /v1/tenants/{tenant}/test`: a notice to one recipient.
-pub(super) async fn test(port: &Port, call: Call) -> Answer {
+pub(super) async fn test(port: &Port, call: Call<'_>) -> Answer {
     let tenant = call.id(0).to_owned();
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
     let openid = form.must_text("openid", limits::OPENID_BYTES);
     let draft = NoticeDraft {

@@ -1,15 +1,18 @@
 //! What all connections share.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
+use tokio::sync::Semaphore;
 
+use super::budget::Budget;
 use super::problem::Problem;
 use super::{Ports, Settings};
 use crate::engine::command::{Command, Reply};
 use crate::engine::query::{Query, Stats, View};
+use crate::limits;
 use crate::mailbox::Mailbox;
 
 /// The writer's loop turns at least once a second; a longer silence is a stuck disk.
@@ -21,14 +24,29 @@ pub(super) struct Port {
     pub(super) settings: Settings,
     /// Responses by the first digit of their status, from 1.
     pub(super) served: [AtomicU64; 5],
+    /// Bytes of bodies and answers under way.
+    pub(super) budget: Arc<Budget>,
+    /// Places for those who make trees of bodies.
+    pub(super) parsers: Arc<Semaphore>,
+    /// Places for exports, and for streams of recipients.
+    pub(super) exports: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
     /// The writer's turns when they last grew, and when that was.
     pulse: Mutex<(u64, Instant)>,
 }
 
 impl Port {
     pub(super) fn new(ports: Ports, settings: Settings) -> Self {
-        let served = Default::default();
-        Self { ports, settings, served, pulse: Mutex::new((0, Instant::now())) }
+        Self {
+            ports,
+            settings,
+            served: Default::default(),
+            budget: Budget::new(limits::IN_FLIGHT_BYTES),
+            parsers: Arc::new(Semaphore::new(limits::PARSERS)),
+            exports: Arc::new(Semaphore::new(limits::EXPORTS)),
+            streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            pulse: Mutex::new((0, Instant::now())),
+        }
     }
 
     /// Counts a response.

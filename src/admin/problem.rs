@@ -7,7 +7,9 @@ use serde_json::{Map, Value as Json, json};
 use super::form::FieldError;
 use super::respond::{self, Body};
 use crate::engine::command::Refusal;
+use crate::limits;
 use crate::mailbox::CallError;
+use crate::model::cut;
 
 /// A no with everything that a caller needs to act on it.
 #[derive(Debug)]
@@ -74,16 +76,24 @@ impl Problem {
         let mut error = self.extra.clone();
         error.insert("code".into(), json!(self.code));
         error.insert("status".into(), json!(self.status));
-        error.insert("detail".into(), json!(self.detail));
+        error.insert("detail".into(), json!(self.shown()));
         if !self.errors.is_empty() {
             error.insert("errors".into(), self.errors_json());
         }
         Json::Object(error)
     }
 
+    /// The detail, which may quote what was sent.
+    fn shown(&self) -> &str {
+        cut(&self.detail, limits::ERROR_BYTES)
+    }
+
     fn errors_json(&self) -> Json {
-        let one = |error: &FieldError| json!({"pointer": error.pointer, "detail": error.detail});
-        self.errors.iter().map(one).collect()
+        let one = |error: &FieldError| {
+            let pointer = cut(&error.pointer, limits::ERROR_BYTES);
+            json!({"pointer": pointer, "detail": cut(&error.detail, limits::ERROR_BYTES)})
+        };
+        self.errors.iter().take(limits::ERRORS).map(one).collect()
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
@@ -93,7 +103,7 @@ impl Problem {
         document.insert("title".into(), json!(status.canonical_reason().unwrap_or("Problem")));
         document.insert("status".into(), json!(self.status));
         document.insert("code".into(), json!(self.code));
-        document.insert("detail".into(), json!(self.detail));
+        document.insert("detail".into(), json!(self.shown()));
         if !self.errors.is_empty() {
             document.insert("errors".into(), self.errors_json());
         }

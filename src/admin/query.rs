@@ -18,7 +18,12 @@ impl Params {
     /// Reads the parameters; those not in `known` are refused by name.
     pub(super) fn new(query: Option<&str>, known: &[&str]) -> Self {
         let mut params = Self { pairs: Vec::new(), errors: Vec::new() };
-        for pair in query.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+        let pairs = query.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
+        if pairs.clone().nth(limits::PARAMETERS).is_some() {
+            params.wrong("", format!("a request has at most {} parameters", limits::PARAMETERS));
+            return params;
+        }
+        for pair in pairs {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name), decode(value));
             if !known.contains(&name.as_str()) {
@@ -158,5 +163,8 @@ mod tests {
             params.page();
             assert_eq!(params.finish().map_err(|problem| problem.status), Err(422), "{bad}");
         }
+        let many = "a&".repeat(30_000);
+        let told = Params::new(Some(&many), &[]).finish().map_err(|problem| problem.detail);
+        assert_eq!(told, Err("/: a request has at most 32 parameters".to_owned()));
     }
 }

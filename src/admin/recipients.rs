@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::task::Poll;
 
-use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::body::{self, Media};
+use super::body::{self, Media, Upload};
 use super::form;
 use super::port::Port;
 use super::problem::Problem;
@@ -52,17 +51,21 @@ enum Stop {
 }
 
 /// `POST /v1/notices/{id}/recipients`.
-pub(super) async fn stream(port: &Port, call: Call) -> Answer {
+pub(super) async fn stream(port: &Port, call: Call<'_>) -> Answer {
     let notice = form::id("notice", call.id(0))?;
     let mut params = call.query();
     let done = params.flag("done");
     params.finish()?;
     // An empty body may close the notice without naming a media type.
     let media = body::media(&call.head.headers)?;
-    let wrong = media == Media::Json || (media == Media::Absent && !call.body.is_end_stream());
+    let wrong = media == Media::Json || (media == Media::Absent && !call.body.is_over());
     if wrong {
         return Err(body::unsupported("send one recipient per line as application/x-ndjson"));
     }
+    let _place = port.streams.clone().try_acquire_owned().map_err(|_| {
+        let most = limits::STREAMS;
+        Problem::new(503, "busy", format!("{most} streams are under way already: try again soon"))
+    })?;
     let mut filling = Filling::new(notice, port.mailbox()?.clone());
     let mut body = call.body;
     let taken = match filling.fill(&port.settings, &mut body, done).await {
@@ -95,9 +98,9 @@ impl Stop {
     }
 }
 
-async fn discard(settings: &Settings, body: &mut Incoming) {
+async fn discard(settings: &Settings, body: &mut Upload<'_>) {
     let mut bytes = 0;
-    while let Ok(Some(data)) = body::piece(settings, body).await {
+    while let Ok(Some(data)) = body.piece(settings).await {
         bytes += data.len();
         if bytes > DISCARD_BYTES {
             return;
@@ -147,11 +150,11 @@ impl Filling {
     async fn fill(
         &mut self,
         settings: &Settings,
-        body: &mut Incoming,
+        body: &mut Upload<'_>,
         done: bool,
     ) -> Result<(), Stop> {
         let mut begun: Vec<u8> = Vec::new();
-        while let Some(piece) = body::piece(settings, body).await.map_err(Stop::Here)? {
+        while let Some(piece) = body.piece(settings).await.map_err(Stop::Here)? {
             let mut rest = &piece[..];
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let (line, behind) = rest.split_at(end);
@@ -187,7 +190,10 @@ impl Filling {
             self.lines += 1;
             return Ok(());
         }
-        let recipient = read(line).map_err(|error| self.bad("bad_line", without_line(&error)))?;
+        let told = |error: &serde_json::Error| {
+            crate::model::cut(&without_line(error), limits::TEXT_BYTES).to_owned()
+        };
+        let recipient = read(line).map_err(|error| self.bad("bad_line", told(&error)))?;
         if !is_openid(&recipient.openid) {
             let shown = crate::model::cut(&recipient.openid, 80).to_owned();
             return Err(self.bad("bad_openid", format_args!("{shown:?} is no openid")));

@@ -10,6 +10,7 @@ use hyper::{Response, StatusCode};
 use serde_json::Value as Json;
 
 use super::BoxFuture;
+use super::budget::Share;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const PROBLEM: &str = "application/problem+json";
@@ -108,6 +109,29 @@ pub(super) fn json(status: StatusCode, document: &Json) -> Response<Body> {
 /// 200 with a JSON document.
 pub(super) fn ok(document: &Json) -> Response<Body> {
     json(StatusCode::OK, document)
+}
+
+/// The same, its bytes counted in `share` until the client has taken them.
+pub(super) fn counted(response: Response<Body>, mut share: Share) -> Response<Body> {
+    response.map(|body| match body {
+        Body::Whole(bytes) => {
+            share.set(bytes.len());
+            Body::Whole(Bytes::from_owner(Held { bytes, _share: share }))
+        }
+        other => other,
+    })
+}
+
+/// Bytes of an answer with what they take of the budget.
+struct Held {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// 200 with pages.

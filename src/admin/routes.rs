@@ -1,10 +1,10 @@
 //! Routes: finding the one that fits a request, and doing what it says.
 
-use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use percent_encoding::percent_decode_str;
 
+use super::body::Upload;
 use super::legacy::{self, Old};
 use super::look::{self, Sight};
 use super::notices;
@@ -16,20 +16,21 @@ use super::settle::{self, Outcome};
 use super::table::ROUTES;
 use super::{claim, letters, log, openapi, recipients, tasks};
 use crate::engine::command::Act;
+use crate::limits;
 
 /// What a handler gives.
 pub(super) type Answer = Result<Response<Body>, Problem>;
 
 /// A request on its way to a handler.
-pub(super) struct Call {
+pub(super) struct Call<'a> {
     pub(super) head: Parts,
-    pub(super) body: Incoming,
+    pub(super) body: Upload<'a>,
     /// The variable parts of the path.
     pub(super) ids: Vec<String>,
     pub(super) route: &'static Route,
 }
 
-impl Call {
+impl Call<'_> {
     /// The n-th variable part of the path.
     pub(super) fn id(&self, at: usize) -> &str {
         self.ids.get(at).map_or("", String::as_str)
@@ -123,6 +124,22 @@ impl Route {
         matches!(self.handler, Handler::Recipients | Handler::Backup)
     }
 
+    /// Most bytes of its body, unless that is a stream.
+    pub(super) fn body_bytes(&self) -> usize {
+        match self.handler {
+            Handler::AddTasks | Handler::SettleMany | Handler::Submit => limits::BODY_BYTES,
+            Handler::Redrive => limits::IDS_BODY_BYTES,
+            Handler::Old(_) => limits::OLD_BODY_BYTES,
+            _ => limits::ACT_BODY_BYTES,
+        }
+    }
+
+    /// Bytes that its answer may have, to be taken from the budget before it is made.
+    pub(super) fn answer_bytes(&self) -> usize {
+        let is_list = self.query.contains(&"cursor") || self.gives.1 == "List";
+        if is_list { limits::PAGE_BYTES } else { 0 }
+    }
+
     /// HEAD is as good as GET, but not where a GET changes something.
     fn takes_method(&self, method: &Method) -> bool {
         let head = method == Method::HEAD && self.method == Verb::Get;
@@ -166,7 +183,7 @@ fn fits(pattern: &str, path: &str) -> Option<Vec<String>> {
 }
 
 /// Does what a request asks for.
-pub(super) async fn dispatch(port: &Port, call: Call) -> Answer {
+pub(super) async fn dispatch(port: &Port, call: Call<'_>) -> Answer {
     // Who asks for a `?dry_run=true` that there is not must not get the real thing.
     if call.route.query.is_empty() && call.route.path.starts_with("/v1/") {
         call.query().finish()?;

@@ -9,8 +9,8 @@ use super::port::Port;
 use super::problem::Problem;
 use super::respond;
 use super::routes::{Answer, Call};
-use super::tasks::{explain, or_empty, push_error, text, too_many};
-use super::wire::{self, AckIn, AcksIn};
+use super::tasks::{Told, explain, or_empty, push_error, text, too_many};
+use super::wire::{self, AckIn, AckItem, SettleIn};
 use crate::engine::command::{Command, Reply, Settled, Settlement, Verdict};
 use crate::id::Id;
 use crate::limits;
@@ -33,9 +33,9 @@ pub(super) enum Outcome {
 }
 
 /// `POST /v1/tasks/{id}/ack`, `nack`, `reject` and `extend`.
-pub(super) async fn one(port: &Port, call: Call, outcome: Outcome) -> Answer {
+pub(super) async fn one(port: &Port, call: Call<'_>, outcome: Outcome) -> Answer {
     let task = form::id("task", call.id(0))?;
-    let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
+    let bytes = body::json_bytes(port, &call.head.headers, call.body).await?;
     let text = or_empty(text(&bytes)?);
     let (claim, verdict) = match outcome {
         Outcome::Ack => {
@@ -93,15 +93,9 @@ fn push_settled(out: &mut String, id: Id, settled: Settled, extends: bool) {
 }
 
 /// `POST /v1/tasks/settle`.
-pub(super) async fn many(port: &Port, call: Call) -> Answer {
-    let bytes = body::json_bytes(&port.settings, &call.head.headers, call.body).await?;
-    let items = match all_acks(text(&bytes)?) {
-        Some(items) => items,
-        None => mixed(body::parse(&bytes)?)?,
-    };
-    if items.len() > limits::BATCH_ITEMS {
-        return Err(too_many(items.len()));
-    }
+pub(super) async fn many(port: &Port, call: Call<'_>) -> Answer {
+    let bytes = body::json_bytes(port, &call.head.headers, call.body).await?;
+    let items = body::off(port, bytes, |bytes| items(text(bytes)?)).await?;
     let mut told: Vec<(Option<Id>, bool, Option<Box<Problem>>)> = Vec::with_capacity(items.len());
     let mut good = Vec::with_capacity(items.len());
     for item in items {
@@ -123,6 +117,7 @@ pub(super) async fn many(port: &Port, call: Call) -> Answer {
         }
     };
     let mut verdicts = verdicts.into_iter();
+    let mut fields = Told::default();
     let mut out = String::with_capacity(16 + 64 * told.len());
     out.push_str("{\"items\":[");
     for (at, (id, extends, problem)) in told.into_iter().enumerate() {
@@ -136,7 +131,7 @@ pub(super) async fn many(port: &Port, call: Call) -> Answer {
         match (verdict, id) {
             (Ok(settled), Some(id)) => push_settled(&mut out, id, settled, extends),
             (Ok(_), None) => return Err(Problem::unexpected()),
-            (Err(problem), id) => push_refused(&mut out, at, id, problem),
+            (Err(problem), id) => push_refused(&mut out, at, id, fields.cut(problem)),
         }
     }
     out.push_str("]}");
@@ -157,33 +152,35 @@ fn push_refused(out: &mut String, at: usize, id: Option<Id>, problem: Problem) {
 /// One settlement, or why it is none.
 type Item = Result<Settlement, (Option<Id>, Box<Problem>)>;
 
-/// The fast path: nothing but well-formed acks.
-fn all_acks(text: &str) -> Option<Vec<Item>> {
-    let batch: AcksIn<'_> = serde_json::from_str(text).ok()?;
-    let mut items = Vec::with_capacity(batch.items.len());
-    for item in batch.items {
-        let task = item.id.parse().ok().filter(|_| item.ack)?;
-        items.push(Ok(Settlement { task, claim: item.claim, verdict: Verdict::Ack }));
+/// The items of a batch: counted first, then read one by one.
+fn items(text: &str) -> Result<Vec<Item>, Problem> {
+    let batch: SettleIn<'_> =
+        serde_json::from_str(text).map_err(|error| explain(text, &error, check_settle))?;
+    if batch.items.count > limits::BATCH_ITEMS {
+        return Err(too_many(batch.items.count));
     }
-    Some(items)
+    Ok(batch
+        .items
+        .kept
+        .into_iter()
+        .map(|text| ack(text.get()).unwrap_or_else(|| mixed(text.get())))
+        .collect())
 }
 
-fn mixed(body: Json) -> Result<Vec<Item>, Problem> {
-    let mut form = Form::new(body, "");
+fn check_settle(form: &mut Form) {
     form.must("items");
-    let items = match form.value("items") {
-        Some(Json::Array(items)) => items,
-        Some(_) => {
-            form.wrong("items", "give an array");
-            Vec::new()
-        }
-        None => Vec::new(),
-    };
-    let errors = form.finish();
-    if !errors.is_empty() {
-        return Err(Problem::fields(errors));
-    }
-    Ok(items.into_iter().map(item).collect())
+    form.list("items", "a settlement", |item| item.is_object().then_some(()));
+}
+
+/// The fast path: a well-formed ack.
+fn ack(text: &str) -> Option<Item> {
+    let item: AckItem<'_> = serde_json::from_str(text).ok()?;
+    let task = item.id.parse().ok().filter(|_| item.ack)?;
+    Some(Ok(Settlement { task, claim: item.claim, verdict: Verdict::Ack }))
+}
+
+fn mixed(text: &str) -> Item {
+    item(body::parse(text.as_bytes()).map_err(|problem| (None, Box::new(problem)))?)
 }
 
 fn item(value: Json) -> Item {

@@ -3,10 +3,7 @@
 //! Adding is the port's hot path: what is well formed goes from text to command without a JSON value
 //! in between, and a payload is never looked into.
 
-use hyper::body::Bytes;
 use hyper::{HeaderMap, StatusCode};
-use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
 use super::body::{self, Media};
 use super::form::{self, Form};
@@ -14,13 +11,14 @@ use super::port::Port;
 use super::problem::Problem;
 use super::respond;
 use super::routes::{Answer, Call};
+use super::tree::Items;
 use super::wire::{self, TaskIn};
 use crate::engine::command::{AddedTask, Command, Reply, TaskDraft};
 use crate::json;
 use crate::limits;
 
 /// `POST /v1/tasks`.
-pub(super) async fn add(port: &Port, call: Call) -> Answer {
+pub(super) async fn add(port: &Port, call: Call<'_>) -> Answer {
     let mut params = call.query();
     let atomic = params.flag("atomic");
     params.finish()?;
@@ -28,24 +26,35 @@ pub(super) async fn add(port: &Port, call: Call) -> Answer {
     if media == Media::Absent {
         return Err(body::unsupported("send Content-Type: application/json"));
     }
-    let bytes = body::whole(&port.settings, call.body).await?;
-    let text = text(&bytes)?;
-    if media == Media::Json && !text.trim_start().starts_with('[') {
-        return add_one(port, &call.head.headers, text).await;
+    let headers = call.head.headers;
+    let bytes = body::whole(port, call.body).await?;
+    match body::off(port, bytes, move |bytes| read(bytes, media, &headers)).await? {
+        Drafts::One(draft) => add_one(port, draft).await,
+        Drafts::Many(drafts) => add_many(port, drafts, atomic).await,
     }
-    if call.head.headers.contains_key("idempotency-key") {
+}
+
+/// What a body asks to add.
+enum Drafts {
+    One(TaskDraft),
+    Many(Vec<Result<TaskDraft, Problem>>),
+}
+
+fn read(bytes: &[u8], media: Media, headers: &HeaderMap) -> Result<Drafts, Problem> {
+    let text = text(bytes)?;
+    if media == Media::Json && !text.trim_start().starts_with('[') {
+        return draft(headers, text).map(Drafts::One);
+    }
+    if headers.contains_key("idempotency-key") {
         let detail = "with many tasks, give each its own \"key\" instead of the header";
         return Err(Problem::field("/key", detail));
     }
-    let drafts = if media == Media::Lines { of_lines(text) } else { of_array(text)? };
-    if drafts.len() > limits::BATCH_ITEMS {
-        return Err(too_many(drafts.len()));
-    }
-    add_many(port, drafts, atomic).await
+    let drafts = if media == Media::Lines { of_lines(text) } else { of_array(text) };
+    drafts.map(Drafts::Many)
 }
 
 /// A body as text.
-pub(super) fn text(bytes: &Bytes) -> Result<&str, Problem> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body::without_mark(bytes))
         .map_err(|error| Problem::new(400, "bad_json", format!("the body is not UTF-8: {error}")))
 }
@@ -60,8 +69,7 @@ pub(super) fn too_many(count: usize) -> Problem {
     Problem::new(413, "too_many_items", detail)
 }
 
-async fn add_one(port: &Port, headers: &HeaderMap, text: &str) -> Answer {
-    let draft = draft(headers, text)?;
+async fn add_one(port: &Port, draft: TaskDraft) -> Answer {
     let command = Command::AddTasks { items: vec![draft], atomic: false };
     let Reply::Tasks(verdicts) = port.call(command).await? else {
         return Err(Problem::unexpected());
@@ -82,17 +90,23 @@ fn push_added(out: &mut String, added: AddedTask) {
 
 /// The drafts of a JSON array, each good or bad by itself.
 fn of_array(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
+    let items: Items<'_> = serde_json::from_str(text).map_err(|error| body::bad_json(&error))?;
+    if items.count > limits::BATCH_ITEMS {
+        return Err(too_many(items.count));
+    }
     let none = HeaderMap::new();
-    let items: Vec<&RawValue> =
-        serde_json::from_str(text).map_err(|error| body::bad_json(&error))?;
-    Ok(items.into_iter().map(|item| draft(&none, item.get())).collect())
+    Ok(items.kept.into_iter().map(|item| draft(&none, item.get())).collect())
 }
 
 /// The drafts of newline-delimited JSON.
-fn of_lines(text: &str) -> Vec<Result<TaskDraft, Problem>> {
+fn of_lines(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    let count = lines().count();
+    if count > limits::BATCH_ITEMS {
+        return Err(too_many(count));
+    }
     let none = HeaderMap::new();
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|line| draft(&none, line)).collect()
+    Ok(lines().map(|line| draft(&none, line)).collect())
 }
 
 fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
@@ -128,7 +142,7 @@ fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
 
 /// Finds out what is wrong with a body that did not fit, slowly and completely.
 pub(super) fn explain(text: &str, error: &serde_json::Error, check: fn(&mut Form)) -> Problem {
-    let value: Json = match body::parse(text.as_bytes()) {
+    let value = match body::parse(text.as_bytes()) {
         Ok(value) => value,
         Err(problem) => return problem,
     };
@@ -198,6 +212,7 @@ async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: 
     // A client that only looks at the status must not take it that something was added.
     let none = !slots.is_empty() && slots.iter().all(Result::is_err);
     let mut out = String::with_capacity(16 + 48 * slots.len());
+    let mut told = Told::default();
     out.push_str("{\"tasks\":[");
     for (at, slot) in slots.into_iter().enumerate() {
         if at > 0 {
@@ -205,7 +220,9 @@ async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: 
         }
         match slot {
             Ok(added) => push_added(&mut out, added),
-            Err(problem) => push_error(&mut out, &problem.below(&format!("/{at}"))),
+            Err(problem) => {
+                push_error(&mut out, &told.cut(problem).below(&format!("/{at}")));
+            }
         }
     }
     out.push_str("]}");
@@ -230,6 +247,9 @@ fn none_added(
             let detail = format!("item {at}: {}; nothing was added", problem.detail);
             (problem.status, problem.code, detail)
         });
+        if errors.len() >= limits::ERRORS {
+            break;
+        }
         if problem.errors.is_empty() {
             errors.push(form::FieldError::new(format!("/{at}"), problem.detail));
         } else {
@@ -240,13 +260,28 @@ fn none_added(
     Problem { errors, ..Problem::new(status, code, detail) }
 }
 
+/// How many field errors the answer to a batch has already.
+#[derive(Default)]
+pub(super) struct Told(usize);
+
+impl Told {
+    /// Leaves the fields away when there are many already: the words still name the first.
+    pub(super) fn cut(&mut self, mut problem: Problem) -> Problem {
+        if self.0 >= limits::BATCH_ERRORS {
+            problem.errors.clear();
+        }
+        self.0 += problem.errors.len();
+        problem
+    }
+}
+
 /// Appends the error of one item of a batch.
 pub(super) fn push_error(out: &mut String, problem: &Problem) {
     out.push_str(&serde_json::json!({ "error": problem.item() }).to_string());
 }
 
 /// `DELETE /v1/tasks/{id}`.
-pub(super) async fn cancel(port: &Port, call: Call) -> Answer {
+pub(super) async fn cancel(port: &Port, call: Call<'_>) -> Answer {
     let id = form::id("task", call.id(0))?;
     let Reply::Cancelled { claimed } = port.call(Command::CancelTask(id)).await? else {
         return Err(Problem::unexpected());
@@ -257,9 +292,9 @@ pub(super) async fn cancel(port: &Port, call: Call) -> Answer {
 }
 
 /// `PATCH /v1/tasks/{id}`.
-pub(super) async fn change(port: &Port, call: Call) -> Answer {
+pub(super) async fn change(port: &Port, call: Call<'_>) -> Answer {
     let task = form::id("task", call.id(0))?;
-    let value = body::json(&port.settings, &call.head.headers, call.body).await?;
+    let value = body::json(port, &call.head.headers, call.body).await?;
     let mut form = Form::new(value, "");
     let due = form.due("due");
     let priority = form.whole("priority", 0..=255).and_then(|number| u8::try_from(number).ok());

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
+use super::tree::Items;
 use crate::time::Timestamp;
 
 /// One task of `POST /v1/tasks`.
@@ -60,12 +61,12 @@ pub(super) struct AckIn {
     pub(super) claim: String,
 }
 
-/// `POST /v1/tasks/settle`, as far as it is all acks.
+/// `POST /v1/tasks/settle`: its items are read one by one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AcksIn<'a> {
+pub(super) struct SettleIn<'a> {
     #[serde(borrow)]
-    pub(super) items: Vec<AckItem<'a>>,
+    pub(super) items: Items<'a>,
 }
 
 /// One ack of a batch.
