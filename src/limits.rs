@@ -175,3 +175,7 @@ pub const REFUSED_BYTES: usize = 1024 * 1024;
 pub const REFUSED_OF_A_RUN: u32 = 100;
 /// Most notices of one page of a pull.
 pub const PULL_NOTICES: usize = 1_000;
+
+/// Connections of the admin port at once, unless `admin.max_connections` says otherwise: every claim that
+/// may wait, and as many again as others usually need.
+pub const CONNECTIONS: usize = WAITERS + 512;

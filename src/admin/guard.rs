@@ -92,7 +92,10 @@ pub(super) fn check_token(settings: &Settings, headers: &HeaderMap) -> Result<()
     if token.is_some() && bool::from(hash.ct_eq(expected)) {
         return Ok(());
     }
-    let detail = "send the admin token: Authorization: Bearer TOKEN";
+    let detail = match token {
+        Some(_) => "this token is not accepted",
+        None => "send the admin token: Authorization: Bearer TOKEN",
+    };
     Err(Problem::new(401, "unauthorized", detail))
 }
 

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -11,20 +12,20 @@ use hyper::header::{CACHE_CONTROL, CONNECTION, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::body::Upload;
 use super::budget::Share;
 use super::linger::Lingering;
+use super::places::{Guest, Kind, Places};
 use super::port::Port;
 use super::problem::Problem;
 use super::respond::{self, Body};
-use super::routes::{self, Answer, Call, Route, Verb};
+use super::routes::{self, Answer, Call, Verb};
 use super::{Ports, Settings, guard};
 
 /// Most headers of a request.
@@ -44,9 +45,30 @@ const LEFT_WITHIN: Duration = Duration::from_millis(200);
 
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
+/// How long a connection may take for the head of its first request, and one on a kept place.
+const FIRST_HEAD: Duration = Duration::from_secs(5);
+const KEPT_HEAD: Duration = Duration::from_secs(2);
+
 /// What a connection too many is told.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-    content-length: 0\r\nconnection: close\r\n\r\n";
+fn too_many() -> Vec<u8> {
+    let document = serde_json::json!({
+        "type": "urn:duebox:problem:too_many_connections",
+        "title": "Service Unavailable",
+        "status": 503,
+        "code": "too_many_connections",
+        "detail": FULL,
+    });
+    let body = document.to_string();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+         content-type: application/problem+json\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+const FULL: &str = "all connections are taken: try again soon";
 
 /// Serves until `shutdown` resolves, then lets calls under way finish for
 /// [`Settings::drain_timeout`]. When it returns, no connection is left and the mailbox is dropped.
@@ -56,7 +78,7 @@ pub async fn serve(
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) {
-    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let places = Places::new(settings.max_connections);
     let drain = settings.drain_timeout;
     let port = Arc::new(Port::new(ports, settings));
     let graceful = GracefulShutdown::new();
@@ -67,15 +89,21 @@ pub async fn serve(
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
-                    Ok(slot) => {
-                        let served = connection(&port, stream, &graceful);
+                Ok((stream, _)) => match places.take() {
+                    Some(place) => {
+                        if place.kind == Kind::Kept {
+                            places.tell(&port.full);
+                        }
+                        let served = connection(&port, stream, &graceful, place.kind);
                         connections.spawn(async move {
                             served.await;
-                            drop(slot);
+                            drop(place);
                         });
                     }
-                    Err(_) => drop(stream.try_write(TOO_MANY)),
+                    None => {
+                        places.tell(&port.full);
+                        drop(stream.try_write(&too_many()));
+                    }
                 },
                 Err(error) => {
                     tracing::warn!(event = "admin.accept_failed", %error);
@@ -96,22 +124,49 @@ fn connection(
     port: &Arc<Port>,
     stream: TcpStream,
     graceful: &GracefulShutdown,
+    kind: Kind,
 ) -> impl Future<Output = ()> + use<> {
     // Neither is vital: answers are written whole, and a silent client is only kept longer.
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_MS);
     let local = stream.local_addr().map_or(IpAddr::from([127, 0, 0, 1]), |local| local.ip());
+    let peer = stream.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    // To say why, when the connection on a kept place is ended.
+    let spare = if kind == Kind::Kept { rustix::io::dup(&stream).ok() } else { None };
     let served = Arc::clone(port);
-    let service = service_fn(move |request| answer(Arc::clone(&served), local, request));
+    let guest = Arc::new(Guest { kind, spoke: AtomicBool::new(false) });
+    let seen = Arc::clone(&guest);
+    let service = service_fn(move |request| {
+        seen.spoke.store(true, Ordering::Relaxed);
+        answer(Arc::clone(&served), local, peer, seen.kind, request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(port.settings.header_timeout)
+        // On a kept place it is ended here, with a word.
+        .header_read_timeout(match kind {
+            Kind::Ordinary => port.settings.header_timeout,
+            Kind::Kept => 2 * KEPT_HEAD,
+        })
         .max_headers(HEADERS)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(Lingering::new(stream)), service);
     let connection = graceful.watch(connection);
+    let first = if kind == Kind::Kept { KEPT_HEAD } else { FIRST_HEAD };
     async move {
-        if let Err(error) = connection.await {
+        tokio::pin!(connection);
+        let begun = tokio::time::timeout(first, &mut connection).await;
+        let ended = match begun {
+            Ok(ended) => ended,
+            // Who says nothing keeps no place from others.
+            Err(_) if !guest.spoke.load(Ordering::Relaxed) => {
+                if let Some(spare) = spare {
+                    let _ = rustix::io::write(&spare, &too_many());
+                }
+                return;
+            }
+            Err(_) => connection.await,
+        };
+        if let Err(error) = ended {
             tracing::debug!(event = "admin.connection_ended", %error);
         }
     }
@@ -120,15 +175,28 @@ fn connection(
 async fn answer(
     port: Arc<Port>,
     local: IpAddr,
+    peer: IpAddr,
+    kind: Kind,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, mut body) = request.into_parts();
+    let began = Instant::now();
+    let told = audited(&head);
     // Whoever waits for "100 Continue" has sent nothing, and must not be asked to.
     let waits = head.headers.contains_key(EXPECT);
     let mut share = port.budget.share();
-    let answered = handle(&port, local, head, &mut body, &mut share).await;
+    let answered = match only_for_operators(&port, kind, &head) {
+        Ok(()) => handle(&port, local, head, &mut body, &mut share).await,
+        Err(full) => Err(full),
+    };
     let mut response = answered.unwrap_or_else(Problem::into_response);
-    if !is_taken(&mut body, waits).await {
+    if let Some(told) = told {
+        audit(&told, peer, response.status(), began);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        port.strangers.refused(peer).await;
+    }
+    if !is_taken(&mut body, waits).await || kind == Kind::Kept {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let headers = response.headers_mut();
@@ -154,7 +222,6 @@ async fn handle(
     if !route.is_open() {
         port.mailbox()?;
     }
-    audit(route, head.uri.path());
     share.grow(route.answer_bytes()).await?;
     let body = Upload { body, share, most: route.body_bytes() };
     let call = Call { head, body, ids, route };
@@ -186,14 +253,43 @@ async fn is_taken(body: &mut Incoming, waits: bool) -> bool {
     !waits && tokio::time::timeout(LEFT_WITHIN, rest).await.unwrap_or(false)
 }
 
-/// What operators do is said in the process's log; the mass of task calls is not.
-fn audit(route: &Route, path: &str) {
-    if route.method == Verb::Get || route.path.starts_with("/v1/tasks") {
-        return;
+/// Refuses on a kept place what is neither a probe nor an operator's call.
+fn only_for_operators(port: &Port, kind: Kind, head: &Parts) -> Result<(), Problem> {
+    if kind == Kind::Ordinary {
+        return Ok(());
     }
+    let found = routes::find(&head.method, head.uri.path());
+    let (open, waits) = match &found {
+        Ok((route, _)) => (route.is_open(), route.may_wait()),
+        Err(_) => (false, false),
+    };
+    let known = !waits && guard::check_token(&port.settings, &head.headers).is_ok();
+    if open || known {
+        return Ok(());
+    }
+    Err(Problem::new(503, "too_many_connections", FULL))
+}
+
+/// What is said of a call in the process's log when it was answered: what operators do, and not the
+/// mass of task calls.
+struct Audited {
+    method: &'static str,
+    path: String,
+}
+
+fn audited(head: &Parts) -> Option<Audited> {
+    let (route, _) = routes::find(&head.method, head.uri.path()).ok()?;
+    if route.method == Verb::Get || route.path.starts_with("/v1/tasks") {
+        return None;
+    }
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    Some(Audited { method: route.method.name(), path: crate::model::cut(path, 200).to_owned() })
+}
+
+fn audit(call: &Audited, peer: IpAddr, status: StatusCode, began: Instant) {
+    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
-        event = "admin.call",
-        method = route.method.name(),
-        path = crate::model::cut(path, 200)
+        event = "admin.call", method = call.method, path = call.path, status = status.as_u16(),
+        %peer, ms, "{} {} was answered {}", call.method, call.path, status.as_u16()
     );
 }

@@ -118,6 +118,15 @@ impl Numbers {
         });
         let bytes = of(port.budget.used() as u64);
         self.one("http_in_flight_bytes", "Bodies and answers under way", bytes);
+        let counters = [("http_refused", "Connections beyond the ordinary places", &port.full)];
+        for (name, help, value) in counters {
+            let counter = Counter::<f64, AtomicU64>::default();
+            counter.inc_by(of(value.load(Ordering::Relaxed)));
+            self.0.register(name, help, counter);
+        }
+        let strangers = Counter::<f64, AtomicU64>::default();
+        strangers.inc_by(of(port.strangers.total()));
+        self.0.register("http_unauthorized", "Calls without the right token", strangers);
         let lost = Counter::<f64, AtomicU64>::default();
         lost.inc_by(of(crate::logger::lost_lines()));
         self.0.register("log_lines_lost", "Log lines that could not be written", lost);

@@ -21,6 +21,7 @@ mod look;
 mod metrics;
 mod notices;
 mod openapi;
+mod places;
 mod port;
 mod problem;
 mod query;
@@ -29,6 +30,7 @@ mod respond;
 mod routes;
 mod schemas;
 mod settle;
+mod strangers;
 mod table;
 mod tasks;
 #[cfg(test)]
@@ -77,7 +79,7 @@ impl Default for Settings {
         Self {
             token_sha256: None,
             allowed_hosts: Vec::new(),
-            max_connections: 256,
+            max_connections: crate::limits::CONNECTIONS,
             header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(10),
             upload_timeout: Duration::from_secs(55),

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::budget::Budget;
 use super::problem::Problem;
+use super::strangers::Strangers;
 use super::{Ports, Settings};
 use crate::engine::command::{Command, Reply};
 use crate::engine::query::{Query, Stats, View};
@@ -31,6 +32,9 @@ pub(super) struct Port {
     /// Places for exports, and for streams of recipients.
     pub(super) exports: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
+    /// Connections for which only a kept place was left, or none.
+    pub(super) full: AtomicU64,
+    pub(super) strangers: Strangers,
     /// The writer's turns when they last grew, and when that was.
     pulse: Mutex<(u64, Instant)>,
 }
@@ -45,6 +49,8 @@ impl Port {
             parsers: Arc::new(Semaphore::new(limits::PARSERS)),
             exports: Arc::new(Semaphore::new(limits::EXPORTS)),
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            full: AtomicU64::new(0),
+            strangers: Strangers::default(),
             pulse: Mutex::new((0, Instant::now())),
         }
     }

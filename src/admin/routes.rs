@@ -119,6 +119,11 @@ impl Route {
         matches!(self.handler, Handler::Health | Handler::Ready | Handler::Metrics | Handler::Page)
     }
 
+    /// Whether its answer may wait for work.
+    pub(super) fn may_wait(&self) -> bool {
+        matches!(self.handler, Handler::Claim)
+    }
+
     /// Whether it may take longer than an ordinary call.
     pub(super) fn is_long(&self) -> bool {
         matches!(self.handler, Handler::Recipients | Handler::Backup)

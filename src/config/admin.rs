@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::secrets::{self, TOKEN};
 use super::section::Section;
 use super::tenants::Tenant;
+use crate::limits::CONNECTIONS;
 use crate::secret::Secret;
 
 /// The admin port.
@@ -17,6 +18,8 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Host names accepted in `Host` and `Origin` beside the address itself, without port.
     pub hosts: Vec<String>,
+    /// Connections at once, beside a few that are kept for probes and operators.
+    pub max_connections: usize,
 }
 
 /// A listener of its own for WeChat's calls.
@@ -46,9 +49,12 @@ pub(super) fn read(top: &Section<'_>) -> Admin {
             );
         }
         let hosts = section.texts("hosts").into_iter().map(str::to_lowercase).collect();
-        Admin { listen, token, hosts }
+        let most = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        let max_connections = section.number("max_connections", 8..=65_536, most) as usize;
+        Admin { listen, token, hosts, max_connections }
     });
-    admin.unwrap_or(Admin { listen: LISTEN, token: None, hosts: Vec::new() })
+    let max_connections = CONNECTIONS;
+    admin.unwrap_or(Admin { listen: LISTEN, token: None, hosts: Vec::new(), max_connections })
 }
 
 /// Reads `[callback]`.

@@ -111,6 +111,7 @@ fn admin_settings(config: &Config) -> admin::Settings {
             .as_ref()
             .map(|token| Sha256::digest(token.expose().as_bytes()).into()),
         allowed_hosts: config.admin.hosts.clone(),
+        max_connections: config.admin.max_connections,
         ..admin::Settings::default()
     }
 }

@@ -69,7 +69,7 @@ impl<K: Kv> Engine<K> {
     ) -> Result<bool, Fault> {
         let tenant = TenantNo(notice.tenant);
         if self.is_in_trouble(tenant)? {
-            self.refuse_tenant(now, tenant, &answer.errmsg)?;
+            self.rest_tenant(now, tenant, LINE_REST_MS, LINE_REST_MAX_MS, &answer.errmsg)?;
             return Ok(true);
         }
         let answered = answer.errmsg.starts_with("HTTP ") && !answer.errmsg.starts_with("HTTP 5");
@@ -80,7 +80,7 @@ impl<K: Kv> Engine<K> {
         let times = self.lengthen(keys::tenant_streak(tenant), "no clear answer")?;
         if times >= ALIKE {
             let words = format!("{times} sends in a row got no clear answer: {}", answer.errmsg);
-            self.refuse_tenant(now, tenant, &words)?;
+            self.rest_tenant(now, tenant, LINE_REST_MS, LINE_REST_MAX_MS, &words)?;
         }
         Ok(false)
     }

@@ -7,6 +7,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("admin.call", "a call that changes something was answered"),
     ("admin.connection_ended", "a connection to the admin port ended early"),
     ("admin.cut_off", "connections to the admin port were cut off at the stop"),
+    ("admin.full", "all connections of the admin port are taken"),
     (
         "archive.copy_short",
         "the journal of a copy ends before one of its images: what came last is missing",
@@ -32,6 +33,7 @@ const EVENTS: &[(&str, &str)] = &[
         "archive.unusable",
         "image and journal could not be used to make the store anew: make a backup now",
     ),
+    ("auth.refused", "a call without the right admin token was refused"),
     ("backup.bad_image", "an image is damaged and was left out of the backup"),
     ("clock.jumped", "the machine's clock jumped"),
     (

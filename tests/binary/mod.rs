@@ -10,6 +10,7 @@ mod copies;
 mod crash;
 mod damage;
 mod disk;
+mod hostile;
 mod kill_loop;
 mod leader;
 mod logging;
