@@ -3,7 +3,7 @@
 //!
 //! - A step back is noticed at the next command or tick, also over a restart. What it could harm is
 //!   put right at once: schedules are planned anew, rests and claims end within their own length, and
-//!   every doubt counts as older by the step ([`Engine::unwound`]), since the provider's window went on.
+//!   every doubt counts as older by the step (`Engine::unwound`), since the provider's window went on.
 //! - A step forward is told from time that really passed by a clock that nobody sets, the machine's
 //!   boot clock ([`Engine::observe`]). What deletes and expires for good goes by *settled* time: it
 //!   passes as fast as the boot clock, and catches up with the wall when both have gone in step for

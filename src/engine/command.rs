@@ -365,7 +365,7 @@ pub struct RefusedNotice {
     pub schedule: String,
     /// The tenant that was asked for.
     pub tenant: String,
-    /// The notice as it came, JSON of at most [`limits::REFUSED_BYTES`].
+    /// The notice as it came, JSON of at most `limits::REFUSED_BYTES`.
     pub body: String,
     /// Of the body: what is kept already is not kept twice.
     pub fingerprint: u128,

@@ -9,10 +9,10 @@
 //! | no such template | pending again | after several in a row: paused | |
 //! | token, tenant | pending again, no failure counted | | rests, longer each time |
 //! | day | pending again, no failure counted | | rests until tomorrow in Shanghai |
-//! | unreached | pending again, no attempt counted | | rests, see [`super::trouble`] |
+//! | unreached | pending again, no attempt counted | | rests, see `trouble` |
 //! | in doubt | pending again inside the dedupe window, else as the notice says | | after many in a row: rests |
 //!
-//! Retries that fail alike for everybody pause the notice, see [`super::trouble`].
+//! Retries that fail alike for everybody pause the notice, see `trouble`.
 
 use super::act::{Unsent, withdrawn};
 use super::command::Reply;

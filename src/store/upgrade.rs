@@ -7,7 +7,7 @@
 //!
 //! A base may have come up in three ways, and each one meets rows of old: it was opened, it was
 //! loaded from an image, the journal was applied to it. So [`base`] brings up what is there before the
-//! journal is applied, and [`write`] each change of the journal. Both can be done again after a crash:
+//! journal is applied, and [`write()`] each change of the journal. Both can be done again after a crash:
 //! what was brought up already stays as it is.
 
 use std::sync::Arc;
