@@ -13,14 +13,22 @@ use crate::engine::command::Command;
 use crate::engine::query::{DeadKind, Query};
 use crate::id::Id;
 
-/// Reads the parameter `kind`.
-pub(super) fn kind(params: &mut Params) -> Option<DeadKind> {
-    let name = params.text("kind")?;
-    let kind = DeadKind::from_name(&name);
-    if kind.is_none() {
-        params.wrong("kind", "give task, delivery or notice".to_owned());
+/// What `GET /v1/dead` asks for. Deliveries in doubt are not dead, but wait for a person as well.
+pub(super) fn query(params: &mut Params) -> Query {
+    let kind = params.text("type");
+    let name = params.text("kind");
+    let page = params.page();
+    if name.as_deref() == Some("in_doubt") {
+        if kind.is_some() {
+            params.wrong("type", "deliveries in doubt have no type".to_owned());
+        }
+        return Query::Doubts { tenant: None, notice: None, page };
     }
-    kind
+    let only = name.as_deref().and_then(DeadKind::from_name);
+    if name.is_some() && only.is_none() {
+        params.wrong("kind", "give task, delivery, notice or in_doubt".to_owned());
+    }
+    Query::Dead { kind, only, page }
 }
 
 /// `DELETE /v1/dead/{id}`: forgets a refused notice.

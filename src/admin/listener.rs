@@ -92,7 +92,7 @@ pub async fn serve(
                 Ok((stream, _)) => match places.take() {
                     Some(place) => {
                         if place.kind == Kind::Kept {
-                            places.tell(&port.full);
+                            places.tell(&port.full, &*port.ports.status);
                         }
                         let served = connection(&port, stream, &graceful, place.kind);
                         connections.spawn(async move {
@@ -101,7 +101,7 @@ pub async fn serve(
                         });
                     }
                     None => {
-                        places.tell(&port.full);
+                        places.tell(&port.full, &*port.ports.status);
                         drop(stream.try_write(&too_many()));
                     }
                 },

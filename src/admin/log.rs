@@ -119,7 +119,9 @@ impl Feed {
         let cut_off = |problem: Problem| io::Error::other(problem.detail);
         match view(reply).map_err(cut_off)? {
             View::Json(page) => Ok(self.piece(String::new(), &page)),
-            View::Stats(_) => Err(io::Error::other("the engine gave numbers for a page")),
+            View::Stats(_) | View::Attention(_) => {
+                Err(io::Error::other("the engine gave something else for a page"))
+            }
         }
     }
 }

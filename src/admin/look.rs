@@ -24,6 +24,7 @@ pub(super) enum Sight {
     Notice,
     Deliveries,
     Delivery,
+    Doubts,
     Tenants,
     Tasks,
     Task,
@@ -60,11 +61,20 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         },
         Sight::Task => Query::Task(form::id("task", call.id(0))?),
         Sight::Queues => Query::Queues,
-        Sight::Dead => Query::Dead {
-            kind: params.text("type"),
-            only: letters::kind(&mut params),
-            page: params.page(),
-        },
+        Sight::Dead => letters::query(&mut params),
+        Sight::Doubts => {
+            let state =
+                params.named("state", "in_doubt", |name| (name == "in_doubt").then_some(()));
+            let notice = params.text("notice").map(|text| form::id("notice", &text)).transpose()?;
+            let query =
+                Query::Doubts { tenant: params.text("tenant"), notice, page: params.page() };
+            if state.is_none() {
+                let detail = "give state=in_doubt; others are listed for one notice, \
+                              see /v1/notices/{id}/deliveries";
+                params.wrong("state", detail.to_owned());
+            }
+            query
+        }
         Sight::Schedules => Query::Schedules,
         Sight::Runs => Query::Runs { schedule: params.text("schedule"), page: params.page() },
         Sight::Run => Query::Run(form::id("run", call.id(0))?),

@@ -23,6 +23,7 @@ use super::routes::Answer;
 use crate::engine::Mode;
 use crate::engine::query::{QueueStats, Stats, TenantStats};
 use crate::mailbox::Pulse;
+use crate::model::attention::Kind;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -34,6 +35,7 @@ type TwoLabels = [(&'static str, String); 2];
 pub(super) async fn respond(port: &Port, headers: &HeaderMap) -> Answer {
     let mut numbers = Numbers(Registry::with_prefix("duebox"));
     numbers.process(port);
+    numbers.attention(port);
     if let Some(mailbox) = &port.ports.mailbox {
         numbers.writer(mailbox.pulse());
         // While the daemon stops, the rest is still worth having.
@@ -131,6 +133,16 @@ impl Numbers {
         lost.inc_by(of(crate::logger::lost_lines()));
         self.0.register("log_lines_lost", "Log lines that could not be written", lost);
         self.counter::<OneLabel>("http_requests", "Admin port responses by status class", served);
+    }
+
+    /// What needed a person at the last look, a few seconds ago.
+    fn attention(&mut self, port: &Port) {
+        let noticed = port.ports.status.noticed();
+        let kinds = Kind::ALL.map(|kind| {
+            let count = noticed.get(&kind).copied().unwrap_or(0);
+            ([("kind", kind.name().to_owned())], of(count as u64))
+        });
+        self.gauge::<OneLabel>("attention", "Troubles that need a person", kinds);
     }
 
     fn writer(&mut self, pulse: &Pulse) {

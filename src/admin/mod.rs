@@ -7,6 +7,7 @@
 //! Left out on purpose: TLS (a proxy's business), CORS (nobody else's page may call this port) and
 //! WeChat's own callback, which must not share a port with operators.
 
+pub mod attention;
 mod body;
 mod budget;
 mod claim;
@@ -38,12 +39,14 @@ mod tests;
 mod tree;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::command::{Code, Refusal};
 use crate::mailbox::Mailbox;
+use crate::model::attention::{Kind, Row};
 
 pub use listener::serve;
 pub use notices::read_notice;
@@ -119,6 +122,19 @@ pub struct Ports {
 pub trait Status: Send + Sync {
     /// Readiness now. Must not block.
     fn ready(&self) -> Readiness;
+
+    /// What needs a person, of what the engine does not know. Must not block.
+    fn concerns(&self) -> Vec<Row> {
+        Vec::new()
+    }
+
+    /// How many rows of each kind there were when somebody last looked.
+    fn noticed(&self) -> BTreeMap<Kind, usize> {
+        BTreeMap::new()
+    }
+
+    /// An ordinary place was wanted and there was none.
+    fn connection_refused(&self, _most: usize) {}
 }
 
 /// What the daemon does for an operator beside the engine.

@@ -12,7 +12,8 @@ use super::problem::Problem;
 use super::respond;
 use super::routes::{Answer, Call};
 use crate::engine::command::{Act, Audience, Command, NoticeDraft, Recipient, Reply};
-use crate::id::DeliveryId;
+use crate::engine::query::{Page, Query};
+use crate::id::{DeliveryId, Id};
 use crate::limits;
 use crate::model::delivery::{DeliveryState, Resolution};
 use crate::model::message::json_bytes;
@@ -233,16 +234,17 @@ pub(super) async fn act(port: &Port, call: Call<'_>, act: Act) -> Answer {
     if !errors.is_empty() {
         return Err(Problem::fields(errors));
     }
-    acted(port, Command::Act { notice, act }).await
-}
-
-async fn acted(port: &Port, command: Command) -> Answer {
-    match port.call(command).await? {
-        Reply::Notice { id, state, .. } => {
-            Ok(respond::ok(&json!({"id": id.to_string(), "state": state})))
-        }
-        _ => Err(Problem::unexpected()),
+    let holds = matches!(act, Act::Pause | Act::Cancel);
+    let Reply::Notice { id, state, .. } = port.call(Command::Act { notice, act }).await? else {
+        return Err(Problem::unexpected());
+    };
+    let mut answer = json!({"id": id.to_string(), "state": state});
+    if holds {
+        // What is on the wire cannot be called back.
+        let shown = port.look(Query::Notice(id)).await?;
+        answer["in_flight"] = shown["counts"]["sending"].clone();
     }
+    Ok(respond::ok(&answer))
 }
 
 /// States that a resend may take; `in_doubt` only when it is asked for by name.
@@ -260,6 +262,7 @@ pub(super) async fn resend(port: &Port, call: Call<'_>) -> Answer {
     let states = form.list("states", "refused, dead, skipped or in_doubt", read);
     let states = states.unwrap_or_else(|| vec![DeliveryState::Refused, DeliveryState::Dead]);
     let errcode = form.signed("errcode");
+    let dry_run = form.flag("dry_run").unwrap_or(false);
     let errors = form.finish();
     if !errors.is_empty() {
         return Err(Problem::fields(errors));
@@ -270,7 +273,36 @@ pub(super) async fn resend(port: &Port, call: Call<'_>) -> Answer {
     if states.len() > RESENDABLE.len() {
         return Err(Problem::field("/states", "name each state once"));
     }
-    acted(port, Command::Act { notice, act: Act::Resend { states, errcode } }).await
+    let count = count(port, notice, &states, errcode).await?;
+    if dry_run {
+        let answer = json!({"id": notice.to_string(), "count": count, "dry_run": true});
+        return Ok(respond::ok(&answer));
+    }
+    let command = Command::Act { notice, act: Act::Resend { states, errcode } };
+    let Reply::Notice { id, state, .. } = port.call(command).await? else {
+        return Err(Problem::unexpected());
+    };
+    Ok(respond::ok(&json!({"id": id.to_string(), "state": state, "count": count})))
+}
+
+/// How many deliveries a resend would take.
+async fn count(
+    port: &Port,
+    notice: Id,
+    states: &[DeliveryState],
+    errcode: Option<i64>,
+) -> Result<u64, Problem> {
+    let (mut count, mut cursor) = (0, None);
+    loop {
+        let page = Page { limit: 0, cursor };
+        let states = states.to_vec();
+        let found = port.look(Query::Count { notice, states, errcode, page }).await?;
+        count += found["count"].as_u64().unwrap_or(0);
+        cursor = found["cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(count);
+        }
+    }
 }
 
 /// `POST /v1/deliveries/{id}/resolve`.
@@ -292,7 +324,7 @@ pub(super) async fn resolve(port: &Port, call: Call<'_>) -> Answer {
         return Err(Problem::fields(errors));
     };
     port.call(Command::Resolve { delivery, resolution }).await?;
-    let shown = port.look(crate::engine::query::Query::Delivery(delivery)).await?;
+    let shown = port.look(Query::Delivery(delivery)).await?;
     Ok(respond::ok(&shown))
 }
 

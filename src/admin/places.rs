@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Status;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections beyond the ordinary ones, for one call each.
@@ -58,7 +59,8 @@ impl Places {
     }
 
     /// Says now and then that calls are refused for want of places.
-    pub(super) fn tell(&self, refused: &AtomicU64) {
+    pub(super) fn tell(&self, refused: &AtomicU64, status: &dyn Status) {
+        status.connection_refused(self.most);
         let refused = refused.fetch_add(1, Ordering::Relaxed) + 1;
         let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if told.is_none_or(|at| at.elapsed() > TOLD_EVERY) {

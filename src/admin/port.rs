@@ -79,7 +79,7 @@ impl Port {
     pub(super) async fn look(&self, query: Query) -> Result<Json, Problem> {
         match view(self.call(Command::Query(query)).await?)? {
             View::Json(json) => Ok(json),
-            View::Stats(_) => Err(Problem::unexpected()),
+            View::Stats(_) | View::Attention(_) => Err(Problem::unexpected()),
         }
     }
 
@@ -87,7 +87,7 @@ impl Port {
     pub(super) async fn stats(&self) -> Result<Stats, Problem> {
         match view(self.call(Command::Query(Query::Stats)).await?)? {
             View::Stats(stats) => Ok(*stats),
-            View::Json(_) => Err(Problem::unexpected()),
+            View::Json(_) | View::Attention(_) => Err(Problem::unexpected()),
         }
     }
 

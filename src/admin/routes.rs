@@ -14,7 +14,7 @@ use super::query::Params;
 use super::respond::Body;
 use super::settle::{self, Outcome};
 use super::table::ROUTES;
-use super::{claim, letters, log, openapi, recipients, tasks};
+use super::{attention, claim, letters, log, openapi, recipients, tasks};
 use crate::engine::command::Act;
 use crate::limits;
 
@@ -67,6 +67,7 @@ pub(super) enum Handler {
     Run,
     Backup,
     Release,
+    Attention,
     Log,
     Show(Sight),
     Health,
@@ -217,6 +218,7 @@ pub(super) async fn dispatch(port: &Port, call: Call<'_>) -> Answer {
         Handler::Run => look::run(port, call).await,
         Handler::Backup => look::backup(port, call).await,
         Handler::Release => look::release(port, call).await,
+        Handler::Attention => attention::show(port, call).await,
         Handler::Log => log::show(port, call).await,
         Handler::Show(sight) => look::show(port, call, sight).await,
         Handler::Health => look::health(port),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::limits;
+use crate::model::attention;
 
 /// Every schema that the route table names.
 pub(super) fn all() -> Map<String, Json> {
@@ -54,6 +55,32 @@ fn id() -> Json {
 
 fn kind() -> Json {
     json!({"oneOf": [text(limits::NAME_BYTES), {"type": "integer", "minimum": 0}]})
+}
+
+/// One row of what needs a person.
+fn attention_row() -> Json {
+    let kinds: Vec<&str> = attention::Kind::ALL.iter().map(|kind| kind.name()).collect();
+    json!({
+        "type": "object",
+        "required": ["kind", "subject", "tenant", "since", "sentence", "acts"],
+        "properties": {
+            "kind": {"type": "string", "enum": kinds},
+            "subject": {"type": "string"},
+            "tenant": {"type": ["string", "null"]},
+            "since": {"type": "string", "format": "date-time"},
+            "sentence": {"type": "string"},
+            "acts": {"type": "array", "items": {
+                "type": "object",
+                "required": ["label", "method", "path", "body"],
+                "properties": {
+                    "label": {"type": "string"},
+                    "method": {"type": "string", "enum": ["GET", "POST"]},
+                    "path": {"type": "string"},
+                    "body": {"type": ["object", "null"]},
+                },
+            }},
+        },
+    })
 }
 
 fn tasks() -> Json {
@@ -154,6 +181,7 @@ fn notices() -> Json {
                 "default": ["refused", "dead"],
             },
             "errcode": {"type": "integer"},
+            "dry_run": {"type": "boolean", "default": false},
         })),
         "Resolve": object(&["as"], json!({"as": {"enum": ["accepted", "resend", "refused"]}})),
         "Test": object(&["openid", "template"], json!({
@@ -234,6 +262,7 @@ fn answers() -> Json {
             "type": text(), "title": text(), "status": number(), "code": text(), "detail": text(),
             "errors": {"type": "array", "items": field_error},
         })),
+        "Attention": answer(json!({"items": {"type": "array", "items": attention_row()}})),
         "List": answer(json!({
             "items": {"type": "array", "items": {"type": "object"}},
             "cursor": text(),
@@ -253,7 +282,10 @@ fn answers() -> Json {
             "id": id(), "state": {"const": "cancelled"}, "was_claimed": {"type": "boolean"},
         })),
         "Submitted": answer(json!({"id": id(), "state": text()})),
-        "NoticeState": answer(json!({"id": id(), "state": text()})),
+        "NoticeState": answer(json!({
+            "id": id(), "state": text(), "in_flight": number(), "count": number(),
+            "dry_run": {"type": "boolean"},
+        })),
         "AddedRecipients": answer(json!({
             "added": number(), "known": number(), "total": number(), "lines": number(),
             "closed": {"type": "boolean"},

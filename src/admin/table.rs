@@ -110,6 +110,13 @@ pub(super) static ROUTES: &[Route] = &[
     post("/v1/notices/{id}/cancel", Handler::Cancel, "Withdraw what waits", "", STATE),
     post("/v1/notices/{id}/resend", Handler::Resend, "Send again to the failed", "Resend", STATE),
     get(
+        "/v1/deliveries",
+        Handler::Show(Sight::Doubts),
+        "Deliveries in doubt, of all notices",
+        &["state", "tenant", "notice", "limit", "cursor"],
+        "List",
+    ),
+    get(
         "/v1/deliveries/{id}",
         Handler::Show(Sight::Delivery),
         "One delivery with its attempts",
@@ -141,6 +148,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Redrive",
         (200, "Count"),
     ),
+    get("/v1/attention", Handler::Attention, "What needs a person", PAGE, "Attention"),
     get(
         "/v1/log",
         Handler::Log,

@@ -253,12 +253,14 @@ impl Client {
         let place = self.server.origin().ascii_serialization();
         let told = Failure::fault(format!("{place}: {}", chain(why)));
         if why.is_connect() {
+            let told = told.ends_with(Exit::Unreachable);
             return told.hint("is the daemon running there? name another with --server");
         }
-        told.hint("whether the request was carried out is not known; look before you repeat it")
+        told.ends_with(Exit::Unreachable)
+            .hint("whether the request was carried out is not known; look before you repeat it")
     }
 
-    fn stranger(&self) -> Failure {
+    pub(super) fn stranger(&self) -> Failure {
         let place = self.server.origin().ascii_serialization();
         Failure::fault(format!("{place} answered something that is not duebox's"))
             .hint("name the admin port with --server")
@@ -277,7 +279,10 @@ fn refused(status: u16, problem: &Value) -> Failure {
     }
     let told = Failure::Told { exit: Exit::Fault, errors, hints: Vec::new() };
     match status {
-        401 | 403 => told.hint("give the admin token with --token-file or $DUEBOX_TOKEN"),
+        401 | 403 => told
+            .ends_with(Exit::NotAllowed)
+            .hint("give the admin token with --token-file or $DUEBOX_TOKEN"),
+        503 => told.ends_with(Exit::NotReady),
         _ => told,
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: done, or stopped as asked.
     Ok,
-    /// 1: a fault of the daemon, or a request that was refused or not answered.
+    /// 1: a fault of the daemon, or a request that was refused.
     Fault,
     /// 2: wrong arguments or a wrong configuration; nothing was opened. Starting again does not
     /// help. (`clap` uses the same code for arguments.)
@@ -16,6 +16,14 @@ pub enum Exit {
     LeaseHeld,
     /// 4: the data directory is damaged and was refused. Starting again does not help.
     Damaged,
+    /// 5: the daemon does not answer.
+    Unreachable,
+    /// 6: it answers and is not ready: held, a standby, stopping.
+    NotReady,
+    /// 7: it works, and something needs a person.
+    Attention,
+    /// 8: the admin token is missing or wrong.
+    NotAllowed,
     /// 75 (`EX_TEMPFAIL`): the lease was lost; starting again makes a standby.
     LostLease,
 }
@@ -30,6 +38,10 @@ impl Exit {
             Self::Usage => 2,
             Self::LeaseHeld => 3,
             Self::Damaged => 4,
+            Self::Unreachable => 5,
+            Self::NotReady => 6,
+            Self::Attention => 7,
+            Self::NotAllowed => 8,
             Self::LostLease => 75,
         }
     }

@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod log;
 mod notice;
+mod operate;
 mod output;
 mod sandbox;
 mod serve;
@@ -24,6 +25,9 @@ pub use demo::DemoArgs;
 pub use exit::Exit;
 pub use log::LogArgs;
 pub use notice::NoticeArgs;
+pub use operate::{
+    DeadArgs, DeliveryArgs, ExplainArgs, QueueArgs, ReleaseArgs, ScheduleArgs, TenantArgs,
+};
 pub use sandbox::SandboxArgs;
 pub use serve::ServeArgs;
 pub use status::StatusArgs;
@@ -66,8 +70,25 @@ pub enum Command {
     Task(TaskArgs),
     /// Search the send log
     Log(LogArgs),
-    /// Show how a running daemon is doing
+    /// Show how a running daemon is doing; exit code 6 when it is not ready, 7 when something
+    /// needs a person
     Status(StatusArgs),
+    /// List what needs a person, with the calls that help
+    Attention(StatusArgs),
+    /// List dead letters and bring them back
+    Dead(DeadArgs),
+    /// Look at deliveries, find and settle those in doubt
+    Delivery(DeliveryArgs),
+    /// Look at queues, pause and resume them
+    Queue(QueueArgs),
+    /// Look at tenants, end a rest, send a test message
+    Tenant(TenantArgs),
+    /// Look at schedules and their runs, run one now
+    Schedule(ScheduleArgs),
+    /// Let a held copy work
+    Release(ReleaseArgs),
+    /// Say what a code of the provider means
+    Explain(ExplainArgs),
 }
 
 /// Does what the arguments say.
@@ -88,6 +109,14 @@ pub fn run(cli: Cli) -> Exit {
         Command::Task(args) => output::finish(task::run(&args)),
         Command::Log(args) => output::finish(log::run(&args)),
         Command::Status(args) => output::finish(status::run(&args)),
+        Command::Attention(args) => output::finish(status::attention(&args)),
+        Command::Dead(args) => output::finish(operate::dead(&args)),
+        Command::Delivery(args) => output::finish(operate::delivery(&args)),
+        Command::Queue(args) => output::finish(operate::queue(&args)),
+        Command::Tenant(args) => output::finish(operate::tenant(&args)),
+        Command::Schedule(args) => output::finish(operate::schedule(&args)),
+        Command::Release(args) => output::finish(operate::release(&args)),
+        Command::Explain(args) => output::finish(operate::explain(&args)),
     }
 }
 

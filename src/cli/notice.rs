@@ -127,9 +127,15 @@ struct List {
 struct Resend {
     /// The notice's id
     id: String,
-    /// Only deliveries in this state; repeat for more [default: the daemon's choice]
+    /// Only deliveries in this state; repeat for more [default: refused and dead]
     #[arg(long, value_name = "STATE")]
     state: Vec<String>,
+    /// Only those that were answered with this code
+    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    errcode: Option<i64>,
+    /// Only count them
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// One page of a list.
@@ -150,15 +156,17 @@ const LIST: &[Column] = &[
     ("TEMPLATE", "/template"),
     ("TOTAL", "/total"),
     ("TITLE", "/title"),
+    ("REASON", "/reason"),
 ];
 
 const DELIVERIES: &[Column] = &[
     ("ID", "/id"),
     ("OPENID", "/openid"),
     ("STATE", "/state"),
-    ("ATTEMPTS", "/attempts"),
+    ("ATTEMPT", "/attempt"),
     ("DUE", "/due"),
     ("ERRCODE", "/errcode"),
+    ("REASON", "/reason"),
 ];
 
 const NOTICE: &[Column] = &[
@@ -167,7 +175,11 @@ const NOTICE: &[Column] = &[
     ("template", "/template"),
     ("title", "/title"),
     ("state", "/state"),
+    ("reason", "/reason"),
+    ("created", "/created"),
     ("send at", "/send_at"),
+    ("finished", "/finished"),
+    ("in doubt", "/in_doubt"),
     ("total", "/total"),
     ("  pending", "/counts/pending"),
     ("  sending", "/counts/sending"),
@@ -178,6 +190,8 @@ const NOTICE: &[Column] = &[
     ("  dead", "/counts/dead"),
     ("  in doubt", "/counts/in_doubt"),
     ("  cancelled", "/counts/cancelled"),
+    ("on the wire", "/in_flight"),
+    ("sent again", "/count"),
     ("rate", "/rate"),
     ("eta", "/eta"),
 ];
@@ -213,7 +227,12 @@ pub(super) fn run(args: &NoticeArgs) -> Result<(), Failure> {
         Verb::Send(one) => steer(&client, &one.id, "send", &json!({})),
         Verb::Resend(resend) => {
             let states = (!resend.state.is_empty()).then(|| json!(resend.state));
-            steer(&client, &resend.id, "resend", &object(&[("states", states)]))
+            let body = object(&[
+                ("states", states),
+                ("errcode", resend.errcode.map(|code| json!(code))),
+                ("dry_run", resend.dry_run.then_some(Value::Bool(true))),
+            ]);
+            steer(&client, &resend.id, "resend", &body)
         }
     }
 }

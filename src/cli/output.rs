@@ -41,6 +41,19 @@ impl Failure {
         Self::Told { exit: Exit::Fault, errors: vec![error.into()], hints: Vec::new() }
     }
 
+    /// Ends with this code instead.
+    pub(super) fn ends_with(mut self, code: Exit) -> Self {
+        if let Self::Told { exit, .. } = &mut self {
+            *exit = code;
+        }
+        self
+    }
+
+    /// Nothing went wrong on the way, but the answer is not a good one, and was shown.
+    pub(super) fn shown(exit: Exit) -> Self {
+        Self::Told { exit, errors: Vec::new(), hints: Vec::new() }
+    }
+
     /// Adds what to do about it.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Self::Told { hints, .. } = &mut self {

@@ -21,6 +21,7 @@ use crate::kv::sled::SledKv;
 use crate::kv::{Fault, free_bytes};
 use crate::lease;
 use crate::mailbox::{Mailbox, Pulse};
+use crate::model::attention::{Act, Kind, Row};
 use crate::time::{Clock, SystemClock};
 
 /// How often the free space is looked at.
@@ -145,7 +146,13 @@ pub(super) async fn watch_base(data_dir: PathBuf) {
 }
 
 /// Refuses new work while the disk is nearly full. What is under way is finished: it needs little.
-pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, stopping: Stopping) {
+pub(super) async fn watch_disk(
+    dir: PathBuf,
+    min_free: u64,
+    pulse: Arc<Pulse>,
+    state: Arc<State>,
+    stopping: Stopping,
+) {
     let mut ticks = tokio::time::interval(DISK_EVERY);
     loop {
         tokio::select! {
@@ -154,6 +161,11 @@ pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, s
         }
         let Some(free) = free_bytes(&dir) else { continue };
         let low = free < min_free;
+        if low {
+            state.board().raise(disk_low(&dir, free, min_free));
+        } else {
+            state.board().lower(Kind::DiskLow);
+        }
         if pulse.storage_low.swap(low, Ordering::Relaxed) != low {
             if low {
                 tracing::warn!(event = "disk.low", free, min_free, "new work is refused");
@@ -162,6 +174,27 @@ pub(super) async fn watch_disk(dir: PathBuf, min_free: u64, pulse: Arc<Pulse>, s
             }
         }
     }
+}
+
+fn disk_low(dir: &Path, free: u64, min_free: u64) -> Row {
+    const MIB: u64 = 1024 * 1024;
+    trouble(
+        Kind::DiskLow,
+        "disk",
+        format!(
+            "New work is refused: {} MiB are free on the disk of {}, and storage.min_free_disk keeps {} \
+             MiB. Make room there, or lower that key.",
+            free / MIB,
+            dir.display(),
+            min_free / MIB
+        ),
+        Vec::new(),
+    )
+}
+
+fn trouble(kind: Kind, subject: &str, sentence: String, acts: Vec<Act>) -> Row {
+    let (subject, since) = (subject.to_owned(), SystemClock.now());
+    Row { kind, subject, tenant: None, since, sentence, acts }
 }
 
 /// A start waits until this much is free: for the lease's record, a journal file, a little work.
@@ -256,6 +289,10 @@ impl Images {
             } else if request.is_some() || due && self.has_room(&mut newest) {
                 let free = free_bytes(&self.data_dir).unwrap_or(0);
                 let made = self.make().await;
+                match &made {
+                    Ok(_) => self.state.board().lower(Kind::ImageOld),
+                    Err(words) => self.no_image(words),
+                }
                 if made.is_ok() {
                     newest = Newest::find(&self.data_dir);
                     self.wanted = false;
@@ -314,7 +351,23 @@ impl Images {
             );
         }
         newest.put_off = !room;
+        if !room {
+            self.no_image("there is no room for one");
+        }
         room
+    }
+
+    /// Puts up that there is no new image.
+    fn no_image(&self, why: &str) {
+        if self.stopping.has_reached(Stage::Drain) {
+            return;
+        }
+        let sentence = format!(
+            "No new image could be made: {why}. Until there is one the journal only grows, and a rebuild \
+             takes longer. Make room, or look at the disk; then make one."
+        );
+        let acts = vec![Act::post("make one", "/v1/backup", None)];
+        self.state.board().raise(trouble(Kind::ImageOld, "image", sentence, acts));
     }
 
     /// Removes what is old by now: when it was replaced it may have been too young.

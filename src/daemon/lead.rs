@@ -13,7 +13,7 @@ use super::signals::StopAsked;
 use super::state::State;
 use super::stop::{Stage, Stopper, Stopping, stopper};
 use super::work::{self, Tools, Workers};
-use super::{ADDRESS_FILE, Ended, actions, notify, opening, panics};
+use super::{ADDRESS_FILE, Ended, actions, attention, notify, opening, panics};
 use crate::admin::{self, Role};
 use crate::archive::identity::InstanceId;
 use crate::archive::journal::JournalWriter;
@@ -360,6 +360,12 @@ impl Duties<'_> {
             config.data_dir.clone(),
             config.storage.min_free_bytes,
             pulse.clone(),
+            state.clone(),
+            stopping.clone(),
+        ));
+        panics::spawn_vital(attention::watch(
+            writer.mailbox.clone(),
+            state.clone(),
             stopping.clone(),
         ));
         (images, marks)

@@ -6,6 +6,7 @@
 //! everything; a clean mark; the lease is released.
 
 mod actions;
+mod attention;
 mod duties;
 mod lead;
 pub mod notify;

@@ -1,18 +1,29 @@
 //! What the daemon says of itself: its role, and why it is not ready if it is not.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
+use super::attention::Board;
 use crate::admin::{Readiness, Role, Status};
+use crate::model::attention::{Act, Kind, Row};
+use crate::time::{Clock, SystemClock, Timestamp};
+
+/// How long a refused connection is a trouble.
+const FULL_FOR: Duration = Duration::from_secs(60);
 
 /// Shared by whoever changes it and the admin port.
 pub struct State {
     inner: Mutex<Inner>,
+    board: Board,
+    refused: Mutex<Option<(Instant, Timestamp, usize)>>,
 }
 
 struct Inner {
     role: Role,
+    since: Timestamp,
     reason: Option<String>,
     about: Json,
 }
@@ -21,7 +32,17 @@ impl State {
     /// A process that has just begun.
     #[must_use]
     pub fn new() -> Self {
-        Self { inner: Mutex::new(Inner { role: Role::Starting, reason: None, about: json!({}) }) }
+        let now = SystemClock.now();
+        Self {
+            inner: Mutex::new(Inner {
+                role: Role::Starting,
+                since: now,
+                reason: None,
+                about: json!({}),
+            }),
+            board: Board::default(),
+            refused: Mutex::new(None),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -31,6 +52,9 @@ impl State {
     /// Takes a role, with the reason for not being ready if it is not the leader's.
     pub fn set(&self, role: Role, reason: Option<String>) {
         let mut inner = self.lock();
+        if inner.role != role {
+            inner.since = SystemClock.now();
+        }
         inner.role = role;
         inner.reason = reason;
     }
@@ -38,6 +62,51 @@ impl State {
     /// Facts shown beside the role: address, term, who leads.
     pub fn tell(&self, about: Json) {
         self.lock().about = about;
+    }
+
+    /// Where troubles are put up.
+    pub(super) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    fn is_held(&self) -> Option<Row> {
+        let inner = self.lock();
+        let reason = inner.reason.as_deref().filter(|_| inner.role == Role::Held)?;
+        Some(Row {
+            kind: Kind::Held,
+            subject: "directory".to_owned(),
+            tenant: None,
+            since: inner.since,
+            sentence: format!("Nothing is sent or handed out: {reason}."),
+            acts: vec![
+                Act::post(
+                    "release, what waits held",
+                    "/v1/release",
+                    Some(json!({"pending": "hold"})),
+                ),
+                Act::post(
+                    "release, what waits sent",
+                    "/v1/release",
+                    Some(json!({"pending": "send"})),
+                ),
+            ],
+        })
+    }
+
+    fn is_full(&self) -> Option<Row> {
+        let refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (_, since, most) = refused.filter(|(last, ..)| last.elapsed() < FULL_FOR)?;
+        Some(Row {
+            kind: Kind::ConnectionsFull,
+            subject: "admin".to_owned(),
+            tenant: None,
+            since,
+            sentence: format!(
+                "All {most} connections of the admin port are taken, callers are refused. Close idle \
+                 ones, or raise admin.max_connections."
+            ),
+            acts: Vec::new(),
+        })
     }
 
     /// The role now.
@@ -55,12 +124,31 @@ impl Default for State {
 
 impl Status for State {
     fn ready(&self) -> Readiness {
+        let low = self.board.own().into_iter().find(|row| row.kind == Kind::DiskLow);
         let inner = self.lock();
         Readiness {
             ready: inner.role == Role::Leader,
             role: inner.role,
-            reasons: inner.reason.iter().cloned().collect(),
+            reasons: inner.reason.iter().cloned().chain(low.map(|row| row.sentence)).collect(),
             lease: inner.about.clone(),
         }
+    }
+
+    fn concerns(&self) -> Vec<Row> {
+        let mut rows = self.board.own();
+        rows.extend(self.is_held());
+        rows.extend(self.is_full());
+        rows
+    }
+
+    fn noticed(&self) -> BTreeMap<Kind, usize> {
+        self.board.counts()
+    }
+
+    fn connection_refused(&self, most: usize) {
+        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let since = refused.filter(|(last, ..)| last.elapsed() < FULL_FOR);
+        let since = since.map_or_else(|| SystemClock.now(), |(_, since, _)| since);
+        *refused = Some((Instant::now(), since, most));
     }
 }

@@ -8,6 +8,7 @@
 //! returned outside of refusals and end the process.
 
 pub mod act;
+pub mod attention;
 pub mod audit;
 pub mod claim;
 pub mod clock;
@@ -115,6 +116,9 @@ pub struct Engine<K: Kv> {
     clock: clock::WallClock,
     /// Where the first live key of a lane may be found; saves walking over deleted ones.
     floors: HashMap<Key, Key>,
+    /// What trouble is found by.
+    watch: attention::Watch,
+    seen_since: attention::SeenSince,
     /// Bodies of notices being sent.
     bodies: HashMap<Id, std::sync::Arc<NoticeBody>>,
 }
@@ -140,6 +144,7 @@ impl<K: Kv> Engine<K> {
         };
         let names = Names::load(&store)?;
         let clock = clock::WallClock::load(&store, last_id.made_at())?;
+        let watch = attention::Watch::load(&store)?;
         let mut engine = Self {
             store,
             rules,
@@ -159,6 +164,8 @@ impl<K: Kv> Engine<K> {
             started: now,
             clock,
             floors: HashMap::new(),
+            watch,
+            seen_since: BTreeMap::new(),
             bodies: HashMap::new(),
         };
         engine.start(now)?;
@@ -353,7 +360,12 @@ impl<K: Kv> Engine<K> {
             self.store.put(Tree::Meta, keys::LAST_ID.to_vec(), bytes);
             self.write_wall();
         }
-        self.store.end_group()
+        let group = self.store.end_group();
+        if let Some((_, writes)) = &group {
+            let names = &self.names;
+            self.watch.see(writes, |tenant| names.tenant_name(tenant).to_owned());
+        }
+        group
     }
 
     /// The counts of a type and priority as of this moment within the group.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::command::{Audience, Code, NoticeDraft, Recipient, Refusal, Reply};
 use super::settle::shanghai_day;
 use super::timer::Timer;
-use super::{BODIES, Decision, Engine, not_found};
+use super::{BODIES, Decision, Engine, Mode, not_found};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
@@ -80,7 +80,9 @@ impl<K: Kv> Engine<K> {
             self.add_delivery(now, &mut notice, recipient)?;
         }
         self.refile(now, &mut notice)?;
-        let state = notice.state().name();
+        // Nothing of it is sent before the release, whatever the notice itself allows.
+        let held = self.mode == Mode::Held;
+        let state = if held { "held" } else { notice.state().name() };
         self.store.create(Tree::Notices, keys::id(id), codec::encode(&notice));
         Ok(Ok(Reply::Notice { id, state, created: true }))
     }

@@ -50,6 +50,30 @@ impl Class {
             Self::Unreached => "unreached",
         }
     }
+
+    /// What the daemon does about such an answer, in a sentence for people.
+    #[must_use]
+    pub fn consequence(self) -> &'static str {
+        match self {
+            Self::Ok => "The message counts as accepted.",
+            Self::Retry => {
+                "This recipient is tried again later; when all fail alike the notice is paused."
+            }
+            Self::Token => "A new access token is fetched and the message is sent again at once.",
+            Self::Day => "The tenant rests until the next day in Shanghai.",
+            Self::Recipient => "It is final for this recipient and for nobody else.",
+            Self::Notice => "The notice is paused: mend it, then resume or cancel it.",
+            Self::Tenant => {
+                "The tenant rests and tries one message now and then: mend its account, then resume it."
+            }
+            Self::Review => "The platform reviews the message and delivers it by itself.",
+            Self::InDoubt => {
+                "It may have been shown: it is tried again while the provider recognises it, then \
+                 waits for a person."
+            }
+            Self::Unreached => "Nothing was sent: the tenant rests and tries again by itself.",
+        }
+    }
 }
 
 /// One request to the provider and what came back.

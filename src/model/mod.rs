@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a disk or the network.
 
 pub mod attempt;
+pub mod attention;
 pub mod cron;
 pub mod delivery;
 pub mod errcode;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod attention;
 mod canary;
 mod clock;
 mod copies;

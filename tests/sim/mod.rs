@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attention;
 mod behaviour;
 mod clock;
 mod corners;

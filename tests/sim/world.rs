@@ -123,6 +123,7 @@ impl World {
             Ok(Reply::View(view)) => match *view {
                 View::Json(json) => json,
                 View::Stats(stats) => panic!("{stats:?}"),
+                View::Attention(found) => panic!("{found:?}"),
             },
             other => panic!("{other:?}"),
         }

@@ -8,6 +8,7 @@ use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::delivery::{Delivery, Entry};
+use crate::model::errcode;
 use crate::store::Order;
 use crate::store::keys::{self, TenantNo};
 use crate::time::{HOUR_MS, Timestamp};
@@ -138,6 +139,7 @@ impl<K: Kv> Engine<K> {
             "class": entry.class.name(),
             "errcode": entry.errcode,
             "errmsg": entry.errmsg,
+            "meaning": entry.errcode.map(errcode::meaning),
             "msgid": entry.msgid,
             "rid": entry.rid,
             "template_id": body.as_ref().map(|body| &body.template_id),

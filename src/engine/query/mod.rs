@@ -2,6 +2,7 @@
 //!
 //! Lists are paged by an opaque cursor: the key after the last row looked at, in hexadecimal.
 
+mod doubts;
 mod log;
 mod notices;
 mod schedules;
@@ -11,6 +12,7 @@ mod tasks;
 use serde_json::{Map, Value as Json, json};
 
 use super::Engine;
+use super::attention::Attention;
 use super::command::{Code, Refusal};
 use crate::caught::{self, caught};
 use crate::id::{DeliveryId, Id};
@@ -30,6 +32,8 @@ pub enum View {
     Json(Json),
     /// Numbers for metrics.
     Stats(Box<Stats>),
+    /// What needs a person.
+    Attention(Attention),
 }
 
 /// Which part of a list.
@@ -87,6 +91,21 @@ pub enum Query {
     /// What waits in a copy.
     Pending,
     Stats,
+    /// What needs a person.
+    Attention,
+    /// How many deliveries of a notice are in these states, with this code if one is given.
+    Count {
+        notice: Id,
+        states: Vec<DeliveryState>,
+        errcode: Option<i64>,
+        page: Page,
+    },
+    /// Deliveries in doubt, of all notices or one.
+    Doubts {
+        tenant: Option<String>,
+        notice: Option<Id>,
+        page: Page,
+    },
 }
 
 impl Query {
@@ -110,6 +129,9 @@ impl Query {
             Self::Quarantine(_) => "quarantine",
             Self::Pending => "pending",
             Self::Stats => "stats",
+            Self::Attention => "attention",
+            Self::Count { .. } => "deliveries, counted",
+            Self::Doubts { .. } => "deliveries in doubt",
         }
     }
 }
@@ -199,6 +221,11 @@ impl<K: Kv> Engine<K> {
             Query::Quarantine(page) => self.list_quarantine(&page)?,
             Query::Pending => Ok(self.pending()?),
             Query::Stats => return Ok(Ok(View::Stats(Box::new(self.stats(now)?)))),
+            Query::Attention => return Ok(Ok(View::Attention(self.attention(now)?))),
+            Query::Count { notice, states, errcode, page } => {
+                self.count_deliveries(notice, &states, errcode, &page)?
+            }
+            Query::Doubts { tenant, notice, page } => self.list_doubts(tenant, notice, &page)?,
         };
         Ok(json.map(View::Json))
     }
@@ -231,7 +258,8 @@ pub(super) fn page_of(items: Vec<Json>, next: Option<Key>) -> Json {
 }
 
 /// The rows asked for, within bounds.
-pub(super) fn limit(page: &Page) -> usize {
+#[must_use]
+pub fn limit(page: &Page) -> usize {
     if page.limit == 0 { limits::PAGE_DEFAULT } else { page.limit.min(limits::PAGE_ITEMS) }
 }
 

@@ -7,6 +7,7 @@ use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of, time};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::{Delivery, DeliveryState, Entry};
+use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice, NoticeBody};
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, TenantNo};
@@ -163,6 +164,36 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(page_of(items, Some(from))))
     }
 
+    /// Counts one page of a notice's deliveries; the cursor says that there are more.
+    pub(super) fn count_deliveries(
+        &mut self,
+        notice: Id,
+        states: &[DeliveryState],
+        errcode: Option<i64>,
+        page: &Page,
+    ) -> Result<Shown, Fault> {
+        let Some(row) = self.store.read::<Notice>(&keys::id(notice))? else {
+            return Ok(Err(not_found("notice", notice)));
+        };
+        let prefix = keys::notice_rows(TenantNo(row.tenant), notice);
+        let to = keys::after_prefix(&prefix);
+        let from = match cursor(page, prefix) {
+            Ok(from) => from,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let rows = self.store.scan(Tree::Outbox, &from, &to, Order::Ascending, SCAN_ROWS)?;
+        let next = rows.last().filter(|_| rows.len() == SCAN_ROWS).map(|(key, _)| after(key));
+        let mut count = 0;
+        for (_, bytes) in &rows {
+            let delivery: Delivery = codec::decode(bytes)?;
+            let of_code = errcode.is_none_or(|code| delivery.errcode == Some(code));
+            count += u64::from(of_code && states.contains(&delivery.state));
+        }
+        let mut json = page_of(Vec::new(), next);
+        json["count"] = json!(count);
+        Ok(Ok(json))
+    }
+
     pub(super) fn show_delivery(&mut self, id: DeliveryId) -> Result<Shown, Fault> {
         let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(Err(not_found("delivery", id)));
@@ -227,7 +258,7 @@ impl<K: Kv> Engine<K> {
     }
 }
 
-fn delivery_json(notice: &Notice, id: DeliveryId, delivery: &Delivery) -> Json {
+pub(super) fn delivery_json(notice: &Notice, id: DeliveryId, delivery: &Delivery) -> Json {
     let pending = delivery.state == DeliveryState::Pending;
     let sending = delivery.state == DeliveryState::Sending;
     json!({
@@ -242,6 +273,7 @@ fn delivery_json(notice: &Notice, id: DeliveryId, delivery: &Delivery) -> Json {
         "started": time((delivery.attempt > 0).then_some(delivery.started)),
         "doubt_since": time(delivery.doubt_since),
         "errcode": delivery.errcode,
+        "meaning": delivery.errcode.map(errcode::meaning),
         "msgid": delivery.msgid,
         "reason": delivery.reason,
         "changed": delivery.changed.to_string(),

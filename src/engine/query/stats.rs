@@ -109,7 +109,7 @@ impl<K: Kv> Engine<K> {
 
     /// How long the first due task of these priorities has waited to be claimed: since it was due
     /// or added, whichever came later; 0 while its type is paused, since nobody is late then.
-    pub(super) fn late_ms(
+    pub(in crate::engine) fn late_ms(
         &mut self,
         now: Timestamp,
         kind: TypeNo,

@@ -8,6 +8,7 @@ use super::{DeadKind, Page, SCAN_ROWS, Shown, after, cursor, limit, page_of, tim
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::Delivery;
+use crate::model::errcode;
 use crate::model::notice::Notice;
 use crate::model::rules::Deliver;
 use crate::model::task::{EndedTask, Task, TaskState};
@@ -237,6 +238,7 @@ impl<K: Kv> Engine<K> {
                         "openid": delivery.openid,
                         "attempt": delivery.attempt,
                         "errcode": delivery.errcode,
+                        "meaning": delivery.errcode.map(errcode::meaning),
                         "reason": delivery.reason,
                         "died": died.to_string(),
                     })

@@ -1,0 +1,157 @@
+//! What needs a person: the daemon's own troubles, and a log line for each that begins or ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::state::State;
+use super::stop::{Stage, Stopping};
+use crate::admin;
+use crate::engine::attention::Died;
+use crate::mailbox::Mailbox;
+use crate::model::attention::{Kind, Row};
+
+/// How often the list is looked at for the log and for metrics.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Lines about rows of one look; more are summed up.
+const LINES: usize = 20;
+
+/// The daemon's own rows, and how many rows of each kind there were at the last look.
+#[derive(Default)]
+pub(super) struct Board {
+    own: Mutex<BTreeMap<Kind, Row>>,
+    counts: Mutex<BTreeMap<Kind, usize>>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Board {
+    /// Puts a trouble up. One that is up already keeps the time at which it began.
+    pub(super) fn raise(&self, row: Row) {
+        let mut own = lock(&self.own);
+        let since = own.get(&row.kind).map_or(row.since, |known| known.since);
+        own.insert(row.kind, Row { since, ..row });
+    }
+
+    /// Takes it down.
+    pub(super) fn lower(&self, kind: Kind) {
+        lock(&self.own).remove(&kind);
+    }
+
+    pub(super) fn own(&self) -> Vec<Row> {
+        lock(&self.own).values().cloned().collect()
+    }
+
+    pub(super) fn counts(&self) -> BTreeMap<Kind, usize> {
+        lock(&self.counts).clone()
+    }
+
+    fn note(&self, rows: &[Row]) {
+        let mut counts = BTreeMap::new();
+        for row in rows {
+            *counts.entry(row.kind).or_insert(0) += 1;
+        }
+        *lock(&self.counts) = counts;
+    }
+}
+
+/// Looks at the list for as long as the daemon works, and tells what changed.
+pub(super) async fn watch(mailbox: Mailbox, state: Arc<State>, stopping: Stopping) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = Seen::default();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopping.reached(Stage::Drain) => return,
+        }
+        // A store that cannot be read has told so itself; a writer that has ended ends the process.
+        let Ok(found) = admin::attention::gather(Some(&mailbox), &*state).await else { continue };
+        state.board().note(&found.rows);
+        seen.tell(&found.rows);
+        seen.tell_died(found.died);
+    }
+}
+
+/// What the log has been told of.
+#[derive(Default)]
+struct Seen {
+    rows: BTreeMap<(Kind, String), Row>,
+    died: Died,
+}
+
+impl Seen {
+    fn tell(&mut self, rows: &[Row]) {
+        let now: BTreeMap<(Kind, String), Row> =
+            rows.iter().map(|row| ((row.kind, row.subject.clone()), row.clone())).collect();
+        let came: Vec<&Row> = now
+            .iter()
+            .filter(|(key, _)| !self.rows.contains_key(*key))
+            .map(|(_, row)| row)
+            .collect();
+        for row in came.iter().take(LINES) {
+            tracing::warn!(
+                event = "attention.raised", kind = row.kind.name(), subject = row.subject,
+                tenant = row.tenant, since = %row.since, "{}", row.sentence
+            );
+        }
+        if let Some(more) = came.len().checked_sub(LINES).filter(|more| *more > 0) {
+            tracing::warn!(
+                event = "attention.more",
+                more,
+                "more needs a person than is told line by line: see GET /v1/attention"
+            );
+        }
+        let went = self.rows.iter().filter(|(key, _)| !now.contains_key(*key));
+        for ((kind, subject), _) in went.take(LINES) {
+            tracing::info!(event = "attention.over", kind = kind.name(), subject, "it is over");
+        }
+        self.rows = now;
+    }
+
+    fn tell_died(&mut self, died: Died) {
+        if died == self.died {
+            return;
+        }
+        tracing::warn!(
+            event = "dead.letters",
+            tasks = died.tasks - self.died.tasks,
+            deliveries = died.deliveries - self.died.deliveries,
+            notices = died.notices - self.died.notices,
+            "given up since the last such line: see GET /v1/dead"
+        );
+        self.died = died;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn row(at: u64) -> Row {
+        Row {
+            kind: Kind::DiskLow,
+            subject: "disk".to_owned(),
+            tenant: None,
+            since: Timestamp(at),
+            sentence: format!("at {at}"),
+            acts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_trouble_keeps_the_time_at_which_it_began_until_it_is_over() {
+        let board = Board::default();
+        board.raise(row(1));
+        board.raise(row(2));
+        assert_eq!(board.own(), [Row { sentence: "at 2".to_owned(), ..row(1) }]);
+        board.lower(Kind::DiskLow);
+        board.raise(row(3));
+        assert_eq!(board.own(), [row(3)]);
+        board.note(&[row(3), row(4)]);
+        assert_eq!(board.counts(), BTreeMap::from([(Kind::DiskLow, 2)]));
+    }
+}
