@@ -66,7 +66,11 @@ impl Port {
     /// The mailbox, or the standby's answer.
     pub(super) fn mailbox(&self) -> Result<&Mailbox, Problem> {
         self.ports.mailbox.as_ref().ok_or_else(|| {
-            Problem::new(503, "not_leader", "this daemon is a standby: ask the one that leads")
+            let found = self.ports.status.ready();
+            let place = found.lease["leader"]["admin"].as_str();
+            let place = place.map_or_else(String::new, |address| format!(", at {address}"));
+            let detail = format!("this daemon is a standby: ask the one that leads{place}");
+            Problem::new(503, "not_leader", detail)
         })
     }
 

@@ -75,6 +75,22 @@ pub enum How {
     },
 }
 
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fresh => write!(f, "new"),
+            Self::Clean => write!(f, "as it was closed"),
+            Self::Recovered { replayed } => {
+                write!(f, "after a crash, with {replayed} commits of the journal")
+            }
+            Self::Rebuilt { why, rows, replayed } => write!(
+                f,
+                "made anew from {rows} rows of an image and {replayed} commits of the journal: {why}"
+            ),
+        }
+    }
+}
+
 /// An open data directory. The base holds every commit before `next_seq`.
 pub struct Opened {
     /// The base.

@@ -18,7 +18,7 @@ use crate::admin::{self, Role};
 use crate::archive::identity::InstanceId;
 use crate::archive::journal::JournalWriter;
 use crate::archive::mark;
-use crate::archive::startup::{self, Opened};
+use crate::archive::startup::{self, How, Opened};
 use crate::config::Config;
 use crate::engine::command::Command;
 use crate::engine::query::Query;
@@ -125,7 +125,14 @@ impl Leading {
     ) -> Result<Self, Ended> {
         let fault = |error: &dyn std::fmt::Display| Ended::Fault(error.to_string());
         let Opened { kv, mut journal, next_seq, instance, held, how, image_wanted } = opened;
-        tracing::info!(event = "store.open", ?how, commit = next_seq - 1, %instance);
+        if how == How::Fresh {
+            tracing::warn!(
+                event = "store.new", data_dir = %config.data_dir.display(),
+                "there was no store here: this one begins empty. If there should be one, stop and \
+                 look whether data_dir is right"
+            );
+        }
+        tracing::info!(event = "store.open", %how, commit = next_seq - 1, %instance);
         journal.rotate_at(config.storage.journal_file_bytes);
         let kv = Arc::new(kv);
         let stored = kv.get(Tree::Meta, keys::TERM).map_err(|error| fault(&error))?;

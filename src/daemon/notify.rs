@@ -4,6 +4,10 @@
 //! cannot be sent is logged and forgotten: the service manager acts on silence by itself. Sending
 //! may block for a moment when the service manager does not read; the lease never sends from here.
 
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -57,16 +61,28 @@ fn one_line(text: &str) -> String {
 }
 
 fn send(messages: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(false, messages) {
+    let sent = match std::env::var_os("NOTIFY_SOCKET") {
+        // sd_notify(3): a name in the abstract namespace, which the crate does not know.
+        Some(name) if name.as_bytes().first() == Some(&b'@') => {
+            send_abstract(&name.as_bytes()[1..], messages)
+        }
+        _ => sd_notify::notify(false, messages),
+    };
+    if let Err(error) = sent {
         tracing::warn!(%error, "the service manager could not be told");
     }
+}
+
+fn send_abstract(name: &[u8], messages: &[NotifyState<'_>]) -> io::Result<()> {
+    let address = SocketAddr::from_abstract_name(name)?;
+    let text: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &address).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::os::unix::net::UnixDatagram;
     use std::process::Command;
 
     use super::*;
@@ -97,8 +113,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
+        hears_every_word(&socket, path.to_str().unwrap());
+    }
+
+    #[test]
+    fn an_abstract_socket_hears_every_word_as_well() {
+        let name = format!("duebox-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        hears_every_word(&socket, &format!("@{name}"));
+    }
+
+    fn hears_every_word(socket: &UnixDatagram, name: &str) {
         socket.set_nonblocking(true).unwrap();
-        speak(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+        speak(&[("NOTIFY_SOCKET", name)]);
         let mut heard = Vec::new();
         let mut message = [0; 1024];
         while let Ok(length) = socket.recv(&mut message) {

@@ -107,7 +107,15 @@ type Serving = (tokio::task::JoinHandle<()>, tokio::sync::oneshot::Sender<()>);
 /// Answers `/healthz` and `/readyz` where the port is free, which it is on another machine or with
 /// another port.
 async fn serve_as_standby(config: &Arc<Config>, state: &Arc<State>) -> Option<Serving> {
-    let listener = tokio::net::TcpListener::bind(config.admin.listen).await.ok()?;
+    let listen = config.admin.listen;
+    let listener = tokio::net::TcpListener::bind(listen).await;
+    let listener = listener.inspect_err(|error| {
+        tracing::info!(
+            event = "standby.no_port", %listen, %error,
+            "this standby has no admin port while another process has it"
+        );
+    });
+    let listener = listener.ok()?;
     let ports =
         admin::Ports { mailbox: None, status: state.clone(), actions: Arc::new(admin::NoActions) };
     let (end, ended) = tokio::sync::oneshot::channel::<()>();

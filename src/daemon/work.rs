@@ -76,7 +76,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     for (name, tenant) in &config.tenants {
         let limits = Limits { concurrency: 1, send_timeout: Duration::from_secs(1) };
         let clock = Arc::new(SystemClock);
-        Provider::new(account(tenant), limits, clock, None, Box::new(|_| ()))
+        Provider::new(account(name, tenant), limits, clock, None, Box::new(|_| ()))
             .map_err(|error| format!("tenants.{name}: {error}"))?;
     }
     Ok(())
@@ -167,7 +167,7 @@ fn channels(
             expires_at: token.expires_at,
         });
         let provider = Provider::new(
-            account(tenant),
+            account(name, tenant),
             limits,
             tools.clock.clone(),
             initial,
@@ -184,8 +184,9 @@ fn channels(
     Ok(channels)
 }
 
-fn account(tenant: &Tenant) -> Account {
+fn account(name: &str, tenant: &Tenant) -> Account {
     Account {
+        tenant: name.to_owned(),
         appid: tenant.appid.clone(),
         secret: tenant.secret.clone(),
         base_url: tenant.base_url.clone(),

@@ -24,6 +24,8 @@ const ANSWER_MAX: usize = 64 * 1024;
 /// One official account and where its API is.
 #[derive(Clone, Debug)]
 pub struct Account {
+    /// The tenant's name, for the log.
+    pub tenant: String,
     /// The account's public id.
     pub appid: String,
     /// The account's secret.
@@ -152,7 +154,12 @@ mod tests {
     use super::*;
 
     fn account(base_url: &str) -> Account {
-        Account { appid: "wx1".into(), secret: Secret::new("s"), base_url: base_url.into() }
+        Account {
+            tenant: "a".into(),
+            appid: "wx1".into(),
+            secret: Secret::new("s"),
+            base_url: base_url.into(),
+        }
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Fake {
 
     pub(super) fn account(&self) -> Account {
         Account {
+            tenant: "a".into(),
             appid: "wx0000000000000001".into(),
             secret: Secret::new("canary-secret"),
             base_url: format!("http://{}", self.address),

@@ -357,6 +357,7 @@ mod tests {
         let address = free.local_addr().unwrap();
         drop(free);
         let account = Account {
+            tenant: "a".into(),
             appid: "wx1".into(),
             secret: Secret::new("canary-secret"),
             base_url: format!("http://{address}"),

@@ -258,6 +258,7 @@ impl Inner {
                 standing::Settled::Failed(error) => {
                     tracing::warn!(
                         event = "token.failed",
+                        tenant = inner.account.tenant,
                         appid = inner.account.appid,
                         class = error.class.name(),
                         "{error}"
