@@ -216,7 +216,7 @@ fn commits(c: &mut Criterion) {
             }
             black_box(store.end_group());
             let table = store.freeze();
-            store::apply(&**store.base(), &table, &mut || {}).expect("the base takes it");
+            store::apply(&**store.base(), &table, &mut |_| {}).expect("the base takes it");
             store.thaw();
         });
     });

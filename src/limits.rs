@@ -149,9 +149,13 @@ pub const COPY_MS: u64 = 600_000;
 pub const REMOVED_NOTES: usize = 1_000;
 /// How long a store that was replaced by a new one is kept as evidence: a week, as people work.
 pub const ASIDE_MS: u64 = 7 * 24 * 3_600_000;
-/// Bytes of changes kept in memory above the base before they are handed to it. There are up to four
-/// times as many when the base is slow; more would absorb little more.
+/// Bytes of changes kept in memory above the base before they are handed to it.
 pub const MEMTABLE_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of changes above the base at which new work waits: it comes in as fast as the base takes rows.
+pub const GROWTH_BYTES: usize = 2 * MEMTABLE_BYTES;
+/// Bytes of changes above the base at which everybody waits. Work that is under way gets here only when
+/// the base stands still for long.
+pub const BACKLOG_BYTES: usize = 4 * MEMTABLE_BYTES;
 
 /// The provider forgets a `client_msg_id` after this (WeChat: 10 minutes, not promised beyond).
 pub const DEDUPE_WINDOW_MS: u64 = 600_000;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::growth::{Admission, Door};
 use crate::engine::command::{ClaimedTask, Code, Command, Effect, Refusal, Reply};
 use crate::engine::command::{Settlement, Verdict};
 use crate::engine::{Decision, Engine, Handled};
@@ -24,6 +25,8 @@ use crate::kv::{Fault, Kv, Write};
 use crate::limits;
 use crate::store::{self, Table};
 use crate::time::{Clock, Timestamp};
+
+mod growth;
 
 /// Where commits become durable.
 pub trait Journal: Send + 'static {
@@ -56,6 +59,8 @@ enum Message {
 struct Envelope {
     command: Command,
     reply: oneshot::Sender<Decision>,
+    /// The right to be decided, of what grows the store.
+    admission: Option<Admission>,
 }
 
 /// Numbers of the writer thread, for metrics and the watchdog.
@@ -91,6 +96,7 @@ pub struct Pulse {
 pub struct Mailbox {
     sender: mpsc::Sender<Message>,
     pulse: Arc<Pulse>,
+    door: Door,
 }
 
 /// Why a call has no answer.
@@ -108,14 +114,19 @@ impl Mailbox {
     /// Has a command decided. The answer comes when its effects are durable. Waits for room when
     /// the mailbox is full.
     pub async fn call(&self, command: Command) -> Result<Reply, CallError> {
-        if self.pulse.storage_low.load(Ordering::Relaxed) && command.grows_the_store() {
+        let growth = growth::growth(&command);
+        if self.pulse.storage_low.load(Ordering::Relaxed) && growth.is_some() {
             return Err(CallError::Refused(Refusal::new(
                 Code::Storage,
                 "the disk is nearly full: new work is refused until there is space again",
             )));
         }
+        let admission = match growth {
+            Some(bytes) => Some(self.door.enter(bytes).await.ok_or(CallError::Closed)?),
+            None => None,
+        };
         let (reply, answer) = oneshot::channel();
-        let envelope = Envelope { command, reply };
+        let envelope = Envelope { command, reply, admission };
         self.sender.send(Message::Call(envelope)).await.map_err(|_| CallError::Closed)?;
         answer.await.map_err(|_| CallError::Closed)?.map_err(CallError::Refused)
     }
@@ -131,12 +142,6 @@ impl Mailbox {
     #[must_use]
     pub fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
-    }
-}
-
-impl Command {
-    fn grows_the_store(&self) -> bool {
-        matches!(self, Self::SubmitNotice(_) | Self::AddRecipients { .. } | Self::AddTasks { .. })
     }
 }
 
@@ -169,10 +174,12 @@ impl Writer {
         pulse.commit.store(committed, Ordering::Relaxed);
         pulse.base_commit.store(committed, Ordering::Relaxed);
         let shared = pulse.clone();
+        let door = Door::default();
+        let writers_door = door.clone();
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             let runtime = runtime.map_err(|error| Fault::io("starting the writer", error))?;
-            let applier = Applier::start(engine_base(&engine))?;
+            let applier = Applier::start(engine_base(&engine), writers_door.clone())?;
             let turn = Turn {
                 engine,
                 journal,
@@ -184,12 +191,13 @@ impl Writer {
                 unclaimed: Vec::new(),
                 flushes: Vec::new(),
                 applier,
+                door: writers_door,
                 pulse: shared,
                 _ended: ended_out,
             };
             runtime.block_on(turn.run())
         })?;
-        Ok(Self { mailbox: Mailbox { sender, pulse }, effects, thread, ended })
+        Ok(Self { mailbox: Mailbox { sender, pulse, door }, effects, thread, ended })
     }
 
     /// Resolves when the writer thread has ended, for whatever reason.
@@ -234,8 +242,15 @@ struct Turn<K: Kv, J: Journal> {
     /// Who waits for the base to hold which commit.
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     applier: Applier,
+    door: Door,
     pulse: Arc<Pulse>,
     _ended: oneshot::Sender<()>,
+}
+
+impl<K: Kv, J: Journal> Drop for Turn<K, J> {
+    fn drop(&mut self) {
+        self.door.close();
+    }
 }
 
 impl<K: Kv, J: Journal> Turn<K, J> {
@@ -272,6 +287,8 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         self.pulse.latest_ms.store(self.engine.latest(now).0, Ordering::Relaxed);
         self.forget_the_gone(now)?;
         let mut outcomes = Vec::with_capacity(group.len());
+        // Kept until their bytes count as the table's.
+        let mut admissions = Vec::new();
         self.pulse.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
         if !self.unclaimed.is_empty() {
             // What is left takes the next group: one commit must stay within its bounds.
@@ -280,7 +297,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
             self.engine.handle(now, Command::Unclaim(claims))?;
         }
         for message in group.drain(..) {
-            let Envelope { command, reply } = match message {
+            let Envelope { command, reply, admission } = match message {
                 Message::Call(envelope) => envelope,
                 Message::Flush(reply) => {
                     let commit = self.engine.store().committed() + 1;
@@ -301,11 +318,13 @@ impl<K: Kv, J: Journal> Turn<K, J> {
                 Handled::Now(decision) => Outcome::Decided(reply, decision),
                 Handled::Waits(waiter) => Outcome::Waits(reply, waiter),
             });
+            admissions.extend(admission);
             if self.engine.store().group_bytes() > limits::GROUP_BYTES {
                 self.commit()?;
                 self.release(&mut outcomes);
                 // A turn may have many such: the tables must not grow with it.
                 self.settle_tables()?;
+                admissions.clear();
                 self.pulse.turns.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -319,6 +338,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
             self.dispatch(effect)?;
         }
         self.settle_tables()?;
+        drop(admissions);
         self.pulse.turns.fetch_add(1, Ordering::Relaxed);
         let nap = ticked.wake.map_or(NAP, |wake| Duration::from_millis(wake.since(now)));
         // The applier has no way to wake this thread; somebody who waits for it shall not wait long.
@@ -410,13 +430,15 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         }
     }
 
-    /// Moves tables towards the base; waits only when the base is two tables behind.
+    /// Moves tables towards the base. Waits only when the base stands still for so long that not even
+    /// the door for new work helps.
     fn settle_tables(&mut self) -> Result<(), Fault> {
         let store = self.engine.store();
         let bytes = store.active_bytes();
         self.pulse.active_bytes.store(bytes as u64, Ordering::Relaxed);
+        self.door.active(bytes);
         if store.is_applying() {
-            let done = if bytes > 2 * limits::MEMTABLE_BYTES {
+            let done = if bytes > limits::BACKLOG_BYTES {
                 Some(self.applier.wait(&self.pulse)?)
             } else {
                 self.applier.poll()?
@@ -430,6 +452,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let wanted = bytes > limits::MEMTABLE_BYTES || !self.flushes.is_empty();
         if wanted && !store.is_applying() {
             self.pulse.applied_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.door.freeze(bytes);
             self.applier.apply(store.freeze())?;
         }
         Ok(())
@@ -472,7 +495,7 @@ struct Applier {
 }
 
 impl Applier {
-    fn start<K: Kv>(base: Arc<K>) -> Result<Self, Fault> {
+    fn start<K: Kv>(base: Arc<K>, door: Door) -> Result<Self, Fault> {
         let (tables, incoming) = std::sync::mpsc::sync_channel::<Arc<Table>>(1);
         let (outgoing, done) = std::sync::mpsc::sync_channel(1);
         let progress = Arc::new(AtomicU64::new(0));
@@ -481,11 +504,13 @@ impl Applier {
             .name("applier".into())
             .spawn(move || {
                 while let Ok(table) = incoming.recv() {
-                    let mut note = || {
+                    let mut note = |bytes| {
+                        door.wrote(bytes);
                         made.fetch_add(1, Ordering::Relaxed);
                     };
                     let result =
                         store::apply(&*base, &table, &mut note).map(|()| table.committed());
+                    door.thaw();
                     drop(table);
                     if outgoing.send(result).is_err() {
                         break;

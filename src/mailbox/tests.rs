@@ -112,7 +112,7 @@ fn bulk() -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_waits_for_a_slow_base_counts_as_alive() {
+async fn while_the_base_stands_still_only_new_work_waits() {
     let base = Slow::default();
     base.stuck.store(true, Ordering::SeqCst);
     let writer = over(base.clone());
@@ -122,31 +122,41 @@ async fn a_writer_that_waits_for_a_slow_base_counts_as_alive() {
             mailbox.call(bulk()).await.unwrap();
         }
     });
-    // It stands still when two tables wait, and its pulse goes on.
+    // What is above the base grows no further, and everything else goes on.
     let waits = || pulse.active_bytes.load(Ordering::Relaxed) as usize;
-    while waits() <= 2 * limits::MEMTABLE_BYTES {
+    while waits() <= limits::MEMTABLE_BYTES {
         tokio::task::yield_now().await;
     }
-    let (turns, groups) =
-        (pulse.turns.load(Ordering::Relaxed), pulse.groups.load(Ordering::Relaxed));
-    while pulse.turns.load(Ordering::Relaxed) < turns + 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let others = writer.mailbox.clone();
+    let mut worked = 0;
+    while worked < 50 {
+        let request = ClaimRequest { kind: "1001".into(), max: 1, ..ClaimRequest::default() };
+        let Ok(Reply::Claimed(tasks)) = others.call(Command::Claim(request)).await else {
+            panic!("no claim")
+        };
+        let ack = |task: &ClaimedTask| Settlement {
+            task: task.id,
+            claim: task.claim.clone(),
+            verdict: Verdict::Ack,
+        };
+        others.call(Command::Settle(tasks.iter().map(ack).collect())).await.unwrap();
+        worked += tasks.len();
     }
-    assert!(pulse.groups.load(Ordering::Relaxed) <= groups + 1, "it waits");
+    assert!(waits() <= limits::GROWTH_BYTES + 8 * 1024 * 1024, "{} wait", waits());
+    assert!(!adding.is_finished(), "new work waits");
     base.stuck.store(false, Ordering::SeqCst);
     adding.await.unwrap();
     tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn one_turn_hands_over_as_many_tables_as_it_fills() {
-    let base = Slow::default();
+/// A writer of which the test itself makes the turns, so that no door is between.
+fn turn_over(base: &Slow, pulse: Arc<Pulse>) -> Turn<Slow, Remember> {
     let identity = Identity { term: 1, worker: "test".into() };
     let store = Store::new(Arc::new(base.clone()), 0);
     let now = SystemClock.now();
     let engine = Engine::open(store, Rules::default(), identity, Mode::Working, now).unwrap();
-    let mut turn = Turn {
-        applier: Applier::start(engine_base(&engine)).unwrap(),
+    Turn {
+        applier: Applier::start(engine_base(&engine), Door::default()).unwrap(),
         engine,
         journal: Remember(Commits::default()),
         clock: Arc::new(SystemClock),
@@ -156,16 +166,54 @@ async fn one_turn_hands_over_as_many_tables_as_it_fills() {
         waiting: HashMap::new(),
         unclaimed: Vec::new(),
         flushes: Vec::new(),
-        pulse: Arc::new(Pulse::default()),
+        door: Door::default(),
+        pulse,
         _ended: oneshot::channel().0,
+    }
+}
+
+/// Over 120 MiB.
+fn much() -> Vec<Message> {
+    let message = || {
+        let (reply, admission) = (oneshot::channel().0, None);
+        Message::Call(Envelope { command: bulk(), reply, admission })
     };
-    let message = || Message::Call(Envelope { command: bulk(), reply: oneshot::channel().0 });
-    let mut group: Vec<Message> = (0..30).map(|_| message()).collect();
-    turn.turn(&mut group).unwrap();
+    (0..30).map(|_| message()).collect()
+}
+
+#[test]
+fn one_turn_hands_over_as_many_tables_as_it_fills() {
+    let base = Slow::default();
+    let mut turn = turn_over(&base, Arc::default());
+    turn.turn(&mut much()).unwrap();
     turn.finish().unwrap();
-    // Over 120 MiB; a table may have grown to two and a group while another was written.
+    // A table may have grown to the whole backlog and a group while another was written.
     let tables = base.tables.load(Ordering::SeqCst);
     assert!(tables >= 4, "{tables} tables");
+}
+
+#[test]
+fn a_writer_that_waits_for_a_slow_base_counts_as_alive() {
+    let base = Slow::default();
+    base.stuck.store(true, Ordering::SeqCst);
+    let pulse = Arc::new(Pulse::default());
+    let mut turn = turn_over(&base, pulse.clone());
+    let waiting = std::thread::spawn(move || {
+        turn.turn(&mut much()).unwrap();
+        turn.finish().unwrap();
+    });
+    // It stands still when all that may wait does, and its pulse goes on.
+    while (pulse.active_bytes.load(Ordering::Relaxed) as usize) <= limits::BACKLOG_BYTES {
+        std::thread::yield_now();
+    }
+    let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    let (turns, groups) = (read(&pulse.turns), read(&pulse.groups));
+    while read(&pulse.turns) < turns + 3 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(read(&pulse.groups) <= groups + 1, "it waits");
+    base.stuck.store(false, Ordering::SeqCst);
+    waiting.join().unwrap();
 }
 
 #[tokio::test]

@@ -192,20 +192,20 @@ const APPLY_CHUNK: usize = 256;
 
 /// Writes a frozen table to the base, and its commit number when all of it is on disk: after a
 /// power cut the base may have any of what it had not synced, also the number without the rows.
-/// `progress` is called now and then.
-pub fn apply<K: Kv>(base: &K, table: &Table, progress: &mut dyn FnMut()) -> Result<(), Fault> {
+/// `progress` is told now and then how many of the table's bytes were written since it was last told.
+pub fn apply<K: Kv>(base: &K, table: &Table, progress: &mut dyn FnMut(usize)) -> Result<(), Fault> {
     let mut chunk = Vec::with_capacity(APPLY_CHUNK);
     for write in table.writes() {
         chunk.push(write);
         if chunk.len() == APPLY_CHUNK {
             base.apply(&chunk)?;
+            progress(chunk.iter().map(table::bytes_of).sum());
             chunk.clear();
-            progress();
         }
     }
     base.apply(&chunk)?;
     base.sync()?;
-    progress();
+    progress(chunk.iter().map(table::bytes_of).sum());
     base.apply(&[applied_write(table.committed())])?;
     base.sync()
 }
@@ -307,7 +307,7 @@ mod tests {
                     }
                     _ => {
                         if let Some(table) = pending.take() {
-                            apply(&**store.base(), &table, &mut || {}).unwrap();
+                            apply(&**store.base(), &table, &mut |_| {}).unwrap();
                             store.thaw();
                             assert_eq!(applied(&**store.base()).unwrap(), table.committed());
                         }
@@ -338,7 +338,7 @@ mod tests {
         let mut store = Store::new(Arc::new(base.clone()), 0);
         (0..600u16).for_each(|n| store.put(Tree::Tasks, n.to_be_bytes().to_vec(), value("x")));
         let _ = store.end_group();
-        apply(&base, &store.freeze(), &mut || {}).unwrap();
+        apply(&base, &store.freeze(), &mut |_| {}).unwrap();
         let steps = base.steps.lock().unwrap();
         assert_eq!(*steps, ["rows", "rows", "rows", "sync", "applied", "sync"]);
     }

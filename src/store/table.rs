@@ -26,6 +26,11 @@ pub struct Table {
 /// What one slot costs beside its key and value: map node, allocations.
 const SLOT_BYTES: usize = 96;
 
+/// The bytes that a change counts for.
+pub(super) fn bytes_of(write: &Write) -> usize {
+    write.key.len() + write.value.as_ref().map_or(0, |value| value.len()) + SLOT_BYTES
+}
+
 impl Table {
     pub(super) fn get(&self, tree: Tree, key: &[u8]) -> Option<Option<Value>> {
         self.trees[tree as usize].get(key).map(|slot| match slot {

@@ -167,7 +167,7 @@ impl World {
     pub(crate) fn maintain(&mut self) {
         self.note("maintain".to_owned());
         if let Some(table) = self.frozen.take() {
-            store::apply(&*self.base, &table, &mut || {}).unwrap();
+            store::apply(&*self.base, &table, &mut |_| {}).unwrap();
             self.engine.store().thaw();
         } else {
             self.frozen = Some(self.engine.store().freeze());
