@@ -27,6 +27,9 @@ use crate::store::{self, Table};
 use crate::time::{Clock, Timestamp};
 
 mod growth;
+mod space;
+
+pub use space::Space;
 
 /// Where commits become durable.
 pub trait Journal: Send + 'static {
@@ -82,8 +85,8 @@ pub struct Pulse {
     pub base_commit: AtomicU64,
     /// Bytes of tables written to the base.
     pub applied_bytes: AtomicU64,
-    /// Whether new work is refused for lack of disk space.
-    pub storage_low: AtomicBool,
+    /// What is free on the disk.
+    pub space: Space,
     /// The latest wall-clock time that anything in the store may have, in milliseconds since 1970: later
     /// than now when the clock went back.
     pub latest_ms: AtomicU64,
@@ -114,21 +117,32 @@ impl Mailbox {
     /// Has a command decided. The answer comes when its effects are durable. Waits for room when
     /// the mailbox is full.
     pub async fn call(&self, command: Command) -> Result<Reply, CallError> {
-        let growth = growth::growth(&command);
-        if self.pulse.storage_low.load(Ordering::Relaxed) && growth.is_some() {
-            return Err(CallError::Refused(Refusal::new(
-                Code::Storage,
-                "the disk is nearly full: new work is refused until there is space again",
-            )));
-        }
-        let admission = match growth {
-            Some(bytes) => Some(self.door.enter(bytes).await.ok_or(CallError::Closed)?),
-            None => None,
-        };
+        let admission = self.admit(&command).await?;
         let (reply, answer) = oneshot::channel();
         let envelope = Envelope { command, reply, admission };
         self.sender.send(Message::Call(envelope)).await.map_err(|_| CallError::Closed)?;
         answer.await.map_err(|_| CallError::Closed)?.map_err(CallError::Refused)
+    }
+
+    /// Waits until there is room for what the command adds, in memory and on the disk.
+    async fn admit(&self, command: &Command) -> Result<Option<Admission>, CallError> {
+        let space = &self.pulse.space;
+        let full = |what| {
+            let detail = format!("the disk is nearly full: {what} until there is space again");
+            CallError::Refused(Refusal::new(Code::Storage, detail))
+        };
+        // A claim that comes back and goes out again takes space each time.
+        if matches!(command, Command::Claim(_)) && space.is_scarce() {
+            return Err(full("nothing is handed out"));
+        }
+        let Some(bytes) = growth::growth(command) else { return Ok(None) };
+        let admission = self.door.enter(bytes).await.ok_or(CallError::Closed)?;
+        // Behind the door: those who went in before may have taken what was free.
+        space.settle().await;
+        if space.is_low() {
+            return Err(full("new work is refused"));
+        }
+        Ok(Some(admission))
     }
 
     /// Brings the base up to date with all commits so far. Resolves when it is.
@@ -330,7 +344,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         }
         self.keep_the_waiting(&mut outcomes);
         self.forget_the_gone(now)?;
-        self.engine.set_leads((self.leads)());
+        self.engine.set_leads((self.leads)() && !self.pulse.space.is_scarce());
         let ticked = self.engine.tick(now)?;
         self.commit()?;
         self.release(&mut outcomes);
@@ -380,6 +394,8 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.pulse.sync_us.fetch_add(took, Ordering::Relaxed);
         self.pulse.groups.fetch_add(1, Ordering::Relaxed);
+        let bytes = writes.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, |v| v.len()));
+        self.pulse.space.spend(bytes.sum::<usize>() as u64);
         self.pulse.commit.store(number, Ordering::Relaxed);
         Ok(())
     }

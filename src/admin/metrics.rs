@@ -147,7 +147,7 @@ impl Numbers {
 
     fn writer(&mut self, pulse: &Pulse) {
         let read = |number: &AtomicU64| of(number.load(Ordering::Relaxed));
-        let low = if pulse.storage_low.load(Ordering::Relaxed) { 1.0 } else { 0.0 };
+        let low = if pulse.space.is_low() { 1.0 } else { 0.0 };
         let counters = [
             ("commits", "Group commits made durable", read(&pulse.groups)),
             ("commands", "Commands decided", read(&pulse.commands)),

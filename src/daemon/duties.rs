@@ -154,19 +154,22 @@ pub(super) async fn watch_disk(
     stopping: Stopping,
 ) {
     let mut ticks = tokio::time::interval(DISK_EVERY);
+    let mut was_low = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
+            () = pulse.space.wants_look() => {}
             () = stopping.reached(Stage::Drain) => return,
         }
         let Some(free) = free_bytes(&dir) else { continue };
+        pulse.space.seen(free, min_free);
         let low = free < min_free;
         if low {
             state.board().raise(disk_low(&dir, free, min_free));
         } else {
             state.board().lower(Kind::DiskLow);
         }
-        if pulse.storage_low.swap(low, Ordering::Relaxed) != low {
+        if std::mem::replace(&mut was_low, low) != low {
             if low {
                 tracing::warn!(event = "disk.low", free, min_free, "new work is refused");
             } else {
