@@ -9,7 +9,7 @@ use super::text::{advise, check_name, check_template};
 use crate::limits::PAYLOAD_BYTES;
 use crate::model::cron::CronRule;
 use crate::model::rules::{Action, ScheduleRule};
-use crate::time::{DAY_MS, MINUTE_MS};
+use crate::time::{Clock, DAY_MS, MINUTE_MS, SystemClock};
 
 /// Where a schedule pulls notices from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,12 +100,21 @@ fn read_cron(section: &Section<'_>) -> Option<CronRule> {
     if expression.is_empty() {
         return None;
     }
-    let rule = CronRule::parse(expression, timezone);
-    if let Err(why) = &rule {
-        let what = format!("{expression:?} in the zone {timezone:?} is no rule: {why}");
-        section.problem("cron", what);
+    match CronRule::parse(expression, timezone) {
+        Ok(rule) => {
+            rule.remarks().iter().for_each(|remark| section.warn("cron", remark));
+            if rule.next_after(SystemClock.now()).is_none() {
+                let what = "never comes due again, its years are over; change it or remove it";
+                section.warn("cron", format!("{expression:?} {what}"));
+            }
+            Some(rule)
+        }
+        Err(why) => {
+            let what = format!("{expression:?} in the zone {timezone:?} is no rule: {why}");
+            section.problem("cron", what);
+            None
+        }
     }
-    rule.ok()
 }
 
 fn read_pull(section: &Section<'_>) -> Option<Pull> {

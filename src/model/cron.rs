@@ -4,11 +4,14 @@
 //!
 //! | fields | dialect | weekdays | day of month and weekday both given |
 //! |---|---|---|---|
-//! | 5: `minute hour day month weekday`, or `@daily` and the like | Unix | 0 or 7 = SUN, 1 = MON | either |
+//! | 5: `minute hour day month weekday`, or `@daily` and the like | Unix | 0 or 7 = SUN, 1 = MON | either; both if one begins with `*`, as in `*/2` |
 //! | 6 or 7: `second minute hour day month weekday [year]` | Quartz | 1 = SUN, 2 = MON, 7 = SAT | both |
 //!
 //! `?` is `*` in the two day fields, `0/5` is `0-59/5`, and `L`, `W`, `LW`, `6L`, `6#3` and the
-//! names `MON`, `JAN` work in either dialect. Quartz's `L-3` and ranges that wrap (`22-2`) do not.
+//! names `MON`, `JAN` work in either dialect. `L` as a day of the week is Saturday. Ranges of
+//! weekdays go over the end of the week (`SAT-SUN`, `FRI-MON`); other ranges (`22-2`) and
+//! Quartz's `L-3` are refused. A step longer than its field (`0/90`) is refused in Quartz's form
+//! and remarked on in Unix's, where it is allowed and never meant.
 //!
 //! When clocks change: a rule for every hour keeps to elapsed time, so it ticks through the
 //! repeated hour and has nothing to do in the missing one. Any other rule keeps to the wall clock:
@@ -23,6 +26,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
+use self::dialect::Prepared;
 use crate::limits::{CRON_BYTES, NAME_BYTES, TEXT_BYTES};
 use crate::time::Timestamp;
 
@@ -34,6 +38,7 @@ pub struct CronRule {
     clock: WallClock,
     expr: Arc<str>,
     timezone: Arc<str>,
+    remarks: Arc<[String]>,
 }
 
 /// What a rule does when clocks change.
@@ -85,7 +90,10 @@ impl CronRule {
         }
         let zone = find_zone(timezone.trim())?;
         let syntax = |reason: String| CronError::Syntax { expr: expr.to_owned(), reason };
-        let cron = parser(expr).parse(expr).map_err(|error| syntax(reason(&error)))?;
+        let prepared = dialect::prepare(expr)
+            .map_err(|why| syntax(super::cut(&why, 2 * TEXT_BYTES).to_owned()))?;
+        let cron = parser(&prepared).parse(&prepared.text);
+        let cron = cron.map_err(|error| syntax(reason(&error)))?;
         let hours = cron.pattern.hours.values().len();
         let rule = Self {
             cron: Arc::new(cron),
@@ -93,6 +101,7 @@ impl CronRule {
             zone,
             clock: if hours == 24 { WallClock::Ignored } else { WallClock::Followed },
             expr: expr.into(),
+            remarks: prepared.remarks.into(),
         };
         match rule.next_after(Timestamp(0)) {
             Some(_) => Ok(rule),
@@ -151,6 +160,12 @@ impl CronRule {
         &self.expr
     }
 
+    /// What a person should know about the text though it is a rule.
+    #[must_use]
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
     /// The name of its time zone, as IANA spells it.
     #[must_use]
     pub fn timezone(&self) -> &str {
@@ -165,13 +180,12 @@ impl fmt::Debug for CronRule {
 }
 
 /// The parser of the dialect that the number of fields shows.
-fn parser(expr: &str) -> CronParser {
-    let quartz = expr.split_whitespace().count() > 5;
+fn parser(prepared: &Prepared) -> CronParser {
     CronParser::builder()
         .seconds(Seconds::Optional)
         .year(Year::Optional)
-        .alternative_weekdays(quartz)
-        .dom_and_dow(quartz)
+        .alternative_weekdays(prepared.quartz)
+        .dom_and_dow(prepared.both_days)
         .sloppy_ranges(true)
         .build()
 }
@@ -201,5 +215,8 @@ fn find_zone(name: &str) -> Result<TimeZone, CronError> {
     }
 }
 
+mod dialect;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,21 @@ fn rules_tick_when_the_calendar_says() {
         ("0 0 13 * 5", ["2026-11-27T00:00:00", "2026-12-04T00:00:00"]),
         ("@weekly", ["2026-11-29T00:00:00", "2026-12-06T00:00:00"]),
         ("@hourly", ["2026-11-23T09:00:00", "2026-11-23T10:00:00"]),
+        // A day field that begins with `*` restricts nothing in Unix: both must fit.
+        ("0 9 */2 * 1", ["2026-11-23T09:00:00", "2026-12-07T09:00:00"]),
+        ("0 9 10 * */2", ["2026-12-10T09:00:00", "2027-01-10T09:00:00"]),
+        ("0 9 1-31/2 * 1", ["2026-11-23T09:00:00", "2026-11-25T09:00:00"]),
+        ("0 9 * * SAT-SUN", ["2026-11-28T09:00:00", "2026-11-29T09:00:00"]),
+        ("0 9 * * FRI-MON", ["2026-11-23T09:00:00", "2026-11-27T09:00:00"]),
+        // Weeks that go over their end, and the last day of the week.
+        ("0 0 9 ? * SAT-SUN", ["2026-11-28T09:00:00", "2026-11-29T09:00:00"]),
+        ("0 0 9 ? * MON-SUN", ["2026-11-23T09:00:00", "2026-11-24T09:00:00"]),
+        ("0 0 9 ? * FRI-MON/2", ["2026-11-27T09:00:00", "2026-11-29T09:00:00"]),
+        ("0 0 9 ? * L", ["2026-11-28T09:00:00", "2026-12-05T09:00:00"]),
+        ("0 0 9 ? * L,MON", ["2026-11-23T09:00:00", "2026-11-28T09:00:00"]),
+        ("0 0 9 ? * 2,6L", ["2026-11-23T09:00:00", "2026-11-27T09:00:00"]),
+        // Days of the month beside each other.
+        ("0 0 9 15,L * ?", ["2026-11-30T09:00:00", "2026-12-15T09:00:00"]),
     ];
     for (expr, wanted) in table {
         let wanted = wanted.map(|text| format!("{text}+00:00"));
@@ -211,6 +226,16 @@ fn nonsense_is_refused_and_named() {
         "@reboot",
         "every day",
         "0 0 9 ? * 6#6",
+        "0 1,,5 * * * ?",
+        "0 0 9 ? * MON,",
+        "0 0 9 ? * L-3",
+        "0 0 9 ? NOV-FEB ?",
+        "0 0/90 * * * ?",
+        "0 0 0/25 * * ?",
+        "0/60 * * * * ?",
+        "0 0 0 1/32 * ?",
+        "0 +5 * * * ?",
+        "0 0 9 */W * ?",
     ] {
         match CronRule::parse(expr, "UTC") {
             Err(CronError::Syntax { expr: named, reason }) => {
@@ -222,6 +247,26 @@ fn nonsense_is_refused_and_named() {
     }
     let long = "0,".repeat(CRON_BYTES);
     assert_eq!(CronRule::parse(&long, "UTC").unwrap_err(), CronError::TooLong);
+}
+
+#[test]
+fn refusals_and_remarks_name_the_fix() {
+    for (expr, fix) in [
+        ("0 0/90 * * * ?", "hours in their own field (0/2)"),
+        ("0 0 0/25 * * ?", "days in their own field (1/2)"),
+        ("0 0 22-2 * * ?", "write 22-23,0-2"),
+        ("0 0 9 L-3 * ?", "name a day, L or LW"),
+        ("1,,5 * * * *", "remove it"),
+        ("0 0 9 L,LW 1 ?", "two schedules"),
+        ("* * * *", "it has 4 fields"),
+        ("0 24 * * *", "values go from 0 to 23"),
+    ] {
+        let told = CronRule::parse(expr, "UTC").unwrap_err().to_string();
+        assert!(told.contains(fix), "{told}");
+    }
+    let rule = CronRule::parse("*/90 * * * *", "UTC").unwrap();
+    assert!(rule.remarks()[0].contains("hours in their own field"), "{:?}", rule.remarks());
+    assert!(CronRule::parse("*/59 * * * *", "UTC").unwrap().remarks().is_empty());
 }
 
 #[test]
