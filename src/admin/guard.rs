@@ -6,13 +6,11 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
-use hyper::http::request::Parts;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
 use super::Settings;
 use super::problem::Problem;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN, REFERER};
+use hyper::http::request::Parts;
+use ipnet::IpNet;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -55,6 +53,32 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Refuses a change that another page set off by no more than a picture's address: the old paths change
+/// things by GET, and old browsers do not say where a request comes from but by `Referer`.
+pub(super) fn check_referer(headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let referer = headers.get(REFERER).map(|referer| referer.to_str().unwrap_or(""));
+    let is_ours = |referer: &str| {
+        let rest = referer.strip_prefix("http://").or_else(|| referer.strip_prefix("https://"));
+        let of = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+        of.is_some_and(|of| of.eq_ignore_ascii_case(host))
+    };
+    if referer.is_none_or(is_ours) {
+        return Ok(());
+    }
+    Err(Problem::new(403, "foreign_origin", "requests from other web pages are refused"))
+}
+
+/// Refuses callers from elsewhere than the networks that may use the old paths.
+pub(super) fn check_network(allowed: &[IpNet], peer: IpAddr) -> Result<(), Problem> {
+    let peer = peer.to_canonical();
+    if allowed.iter().any(|network| network.contains(&peer)) {
+        return Ok(());
+    }
+    let detail = format!("{peer} is in none of the networks of legacy.allow");
+    Err(Problem::new(403, "foreign_network", detail))
+}
+
 /// Whether a host, perhaps with a port, is one of ours. An address in digits is ours when it is a
 /// loopback address or the one that the connection came in on.
 fn is_ours(settings: &Settings, local: IpAddr, host: &str) -> bool {
@@ -79,17 +103,15 @@ fn without_port(host: &str) -> Option<&str> {
     (!name.is_empty() && port.parse::<u16>().is_ok()).then_some(name)
 }
 
-/// Refuses a request without the token. Both sides are hashed, so that the comparison's time tells
-/// nothing of the token, not even its length.
+/// Refuses a request without the token.
 pub(super) fn check_token(settings: &Settings, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(expected) = &settings.token_sha256 else { return Ok(()) };
+    let Some(expected) = &settings.token else { return Ok(()) };
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let token = match (given.next(), given.next()) {
         (Some(value), None) => bearer(value.as_bytes()),
         _ => None,
     };
-    let hash: [u8; 32] = Sha256::digest(token.unwrap_or_default()).into();
-    if token.is_some() && bool::from(hash.ct_eq(expected)) {
+    if token.is_some_and(|token| expected.is(token)) {
         return Ok(());
     }
     let detail = match token {
@@ -135,6 +157,34 @@ mod tests {
             "[::2]",
         ] {
             assert!(!is_ours(&settings, local, foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_picture_on_another_page_changes_nothing() {
+        let with = |referer: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "127.0.0.1:7280".parse().unwrap());
+            headers.insert(REFERER, referer.parse().unwrap());
+            headers
+        };
+        assert!(check_referer(&HeaderMap::new()).is_ok(), "no browser");
+        assert!(check_referer(&with("http://127.0.0.1:7280/")).is_ok());
+        for foreign in
+            ["https://evil.example/", "http://127.0.0.1:7280.evil.example/", "", "about:blank"]
+        {
+            assert!(check_referer(&with(foreign)).is_err(), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn networks_count_also_for_mapped_addresses() {
+        let allowed: Vec<IpNet> = vec!["10.1.0.0/16".parse().unwrap(), "::1/128".parse().unwrap()];
+        for ours in ["10.1.2.3", "::ffff:10.1.2.3", "::1"] {
+            assert!(check_network(&allowed, ours.parse().unwrap()).is_ok(), "{ours}");
+        }
+        for foreign in ["10.2.0.1", "::2", "127.0.0.1"] {
+            assert!(check_network(&allowed, foreign.parse().unwrap()).is_err(), "{foreign}");
         }
     }
 

@@ -6,12 +6,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::Response;
 use serde_json::{Value as Json, json};
 
 use super::body;
 use super::port::Port;
 use super::problem::Problem;
-use super::respond;
+use super::respond::{self, Body};
 use super::routes::{Answer, Call};
 use crate::engine::command::{ClaimRequest, ClaimedTask, Code, Command, Refusal, Reply};
 use crate::engine::command::{TaskDraft, Verdict};
@@ -37,11 +38,19 @@ pub(super) async fn answer(port: &Port, call: Call<'_>, old: Old) -> Answer {
         Old::Poll => poll(port, &call).await,
         Old::Delete => delete(port, &call).await,
     };
-    let (code, message, data) = match outcome {
-        Ok(data) => (200, DONE.to_owned(), data),
-        Err(problem) => (code_of(&problem), problem.detail, Json::Null),
-    };
-    Ok(respond::ok(&json!({"host": null, "code": code, "errorMessage": message, "data": data})))
+    Ok(match outcome {
+        Ok(data) => envelope(200, DONE, &data),
+        Err(problem) => refused(problem),
+    })
+}
+
+/// A refusal in the envelope.
+pub(super) fn refused(problem: Problem) -> Response<Body> {
+    envelope(code_of(&problem), &problem.detail, &Json::Null)
+}
+
+fn envelope(code: u32, message: &str, data: &Json) -> Response<Body> {
+    respond::ok(&json!({"host": null, "code": code, "errorMessage": message, "data": data}))
 }
 
 fn code_of(problem: &Problem) -> u32 {

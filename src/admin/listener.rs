@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -25,8 +26,8 @@ use super::places::{Guest, Kind, Places};
 use super::port::Port;
 use super::problem::Problem;
 use super::respond::{self, Body};
-use super::routes::{self, Answer, Call, Verb};
-use super::{Ports, Settings, guard};
+use super::routes::{self, Answer, Call, Handler, Verb};
+use super::{Ports, Settings, guard, legacy};
 
 /// Most headers of a request.
 const HEADERS: usize = 64;
@@ -186,7 +187,10 @@ async fn answer(
     let waits = head.headers.contains_key(EXPECT);
     let mut share = port.budget.share();
     let answered = match only_for_operators(&port, kind, &head) {
-        Ok(()) => handle(&port, local, head, &mut body, &mut share).await,
+        Ok(()) => match port.settings.legacy.clone() {
+            Some(allowed) => old(&port, &allowed, peer, head, &mut body, &mut share).await,
+            None => handle(&port, local, head, &mut body, &mut share).await,
+        },
         Err(full) => Err(full),
     };
     let mut response = answered.unwrap_or_else(Problem::into_response);
@@ -222,9 +226,13 @@ async fn handle(
     if !route.is_open() {
         port.mailbox()?;
     }
+    if matches!(route.handler, Handler::Old(_)) {
+        guard::check_referer(&head.headers)?;
+    }
+    let is_known = local.is_loopback() || guard::check_token(&port.settings, &head.headers).is_ok();
     share.grow(route.answer_bytes()).await?;
     let body = Upload { body, share, most: route.body_bytes() };
-    let call = Call { head, body, ids, route };
+    let call = Call { head, body, ids, route, is_known };
     if route.is_long() {
         return routes::dispatch(port, call).await;
     }
@@ -232,6 +240,39 @@ async fn handle(
         Ok(answer) => answer,
         Err(_) => Err(Problem::new(504, "timeout", "the call took too long and was given up")),
     }
+}
+
+/// A call on the port of the old paths: only these, and everything in their envelope.
+async fn old(
+    port: &Port,
+    allowed: &[IpNet],
+    peer: IpAddr,
+    head: Parts,
+    body: &mut Incoming,
+    share: &mut Share,
+) -> Answer {
+    let called = async {
+        guard::check_network(allowed, peer)?;
+        guard::check_referer(&head.headers)?;
+        let (route, ids) = routes::find(&head.method, head.uri.path())?;
+        if !matches!(route.handler, Handler::Old(_)) {
+            return Err(Problem::new(
+                404,
+                "not_found",
+                "here are only the paths under /api/v1/task",
+            ));
+        }
+        port.mailbox()?;
+        share.grow(route.answer_bytes()).await?;
+        let body = Upload { body, share, most: route.body_bytes() };
+        let call = Call { head, body, ids, route, is_known: false };
+        let answered = routes::dispatch(port, call);
+        match tokio::time::timeout(port.settings.request_timeout, answered).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Problem::new(504, "timeout", "the call took too long and was given up")),
+        }
+    };
+    Ok(called.await.unwrap_or_else(legacy::refused))
 }
 
 /// Reads what is left of a body if it is little and comes at once, so that the connection can be

@@ -236,12 +236,13 @@ pub(super) fn readiness(port: &Port, call: &Call<'_>) -> Answer {
         "ready": found.ready,
         "role": found.role.name(),
         "reasons": found.reasons,
-        "lease": found.lease,
+        // Hosts, processes and addresses are nobody's business who only may know whether it works.
+        "lease": if call.is_known { found.lease } else { Json::Null },
     });
     Ok(respond::json(status, &document))
 }
 
 /// `GET /metrics`.
 pub(super) async fn numbers(port: &Port, call: &Call<'_>) -> Answer {
-    metrics::respond(port, &call.head.headers).await
+    metrics::respond(port, &call.head.headers, call.is_known).await
 }

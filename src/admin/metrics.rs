@@ -32,7 +32,9 @@ type OneLabel = [(&'static str, String); 1];
 type TwoLabels = [(&'static str, String); 2];
 
 /// `GET /metrics`.
-pub(super) async fn respond(port: &Port, headers: &HeaderMap) -> Answer {
+///
+/// Names of tenants and types are for callers who are known; the others get the numbers without.
+pub(super) async fn respond(port: &Port, headers: &HeaderMap, is_known: bool) -> Answer {
     let mut numbers = Numbers(Registry::with_prefix("duebox"));
     numbers.process(port);
     numbers.attention(port);
@@ -41,8 +43,10 @@ pub(super) async fn respond(port: &Port, headers: &HeaderMap) -> Answer {
         // While the daemon stops, the rest is still worth having.
         if let Ok(stats) = port.stats().await {
             numbers.engine(&stats);
-            numbers.tenants(&stats.tenants);
-            numbers.queues(&stats.queues);
+            if is_known {
+                numbers.tenants(&stats.tenants);
+                numbers.queues(&stats.queues);
+            }
         }
     }
     let mut out = String::new();

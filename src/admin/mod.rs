@@ -36,6 +36,7 @@ mod table;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod token;
 mod tree;
 mod wire;
 
@@ -44,12 +45,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::engine::command::{Code, Refusal};
 use crate::mailbox::Mailbox;
 use crate::model::attention::{Kind, Row};
 
 pub use listener::serve;
 pub use notices::read_notice;
+pub use token::{AdminToken, ReadToken};
 
 /// A boxed future, for the traits that the daemon implements.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -57,8 +61,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// How the port behaves.
 #[derive(Clone)]
 pub struct Settings {
-    /// SHA-256 of the bearer token; `None` lets everybody in who reaches the port.
-    pub token_sha256: Option<[u8; 32]>,
+    /// The bearer token; `None` lets everybody in who reaches the port.
+    pub token: Option<Arc<AdminToken>>,
+    /// Only the paths of the old schedule service are served, without a token, to callers from these
+    /// networks, and always in its envelope.
+    pub legacy: Option<Arc<[IpNet]>>,
     /// Names under which the port may be called, beside `localhost`, loopback addresses and the
     /// address that a connection came in on. Without port numbers.
     pub allowed_hosts: Vec<String>,
@@ -80,7 +87,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            token_sha256: None,
+            token: None,
+            legacy: None,
             allowed_hosts: Vec::new(),
             max_connections: crate::limits::CONNECTIONS,
             header_timeout: Duration::from_secs(60),
@@ -92,11 +100,12 @@ impl Default for Settings {
     }
 }
 
-/// The token's hash is not shown: a weak token could be found from it.
+/// Of the token only that there is one is shown: a weak one could be found from its hash.
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
-            .field("token", &if self.token_sha256.is_some() { "set" } else { "none" })
+            .field("token", &if self.token.is_some() { "set" } else { "none" })
+            .field("legacy", &self.legacy)
             .field("allowed_hosts", &self.allowed_hosts)
             .field("max_connections", &self.max_connections)
             .field("header_timeout", &self.header_timeout)

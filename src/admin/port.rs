@@ -41,11 +41,13 @@ pub(super) struct Port {
 
 impl Port {
     pub(super) fn new(ports: Ports, settings: Settings) -> Self {
+        // The port of the old paths is a small one.
+        let share = if settings.legacy.is_some() { 4 } else { 1 };
         Self {
             ports,
             settings,
             served: Default::default(),
-            budget: Budget::new(limits::IN_FLIGHT_BYTES),
+            budget: Budget::new(limits::IN_FLIGHT_BYTES / share),
             parsers: Arc::new(Semaphore::new(limits::PARSERS)),
             exports: Arc::new(Semaphore::new(limits::EXPORTS)),
             streams: Arc::new(Semaphore::new(limits::STREAMS)),

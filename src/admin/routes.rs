@@ -28,6 +28,8 @@ pub(super) struct Call<'a> {
     /// The variable parts of the path.
     pub(super) ids: Vec<String>,
     pub(super) route: &'static Route,
+    /// Whether the caller may see names: it is on this machine, or has the token where one is set.
+    pub(super) is_known: bool,
 }
 
 impl Call<'_> {

@@ -30,11 +30,12 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use admin::{Admin, Callback};
+pub use admin::{Admin, Callback, Legacy};
 pub use data_dir::{NetworkDisk, check_data_dir};
 pub use queues::{ARTICLE_REVIEW, Webhook};
 pub use review::{Moderation, Review, Tencent};
 pub use schedules::Pull;
+pub use secrets::read_token;
 pub use storage::Storage;
 pub use tenants::{CallbackKeys, Tenant};
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub admin: Admin,
     /// The listener for WeChat's own calls, when it is not the admin port.
     pub callback: Option<Callback>,
+    /// The listener for the clients of the old schedule service, when it is not the admin port.
+    pub legacy: Option<Legacy>,
     /// Accounts by tenant; the same names as in [`Rules::tenants`].
     pub tenants: BTreeMap<String, Tenant>,
     /// Webhooks by task type. These types are [`crate::model::rules::Deliver::Push`] in the rules.
@@ -154,6 +157,7 @@ fn read(top: &Section<'_>) -> Config {
     let admin = admin::read(top);
     let tenants = tenants::read(top);
     let callback = admin::read_callback(top, &tenants.accounts);
+    let legacy = admin::read_legacy(top);
     let queues = queues::read(top);
     let names: Vec<String> = tenants.accounts.keys().cloned().collect();
     let schedules = schedules::read(top, &names);
@@ -170,6 +174,7 @@ fn read(top: &Section<'_>) -> Config {
         drain_ms,
         admin,
         callback,
+        legacy,
         tenants: tenants.accounts,
         webhooks: queues.webhooks,
         article_types: queues.article_types,

@@ -54,7 +54,7 @@ pub(super) fn secret(section: &Section<'_>, keys: &SecretKeys) -> Option<Secret>
     }
     if key == keys.inline {
         section.reading.inline_secret.set(true);
-        return check(section, key, text.to_owned());
+        return check(section, key, text);
     }
     let path = if key == keys.file {
         file_path(section, text)
@@ -64,7 +64,7 @@ pub(super) fn secret(section: &Section<'_>, keys: &SecretKeys) -> Option<Secret>
     match read_file(&path) {
         Ok(text) => {
             warn_if_open(section, key, &path);
-            check(section, key, text)
+            check(section, key, &text)
         }
         Err(why) => {
             section.problem(key, format!("{}: {why}", path.display()));
@@ -84,6 +84,21 @@ pub(super) fn required(section: &Section<'_>, keys: &SecretKeys) -> Secret {
         section.problem(keys.inline, what);
     }
     secret(section, keys).unwrap_or_else(|| Secret::new(""))
+}
+
+/// The file that a secret was read from, if it was.
+pub(super) fn file_of(section: &Section<'_>, keys: &SecretKeys) -> Option<PathBuf> {
+    section.text(keys.file).map(|text| file_path(section, text))
+}
+
+/// Reads an admin token's file again. The words say what is wrong with it and nothing of it.
+///
+/// # Errors
+/// When it cannot be read, is empty, too long, or has a control character.
+pub fn read_token(path: &Path) -> Result<String, String> {
+    let text = read_file(path)?;
+    let text = tidy(&text);
+    wrong(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
 /// A bare or relative path: a credential of that name when there is one, else beside the
@@ -128,9 +143,13 @@ fn read_file(path: &Path) -> Result<String, String> {
 }
 
 fn warn_if_open(section: &Section<'_>, key: &str, path: &Path) {
+    let shown = path.display();
     if is_world_readable(path) {
-        let shown = path.display();
         section.warn(key, format!("{shown} can be read by everybody; chmod 600 {shown}"));
+    }
+    let mode = fs::metadata(path).map_or(0, |facts| facts.permissions().mode());
+    if mode & 0o022 != 0 {
+        section.warn(key, format!("{shown} can be changed by others; chmod go-w {shown}"));
     }
 }
 
@@ -139,18 +158,41 @@ pub(super) fn is_world_readable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
 }
 
-/// One line, not empty, not huge.
-fn check(section: &Section<'_>, key: &str, text: String) -> Option<Secret> {
-    let text = text.trim_end_matches(['\n', '\r']);
-    let problem = if text.trim().is_empty() {
-        "the secret is empty".to_owned()
+/// One line, not empty, not huge. What an editor or a shell leaves at its ends is not part of it.
+fn check(section: &Section<'_>, key: &str, text: &str) -> Option<Secret> {
+    let tidied = tidy(text);
+    if let Some(problem) = wrong(tidied) {
+        section.problem(key, problem);
+        return None;
+    }
+    if tidied != text.trim_end_matches(['\n', '\r']) {
+        section
+            .warn(key, "the secret has blanks or a byte order mark at an end; they are left out");
+    }
+    let quoted = |quote| tidied.len() > 1 && tidied.starts_with(quote) && tidied.ends_with(quote);
+    if quoted('"') || quoted('\'') {
+        section.warn(key, "the secret stands in quotes, which count as a part of it; remove them");
+    } else if tidied.contains(char::is_whitespace) && !key.starts_with("secret") {
+        section.warn(key, "the secret has a blank in it; is this the right file?");
+    }
+    Some(Secret::new(tidied))
+}
+
+/// The text without line ends, blanks and a byte order mark at its ends.
+fn tidy(text: &str) -> &str {
+    text.trim_matches(|c: char| {
+        c == '\u{feff}' || c == '\n' || c == '\r' || c == ' ' || c == '\u{a0}'
+    })
+}
+
+fn wrong(text: &str) -> Option<String> {
+    if text.trim().is_empty() {
+        Some("the secret is empty".to_owned())
     } else if SECRET_BYTES < text.len() {
-        format!("the secret is longer than {SECRET_BYTES} bytes; is this the right file?")
+        Some(format!("the secret is longer than {SECRET_BYTES} bytes; is this the right file?"))
     } else if text.chars().any(char::is_control) {
-        "the secret has more than one line or a control character".to_owned()
+        Some("the secret has more than one line or a control character".to_owned())
     } else {
-        return Some(Secret::new(text));
-    };
-    section.problem(key, problem);
-    None
+        None
+    }
 }

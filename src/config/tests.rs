@@ -317,3 +317,61 @@ fn long_log_retention_keeps_notices_as_long() {
     let config = load("data_dir = '/d'\n[retention]\nlog = '400d'").unwrap();
     assert_eq!(config.rules.retention.notices_ms, 400 * DAY_MS);
 }
+
+#[test]
+fn what_stands_at_the_ends_of_a_secret_by_mistake_is_left_out_and_told() {
+    let home = home();
+    let text = "data_dir = '/d'\n[tenants.a]\nappid = 'x'\nsecret_file = 'acme.secret'";
+    for (written, read, told) in [
+        ("canary-7f3a\n", CANARY, ""),
+        ("canary-7f3a \n", CANARY, "are left out"),
+        (" canary-7f3a", CANARY, "are left out"),
+        ("\u{feff}canary-7f3a\r\n", CANARY, "byte order mark"),
+        ("\"canary-7f3a\"\n", "\"canary-7f3a\"", "quotes"),
+    ] {
+        write(&home.path().join("acme.secret"), written, 0o600);
+        let config = load_in(&home, text).unwrap();
+        assert_eq!(config.tenants["a"].secret.expose(), read, "{written:?}");
+        let warnings = config.warnings.join("\n");
+        assert_eq!(warnings.is_empty(), told.is_empty(), "{warnings}");
+        assert!(warnings.contains(told) && !warnings.contains(CANARY), "{warnings}");
+    }
+    write(&home.path().join("acme.secret"), CANARY, 0o620);
+    let warnings = load_in(&home, text).unwrap().warnings;
+    assert!(warnings[0].contains("changed by others"), "{warnings:?}");
+}
+
+#[test]
+fn a_token_that_can_be_guessed_is_no_token_for_other_machines() {
+    let home = home();
+    let text = "data_dir = '/d'\n[admin]\nlisten = '0.0.0.0:7280'\ntoken_file = 'admin.token'";
+    let refused = load_in(&home, text).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("admin.token_file: ") && refused.contains("at least 16"),
+        "{refused}"
+    );
+    write(&home.path().join("admin.token"), "0123456789abcdef\n", 0o600);
+    let config = load_in(&home, text).unwrap();
+    assert_eq!(config.admin.token_path, Some(home.path().join("admin.token")));
+    assert_eq!(read_token(&home.path().join("admin.token")).unwrap(), "0123456789abcdef");
+    assert!(read_token(&home.path().join("two-lines")).is_err());
+}
+
+#[test]
+fn the_old_paths_get_a_port_of_their_own_for_named_networks() {
+    let with = |lines: &str| load(&format!("data_dir = '/d'\n[legacy]\n{lines}"));
+    let legacy = with("listen = '0.0.0.0:51701'\nallow = ['10.1.0.0/16', '::1', '10.2.3.4']");
+    let allow: Vec<String> =
+        legacy.unwrap().legacy.unwrap().allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allow, ["10.1.0.0/16", "::1/128", "10.2.3.4/32"]);
+    assert!(with("listen = '127.0.0.1:51701'").is_ok());
+    for (lines, told) in [
+        ("listen = '0.0.0.0:51701'", "legacy.allow: is missing"),
+        ("allow = ['10.1.0.0/16']", "legacy.listen: is missing"),
+        ("listen = '0.0.0.0:1'\nallow = ['everybody']", "legacy.allow: must be networks"),
+        ("listen = '0.0.0.0:1'\nallow = []\nalow = 1", "legacy.alow"),
+    ] {
+        let refused = with(lines).unwrap_err().to_string();
+        assert!(refused.contains(told), "{refused}");
+    }
+}

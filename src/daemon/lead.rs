@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::duties::{self, CLOSE_WITHIN, Closing, Images, Liveness};
 use super::opening::NotOpened;
@@ -99,8 +99,9 @@ struct Ends {
     stopping: Stopping,
     closing: Closing,
     marks: tokio::task::JoinHandle<()>,
-    admin: tokio::task::JoinHandle<()>,
-    stop_admin: tokio::sync::oneshot::Sender<()>,
+    /// The admin port, and that of the old paths.
+    ports: tokio::task::JoinSet<()>,
+    stop_admin: watch::Sender<()>,
 }
 
 /// What waits in a held directory, for people.
@@ -153,7 +154,11 @@ impl Leading {
         let tokens = engine.stored_tokens().map_err(|error| fault(&error))?;
         // First all that may fail for the outside's sake: the writer claims what is due as soon as
         // it runs, and what it claimed without anybody to work it would be in doubt.
-        let listener = bind(&config).await?;
+        let listener = bind("admin.listen", config.admin.listen).await?;
+        let old_listener = match &config.legacy {
+            Some(legacy) => Some(bind("legacy.listen", legacy.listen).await?),
+            None => None,
+        };
         let address = listener.local_addr().map_err(|error| fault(&error))?;
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
         let bound = work::outstanding(&config);
@@ -204,25 +209,35 @@ impl Leading {
             tracing::warn!(event = "daemon.held", "{reason}");
         }
         state.set(role, reason);
-        let actions = actions::Actions {
+        let actions: Arc<dyn admin::Actions> = Arc::new(actions::Actions {
             images,
             mailbox: writer.mailbox.clone(),
             state: state.clone(),
             data_dir: config.data_dir.clone(),
+        });
+        let (stop_admin, admin_stopped) = watch::channel(());
+        let mut ports = tokio::task::JoinSet::new();
+        let mut open = |listener: TcpListener, settings| {
+            let mailbox = Some(writer.mailbox.clone());
+            let status: Arc<dyn admin::Status> = state.clone();
+            let its = admin::Ports { mailbox, status, actions: actions.clone() };
+            let mut stopped = admin_stopped.clone();
+            ports.spawn(admin::serve(listener, its, settings, async move {
+                // Told, or left behind: both are the end.
+                let _ = stopped.changed().await;
+            }));
         };
-        let ports = admin::Ports {
-            mailbox: Some(writer.mailbox.clone()),
-            status: state.clone(),
-            actions: Arc::new(actions),
-        };
-        let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
         let settings = super::admin_settings(&config);
-        let admin = tokio::spawn(admin::serve(listener, ports, settings, async {
-            let _ = admin_stopped.await;
-        }));
+        if let (Some(listener), Some(legacy)) = (old_listener, &config.legacy) {
+            let address = listener.local_addr().map_err(|error| fault(&error))?;
+            tracing::info!(event = "legacy.ready", %address, "the old paths are served there");
+            let legacy = Some(Arc::from(legacy.allow.as_slice()));
+            open(listener, admin::Settings { legacy, token: None, ..settings.clone() });
+        }
+        open(listener, settings);
         tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
         notify::ready(&format!("leader, term {term}, listening on {address}"));
-        let ends = Ends { stopper, stopping, closing, marks, admin, stop_admin };
+        let ends = Ends { stopper, stopping, closing, marks, ports, stop_admin };
         Ok(Self { config, stop, state, lease, writer, kv, ends })
     }
 
@@ -246,7 +261,7 @@ impl Leading {
         self.lease.set_draining();
         // From here on the engine claims nothing.
         let _ = self.writer.mailbox.call(Command::Drain).await;
-        let Ends { mut stopper, stopping, closing, marks, mut admin, stop_admin } = self.ends;
+        let Ends { mut stopper, stopping, closing, marks, mut ports, stop_admin } = self.ends;
         stopper.enter(Stage::Drain);
         drop(stopping);
         if tokio::time::timeout(drain, stopper.all_gone()).await.is_err() {
@@ -254,10 +269,10 @@ impl Leading {
             stopper.enter(Stage::Cut);
             let _ = tokio::time::timeout(SETTLE_WITHIN, stopper.all_gone()).await;
         }
-        let _ = stop_admin.send(());
-        if tokio::time::timeout(Duration::from_secs(2), &mut admin).await.is_err() {
-            admin.abort();
-            let _ = admin.await;
+        drop(stop_admin);
+        let all = async { while ports.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(2), all).await.is_err() {
+            ports.shutdown().await;
         }
         // The last mark is written by the closing: two writers of one file would disturb each other.
         stopper.enter(Stage::Cut);
@@ -381,11 +396,10 @@ impl Duties<'_> {
 
 /// A port that is taken, or an address that the machine does not have yet, may be there at the next
 /// start: the service manager shall try again.
-async fn bind(config: &Config) -> Result<TcpListener, Ended> {
-    let listen = config.admin.listen;
-    TcpListener::bind(listen).await.map_err(|error| {
-        Ended::Fault(format!("admin.listen: {listen} cannot be listened on: {error}"))
-    })
+async fn bind(key: &str, listen: std::net::SocketAddr) -> Result<TcpListener, Ended> {
+    TcpListener::bind(listen)
+        .await
+        .map_err(|error| Ended::Fault(format!("{key}: {listen} cannot be listened on: {error}")))
 }
 
 fn write_address(data_dir: &Path, address: &str) -> std::io::Result<()> {

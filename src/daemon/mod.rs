@@ -8,6 +8,7 @@
 mod actions;
 mod attention;
 mod duties;
+mod files;
 mod lead;
 pub mod notify;
 mod opening;
@@ -91,6 +92,7 @@ fn workers() -> usize {
 }
 
 async fn serve(config: Arc<Config>, adopt: bool, stop: StopAsked) -> Ended {
+    files::raise_limit(&config);
     let state = Arc::new(State::new());
     if !duties::wait_for_space(&config.data_dir, duties::START_FREE_BYTES, &stop).await {
         return Ended::Stopped;
@@ -104,13 +106,20 @@ async fn serve(config: Arc<Config>, adopt: bool, stop: StopAsked) -> Ended {
 
 /// How the admin port behaves with this configuration.
 fn admin_settings(config: &Config) -> admin::Settings {
-    use sha2::{Digest, Sha256};
+    let token = config.admin.token.as_ref().map(|token| {
+        let token = token.expose();
+        let token = match config.admin.token_path.clone() {
+            Some(path) => {
+                let from = path.clone();
+                let read = Box::new(move || crate::config::read_token(&from));
+                admin::AdminToken::of_file(token, path, read)
+            }
+            None => admin::AdminToken::fixed(token),
+        };
+        Arc::new(token)
+    });
     admin::Settings {
-        token_sha256: config
-            .admin
-            .token
-            .as_ref()
-            .map(|token| Sha256::digest(token.expose().as_bytes()).into()),
+        token,
         allowed_hosts: config.admin.hosts.clone(),
         max_connections: config.admin.max_connections,
         ..admin::Settings::default()

@@ -53,12 +53,14 @@ const EVENTS: &[(&str, &str)] = &[
     ("disk.full", "the disk is full: waiting for space"),
     ("disk.low", "the disk is nearly full: new work is refused until there is space again"),
     ("disk.not_cleared", "space that may be given back could not be given back"),
+    ("files.few", "fewer files may be open than the configuration may need"),
     ("image.failed", "no image was made"),
     ("image.made", "an image was made"),
     ("image.put_off", "an image waits for more free space"),
     ("lease.lost", "the lease is lost: the process ends at once"),
     ("lease.release_failed", "the lease could not be given back"),
     ("lease.taken", "this process leads from now on"),
+    ("legacy.ready", "the old paths are served on a port of their own"),
     ("log.filter_wrong", "DUEBOX_LOG is not understood: everything from info on is shown"),
     ("log.lost", "log lines were lost before this one"),
     ("mark.failed", "the file `mark` could not be written"),
@@ -101,7 +103,9 @@ const EVENTS: &[(&str, &str)] = &[
     ("tenant.goes_on", "a tenant's rest is over"),
     ("tenant.rests", "a tenant rests: nothing of it is sent for now"),
     ("timer.unknown", "a timer of a kind that this version does not know was left alone"),
+    ("token.changed", "the admin token is another one"),
     ("token.failed", "a tenant's access token could not be had"),
+    ("token.unreadable", "the admin token's file changed and is not usable"),
 ];
 
 /// What an event means; `None` for a name that is not in the list.

@@ -11,6 +11,7 @@ mod copies;
 mod crash;
 mod damage;
 mod disk;
+mod entrances;
 mod hostile;
 mod kill_loop;
 mod leader;

@@ -177,8 +177,8 @@ async fn foreign_hosts_and_pages_are_turned_away() {
 
 #[tokio::test]
 async fn only_the_token_opens_the_port() {
-    let token_sha256 = Some(Sha256::digest(b"open sesame").into());
-    let settings = Settings { token_sha256, ..Settings::default() };
+    let token = Some(Arc::new(crate::admin::AdminToken::fixed("open sesame")));
+    let settings = Settings { token, ..Settings::default() };
     assert!(format!("{settings:?}").contains("token: \"set\""), "{settings:?}");
     let port = start_with(settings, Role::Leader, Some(writer())).await;
     for (path, header, status) in [
