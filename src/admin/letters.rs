@@ -28,7 +28,7 @@ pub(super) fn query(params: &mut Params) -> Query {
     if name.is_some() && only.is_none() {
         params.wrong("kind", "give task, delivery, notice or in_doubt".to_owned());
     }
-    Query::Dead { kind, only, page }
+    Query::Dead { kind, only, payload: params.flag("payload"), page }
 }
 
 /// `DELETE /v1/dead/{id}`: forgets a refused notice.

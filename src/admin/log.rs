@@ -1,12 +1,14 @@
 //! The send log: a page of JSON, or all of it as NDJSON or CSV.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;
 use std::sync::atomic::Ordering;
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
-use serde_json::Value as Json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::port::{Port, view};
@@ -43,7 +45,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     let mut page = params.page();
     params.finish()?;
     let Some(format) = format(&call.head.headers) else {
-        return Ok(respond::ok(&port.look(Query::Log { filter, page }).await?));
+        return Ok(respond::raw(port.text(Query::Log { filter, page }).await?));
     };
     // The log grows while it is read: without an end the stream might never have one.
     let mailbox = port.mailbox()?.clone();
@@ -56,7 +58,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     })?;
     let feed = Feed { mailbox, filter, page, format, _place: place };
     // The first page is made before the response begins, so that a refusal is still one.
-    let first = port.look(feed.query()).await?;
+    let first = port.text(feed.query()).await?;
     let kind = match format {
         Format::Lines => respond::NDJSON,
         Format::Csv => respond::CSV,
@@ -66,7 +68,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
         text.push_str(&COLUMNS.join(","));
         text.push_str("\r\n");
     }
-    Ok(respond::pages(kind, Box::pin(async move { Ok(feed.piece(text, &first)) })))
+    Ok(respond::pages(kind, Box::pin(async move { feed.piece(text, &first) })))
 }
 
 fn format(headers: &HeaderMap) -> Option<Format> {
@@ -79,6 +81,14 @@ fn format(headers: &HeaderMap) -> Option<Format> {
         "application/json" | "application/*" | "*/*" => Some(None),
         _ => None,
     })?
+}
+
+/// A page of entries, each as it is written.
+#[derive(Deserialize)]
+struct Entries<'a> {
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+    cursor: Option<String>,
 }
 
 /// A stream under way.
@@ -97,20 +107,20 @@ impl Feed {
     }
 
     /// Writes a page behind `text` and says how to go on.
-    fn piece(mut self, mut text: String, page: &Json) -> Piece {
-        let items = page.get("items").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
-        for item in items {
+    fn piece(mut self, mut text: String, page: &str) -> io::Result<Piece> {
+        let page: Entries<'_> = serde_json::from_str(page).map_err(io::Error::other)?;
+        for item in page.items {
             match self.format {
                 // Writing to a string cannot fail.
                 Format::Lines => drop(writeln!(text, "{item}")),
-                Format::Csv => push_row(&mut text, item),
+                Format::Csv => push_row(&mut text, item.get()).map_err(io::Error::other)?,
             }
         }
-        let next = page.get("cursor").and_then(Json::as_str).map(|cursor| -> Making {
-            self.page.cursor = Some(cursor.to_owned());
+        let next = page.cursor.map(|cursor| -> Making {
+            self.page.cursor = Some(cursor);
             Box::pin(self.next())
         });
-        Piece { bytes: text.into(), next }
+        Ok(Piece { bytes: text.into(), next })
     }
 
     async fn next(self) -> io::Result<Piece> {
@@ -118,7 +128,7 @@ impl Feed {
         let reply = reply.map_err(io::Error::other)?;
         let cut_off = |problem: Problem| io::Error::other(problem.detail);
         match view(reply).map_err(cut_off)? {
-            View::Json(page) => Ok(self.piece(String::new(), &page)),
+            View::Json(page) => self.piece(String::new(), &page),
             View::Stats(_) | View::Attention(_) => {
                 Err(io::Error::other("the engine gave something else for a page"))
             }
@@ -148,18 +158,23 @@ const COLUMNS: [&str; 19] = [
     "term",
 ];
 
-fn push_row(text: &mut String, item: &Json) {
+fn push_row(text: &mut String, item: &str) -> serde_json::Result<()> {
+    let fields: HashMap<&str, &RawValue> = serde_json::from_str(item)?;
     for (at, column) in COLUMNS.iter().enumerate() {
         if at > 0 {
             text.push(',');
         }
-        match item.get(column) {
-            None | Some(Json::Null) => {}
-            Some(Json::String(value)) => push_cell(text, value),
-            Some(other) => push_cell(text, &other.to_string()),
+        match fields.get(column).map(|value| value.get()) {
+            None | Some("null") => {}
+            Some(value) if value.starts_with('"') => {
+                push_cell(text, &serde_json::from_str::<String>(value)?);
+            }
+            // A number, or a document as it is.
+            Some(value) => push_cell(text, value),
         }
     }
     text.push_str("\r\n");
+    Ok(())
 }
 
 /// One cell as of RFC 4180: quoted when it must be, quotes doubled.
@@ -198,7 +213,8 @@ mod tests {
     #[test]
     fn cells_are_quoted_when_they_must_be() {
         let mut text = String::new();
-        push_row(&mut text, &json!({"id": "1", "errmsg": "a \"b\", c\nd", "errcode": 0}));
+        let item = json!({"id": "1", "errmsg": "a \"b\", c\nd", "errcode": 0});
+        push_row(&mut text, &item.to_string()).unwrap();
         assert_eq!(text, "1,,,,,,,,,0,\"a \"\"b\"\", c\nd\",,,,,,,,\r\n");
     }
 }

@@ -57,10 +57,11 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         Sight::Tasks => Query::Tasks {
             kind: params.text("type"),
             state: params.text("state"),
+            payload: params.flag("payload"),
             page: params.page(),
         },
         Sight::Task => Query::Task(form::id("task", call.id(0))?),
-        Sight::Queues => Query::Queues,
+        Sight::Queues => Query::Queues { kind: params.text("type"), page: params.page() },
         Sight::Dead => letters::query(&mut params),
         Sight::Doubts => {
             let state =
@@ -81,7 +82,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         Sight::Quarantine => Query::Quarantine(params.page()),
     };
     params.finish()?;
-    Ok(respond::ok(&port.look(query).await?))
+    Ok(respond::raw(port.text(query).await?))
 }
 
 const NOTICE_STATES: &str = "scheduled, expanding, sending, paused, done, cancelled";
@@ -98,6 +99,14 @@ pub(super) async fn pause(port: &Port, call: Call<'_>, paused: bool) -> Answer {
     no_fields(port, call).await?;
     port.call(Command::PauseQueue { kind: kind.clone(), paused }).await?;
     Ok(respond::ok(&json!({"type": kind, "paused": paused})))
+}
+
+/// `DELETE /v1/queues/{type}`.
+pub(super) async fn drop_queue(port: &Port, call: Call<'_>) -> Answer {
+    let kind = call.id(0).to_owned();
+    no_fields(port, call).await?;
+    port.call(Command::DropQueue(kind.clone())).await?;
+    Ok(respond::ok(&json!({"type": kind, "dropped": true})))
 }
 
 /// `POST /v1/tenants/{tenant}/resume`.

@@ -22,6 +22,7 @@ use super::respond;
 use super::routes::Answer;
 use crate::engine::Mode;
 use crate::engine::query::{QueueStats, Stats, TenantStats};
+use crate::limits;
 use crate::mailbox::Pulse;
 use crate::model::attention::Kind;
 
@@ -41,7 +42,7 @@ pub(super) async fn respond(port: &Port, headers: &HeaderMap, is_known: bool) ->
     if let Some(mailbox) = &port.ports.mailbox {
         numbers.writer(mailbox.pulse());
         // While the daemon stops, the rest is still worth having.
-        if let Ok(stats) = port.stats().await {
+        if let Ok(stats) = port.stats_lately().await {
             numbers.engine(&stats);
             if is_known {
                 numbers.tenants(&stats.tenants);
@@ -178,6 +179,8 @@ impl Numbers {
         let gauges = [
             ("term", "The term of leadership", of(stats.term)),
             ("commit_number", "The number of the last commit", of(stats.commit)),
+            ("task_types", "Task types that are known", of(stats.types as u64)),
+            ("task_types_limit", "Task types that there may be", of(limits::TASK_TYPES as u64)),
             ("waiting_claims", "Claims that wait for work", of(stats.waiters as u64)),
             ("store_bytes", "Size of the base on disk", of(stats.store_bytes)),
         ];

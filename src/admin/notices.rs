@@ -324,8 +324,7 @@ pub(super) async fn resolve(port: &Port, call: Call<'_>) -> Answer {
         return Err(Problem::fields(errors));
     };
     port.call(Command::Resolve { delivery, resolution }).await?;
-    let shown = port.look(Query::Delivery(delivery)).await?;
-    Ok(respond::ok(&shown))
+    Ok(respond::raw(port.text(Query::Delivery(delivery)).await?))
 }
 
 /// `POST /v1/tenants/{tenant}/test`: a notice to one recipient.

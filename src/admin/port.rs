@@ -19,6 +19,9 @@ use crate::mailbox::Mailbox;
 /// The writer's loop turns at least once a second; a longer silence is a stuck disk.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// How old the numbers of a scrape may be.
+const STATS_EVERY: Duration = Duration::from_secs(1);
+
 /// The port's state.
 pub(super) struct Port {
     pub(super) ports: Ports,
@@ -35,6 +38,8 @@ pub(super) struct Port {
     /// Connections for which only a kept place was left, or none.
     pub(super) full: AtomicU64,
     pub(super) strangers: Strangers,
+    /// The engine's numbers and when they were asked for.
+    stats: tokio::sync::Mutex<Option<(Instant, Arc<Stats>)>>,
     /// The writer's turns when they last grew, and when that was.
     pulse: Mutex<(u64, Instant)>,
 }
@@ -53,6 +58,7 @@ impl Port {
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
             full: AtomicU64::new(0),
             strangers: Strangers::default(),
+            stats: tokio::sync::Mutex::default(),
             pulse: Mutex::new((0, Instant::now())),
         }
     }
@@ -81,16 +87,35 @@ impl Port {
         Ok(self.mailbox()?.call(command).await?)
     }
 
-    /// Looks at something.
+    /// Looks at something whose fields are wanted.
     pub(super) async fn look(&self, query: Query) -> Result<Json, Problem> {
+        let text = self.text(query).await?;
+        serde_json::from_str(&text).map_err(|_| Problem::unexpected())
+    }
+
+    /// Looks at something, as JSON text.
+    pub(super) async fn text(&self, query: Query) -> Result<String, Problem> {
         match view(self.call(Command::Query(query)).await?)? {
-            View::Json(json) => Ok(json),
+            View::Json(text) => Ok(text),
             View::Stats(_) | View::Attention(_) => Err(Problem::unexpected()),
         }
     }
 
-    /// The engine's numbers.
-    pub(super) async fn stats(&self) -> Result<Stats, Problem> {
+    /// The engine's numbers, as they were a moment ago: scrapes, which need no token, cost the writer
+    /// one look a second however many there are.
+    pub(super) async fn stats_lately(&self) -> Result<Arc<Stats>, Problem> {
+        let mut lately = self.stats.lock().await;
+        if let Some((at, stats)) = &*lately
+            && at.elapsed() < STATS_EVERY
+        {
+            return Ok(stats.clone());
+        }
+        let stats = Arc::new(self.stats().await?);
+        *lately = Some((Instant::now(), stats.clone()));
+        Ok(stats)
+    }
+
+    async fn stats(&self) -> Result<Stats, Problem> {
         match view(self.call(Command::Query(Query::Stats)).await?)? {
             View::Stats(stats) => Ok(*stats),
             View::Json(_) | View::Attention(_) => Err(Problem::unexpected()),

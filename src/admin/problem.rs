@@ -108,7 +108,7 @@ impl Problem {
             document.insert("errors".into(), self.errors_json());
         }
         let text = Json::Object(document).to_string();
-        let mut response = respond::text(status, respond::PROBLEM, text);
+        let mut response = respond::document(status, respond::PROBLEM, text);
         let headers = response.headers_mut();
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(ALLOW, allow);

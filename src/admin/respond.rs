@@ -98,12 +98,18 @@ pub(super) fn text(
 
 /// 200 with JSON text.
 pub(super) fn raw(json: String) -> Response<Body> {
-    text(StatusCode::OK, JSON, json)
+    document(StatusCode::OK, JSON, json)
 }
 
 /// A JSON document.
 pub(super) fn json(status: StatusCode, document: &Json) -> Response<Body> {
-    text(status, JSON, document.to_string())
+    self::document(status, JSON, document.to_string())
+}
+
+/// A document of some JSON type: a line, so that a prompt does not stand behind it.
+pub(super) fn document(status: StatusCode, kind: &'static str, mut json: String) -> Response<Body> {
+    json.push('\n');
+    text(status, kind, json)
 }
 
 /// 200 with a JSON document.

@@ -262,6 +262,7 @@ fn answers() -> Json {
             "type": text(), "title": text(), "status": number(), "code": text(), "detail": text(),
             "errors": {"type": "array", "items": field_error},
         })),
+        "Dropped": answer(json!({"type": text(), "dropped": {"type": "boolean"}})),
         "Attention": answer(json!({"items": {"type": "array", "items": attention_row()}})),
         "List": answer(json!({
             "items": {"type": "array", "items": {"type": "object"}},

@@ -62,7 +62,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/tasks",
         Handler::Show(Sight::Tasks),
         "List tasks",
-        &["type", "state", "limit", "cursor"],
+        &["type", "state", "payload", "limit", "cursor"],
         "List",
     ),
     get("/v1/tasks/{id}", Handler::Show(Sight::Task), "One task with its attempts", &[], "Task"),
@@ -75,7 +75,17 @@ pub(super) static ROUTES: &[Route] = &[
         takes: "Move",
         ..get("/v1/tasks/{id}", Handler::ChangeTask, "Change due or priority", &[], "Task")
     },
-    get("/v1/queues", Handler::Show(Sight::Queues), "Depth and state per type", &[], "List"),
+    get(
+        "/v1/queues",
+        Handler::Show(Sight::Queues),
+        "Depth and state per type and priority",
+        &["type", "limit", "cursor"],
+        "List",
+    ),
+    Route {
+        method: Verb::Delete,
+        ..get("/v1/queues/{type}", Handler::DropQueue, "Drop an empty type", &[], "Dropped")
+    },
     post("/v1/queues/{type}/pause", Handler::PauseQueue, "Hand out nothing", "", (200, "Queue")),
     post("/v1/queues/{type}/resume", Handler::ResumeQueue, "Hand out again", "", (200, "Queue")),
     post("/v1/notices", Handler::Submit, "Submit a notice", "Notice", (202, "Submitted")),
@@ -134,7 +144,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/dead",
         Handler::Show(Sight::Dead),
         "Dead letters",
-        &["type", "kind", "limit", "cursor"],
+        &["type", "kind", "payload", "limit", "cursor"],
         "List",
     ),
     Route {

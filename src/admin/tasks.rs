@@ -306,6 +306,5 @@ pub(super) async fn change(port: &Port, call: Call<'_>) -> Answer {
         return Err(Problem::new(422, "invalid", "give due, priority or both"));
     }
     port.call(Command::MoveTask { task, due, priority }).await?;
-    let shown = port.look(crate::engine::query::Query::Task(task)).await?;
-    Ok(respond::ok(&shown))
+    Ok(respond::raw(port.text(crate::engine::query::Query::Task(task)).await?))
 }

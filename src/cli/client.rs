@@ -138,6 +138,26 @@ impl Client {
         self.ask(self.request(Method::DELETE, path, &[]))
     }
 
+    /// Reads something whose text matters as it came.
+    pub(super) fn get_text(&self, path: &[&str], query: Query<'_>) -> Result<String, Failure> {
+        self.ask_text(self.request(Method::GET, path, query))
+    }
+
+    /// Writes JSON text as it is, and reads the answer as it came.
+    pub(super) fn post_text(
+        &self,
+        path: &[&str],
+        body: String,
+        key: Option<&str>,
+    ) -> Result<String, Failure> {
+        let request = self.request(Method::POST, path, &[]);
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        self.ask_text(match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        })
+    }
+
     /// Reads something that also answers, with the same shape, when it says no.
     pub(super) fn look(&self, path: &[&str]) -> Result<(u16, Value), Failure> {
         self.runtime.block_on(async {
@@ -213,16 +233,20 @@ impl Client {
     }
 
     fn ask(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let text = self.ask_text(request)?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|_| self.stranger())
+    }
+
+    fn ask_text(&self, request: RequestBuilder) -> Result<String, Failure> {
         self.runtime.block_on(async {
             let response = self.send(request).await?;
             if !response.status().is_success() {
                 return Err(self.refusal(response).await);
             }
-            let text = self.text(response).await?;
-            if text.is_empty() {
-                return Ok(Value::Null);
-            }
-            serde_json::from_str(&text).map_err(|_| self.stranger())
+            self.text(response).await
         })
     }
 

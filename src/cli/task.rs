@@ -1,11 +1,13 @@
 //! `duebox task`: add, claim, settle and look at tasks.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use super::client::Connect;
+use super::client::{Client, Connect};
 use super::notice::Page;
-use super::output::Failure;
+use super::output::{self, Failure};
 use super::table::Column;
 use super::values::{self, object};
 use crate::time::Timestamp;
@@ -180,16 +182,19 @@ pub(super) fn run(args: &TaskArgs) -> Result<(), Failure> {
     };
     match &args.verb {
         Verb::Add(add) => {
-            let body = object(&[
+            let document = object(&[
                 ("type", Some(json!(add.kind))),
                 ("priority", add.priority.map(|priority| json!(priority))),
                 ("due", add.due.map(|due| json!(due.to_string()))),
                 ("delay_ms", add.delay.map(|delay| json!(delay))),
                 ("max_attempts", add.max_attempts.map(|most| json!(most))),
-                ("payload", Some(values::json(&add.payload)?)),
             ]);
-            let answer = client.submit(&["v1", "tasks"], &body, add.key.as_deref())?;
-            client.show_one(&answer, TASK)
+            // What was typed goes out as it was typed: a number read and written again is another one.
+            let payload = values::json_text(&add.payload)?;
+            let mut body = document.to_string();
+            body.truncate(body.len() - 1);
+            body.push_str(&format!(",\"payload\":{payload}}}"));
+            show(&client, &client.post_text(&["v1", "tasks"], body, add.key.as_deref())?)
         }
         Verb::Claim(claim) => {
             let body = object(&[
@@ -199,7 +204,8 @@ pub(super) fn run(args: &TaskArgs) -> Result<(), Failure> {
                 ("ttl_ms", claim.ttl.map(|ttl| json!(ttl))),
                 ("wait_ms", claim.wait.map(|wait| json!(wait))),
             ]);
-            client.show_list(&client.post(&["v1", "tasks", "claim"], &body)?, CLAIMED)
+            let text = client.post_text(&["v1", "tasks", "claim"], body.to_string(), None)?;
+            show_claimed(&client, &text)
         }
         Verb::Ack(ack) => settle("ack", ack, &[]),
         Verb::Nack(nack) => {
@@ -214,7 +220,7 @@ pub(super) fn run(args: &TaskArgs) -> Result<(), Failure> {
         Verb::Extend(extend) => {
             settle("extend", &extend.settle, &[("ttl_ms", Some(json!(extend.ttl)))])
         }
-        Verb::Show(one) => client.show_one(&client.get(&["v1", "tasks", &one.id], &[])?, TASK),
+        Verb::Show(one) => show(&client, &client.get_text(&["v1", "tasks", &one.id], &[])?),
         Verb::List(list) => {
             let query = [
                 ("type", list.kind.clone()),
@@ -226,4 +232,48 @@ pub(super) fn run(args: &TaskArgs) -> Result<(), Failure> {
         }
         Verb::Cancel(one) => client.show_one(&client.delete(&["v1", "tasks", &one.id])?, TASK),
     }
+}
+
+/// A task with its payload as it is written.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Claimed<'a> {
+    #[serde(borrow)]
+    tasks: Vec<&'a RawValue>,
+}
+
+fn show(client: &Client, text: &str) -> Result<(), Failure> {
+    if client.wants_json() {
+        return output::print(text);
+    }
+    client.show_one(&as_written(client, text)?, TASK)
+}
+
+fn show_claimed(client: &Client, text: &str) -> Result<(), Failure> {
+    if client.wants_json() {
+        return output::print(text);
+    }
+    let claimed: Claimed<'_> = serde_json::from_str(text).map_err(|_| client.stranger())?;
+    if claimed.tasks.is_empty() {
+        output::say("note", "no task of that type is due");
+        return Ok(());
+    }
+    let tasks: Result<Vec<Value>, Failure> =
+        claimed.tasks.iter().map(|task| as_written(client, task.get())).collect();
+    client.show_list(&json!({ "tasks": tasks? }), CLAIMED)
+}
+
+/// A task whose payload is a text: shown as it came, not as it would be written again.
+fn as_written(client: &Client, text: &str) -> Result<Value, Failure> {
+    let written: Written<'_> = serde_json::from_str(text).map_err(|_| client.stranger())?;
+    let mut task: Value = serde_json::from_str(text).map_err(|_| client.stranger())?;
+    if let Some(payload) = written.payload {
+        task["payload"] = json!(payload.get());
+    }
+    Ok(task)
 }

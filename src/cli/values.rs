@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::output::Failure;
 use crate::limits::BODY_BYTES;
@@ -37,6 +38,11 @@ pub(super) fn open(path: &str) -> Result<Box<dyn BufRead>, Failure> {
 
 /// JSON in a file; `-` is standard input.
 pub(super) fn json_file(path: &str) -> Result<Value, Failure> {
+    let text = file_text(path)?;
+    serde_json::from_str(&text).map_err(|why| Failure::usage(format!("{path}: not JSON: {why}")))
+}
+
+fn file_text(path: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let bound = u64::try_from(BODY_BYTES + 1).unwrap_or(u64::MAX);
     let read = open(path)?.take(bound).read_to_string(&mut text);
@@ -44,18 +50,22 @@ pub(super) fn json_file(path: &str) -> Result<Value, Failure> {
     if BODY_BYTES < text.len() {
         return Err(Failure::usage(format!("{path}: is larger than {BODY_BYTES} bytes")));
     }
-    serde_json::from_str(&text).map_err(|why| Failure::usage(format!("{path}: not JSON: {why}")))
+    Ok(text)
 }
 
-/// JSON given as itself, as `@file`, or as `-` for standard input.
-pub(super) fn json(text: &str) -> Result<Value, Failure> {
-    match text.strip_prefix('@') {
-        Some(path) => json_file(path),
-        None if text == "-" => json_file(text),
-        None => serde_json::from_str(text).map_err(|why| {
-            Failure::usage(format!("not JSON: {why}"))
-                .hint("quote it for the shell: '{\"id\": 7}', or name a file: @payload.json")
-        }),
+/// JSON given as itself, as `@file`, or as `-` for standard input: its text as it came.
+pub(super) fn json_text(text: &str) -> Result<String, Failure> {
+    let (text, hint) = match text.strip_prefix('@') {
+        Some(path) => (file_text(path)?, "is it the right file?"),
+        None if text == "-" => (file_text(text)?, "is it the right input?"),
+        None => (
+            text.to_owned(),
+            "quote it for the shell: '{\"id\": 7}', or name a file: @payload.json",
+        ),
+    };
+    match serde_json::from_str::<&RawValue>(&text) {
+        Ok(value) => Ok(value.get().to_owned()),
+        Err(why) => Err(Failure::usage(format!("not JSON: {why}")).hint(hint)),
     }
 }
 
@@ -84,9 +94,10 @@ mod tests {
     fn json_comes_from_the_argument_or_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[1]").unwrap();
-        assert_eq!(json("{\"a\": 1}").unwrap(), json!({"a": 1}));
-        assert_eq!(json(&format!("@{}", file.path().display())).unwrap(), json!([1]));
-        assert!(json("{").is_err() && json("@/none").is_err());
+        assert_eq!(json_text(" {\"a\": 1.10}\n").unwrap(), "{\"a\": 1.10}");
+        assert_eq!(json_text(&format!("@{}", file.path().display())).unwrap(), "[1]");
+        assert!(json_text("{").is_err() && json_text("@/none").is_err());
+        assert_eq!(json_file(&file.path().display().to_string()).unwrap(), json!([1]));
     }
 
     #[test]

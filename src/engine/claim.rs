@@ -104,6 +104,11 @@ impl Waiters {
         true
     }
 
+    /// Whether somebody waits for this type.
+    pub(super) fn has(&self, kind: TypeNo) -> bool {
+        self.by_kind.contains_key(&kind)
+    }
+
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -138,11 +143,12 @@ impl<K: Kv> Engine<K> {
             if request.wait_ms == 0 {
                 return Ok(Handled::Now(Ok(Reply::Claimed(Vec::new()))));
             }
-            if self.names.kind_count() >= limits::TASK_TYPES {
-                let detail = format!("there are {} task types already", limits::TASK_TYPES);
-                return Ok(Handled::Now(Err(Refusal::new(Code::TooManyTypes, detail))));
+            // Whoever waits makes no type: it comes with its first task.
+            if self.names.unsaved_count() >= limits::WAITERS {
+                let waiters = &self.waiters;
+                self.names.forget_unsaved(|kind| waiters.has(kind));
             }
-            let kind = self.names.kind(&mut self.store, &request.kind);
+            let kind = self.names.kind_for_now(&request.kind);
             return Ok(self.wait(now, kind, request));
         };
         let again = self.claimed_before(now, kind, &request)?;
@@ -208,7 +214,7 @@ impl<K: Kv> Engine<K> {
         let until = now.plus(ttl_ms.clamp(limits::CLAIM_TTL_MIN_MS, limits::CLAIM_TTL_MAX_MS));
         let priorities: Vec<u8> = match request.priority {
             Some(priority) => vec![priority],
-            None => self.queues.get(&kind).into_iter().flatten().copied().collect(),
+            None => self.lanes.priorities(kind),
         };
         let (mut taken, mut bytes) = (Vec::new(), 0);
         for priority in priorities {
@@ -311,7 +317,7 @@ impl<K: Kv> Engine<K> {
 
     /// The earliest due time of a type's pending tasks.
     pub(super) fn next_due(&mut self, kind: TypeNo) -> Result<Option<Timestamp>, Fault> {
-        let priorities: Vec<u8> = self.queues.get(&kind).into_iter().flatten().copied().collect();
+        let priorities: Vec<u8> = self.lanes.priorities(kind);
         let mut next: Option<Timestamp> = None;
         for priority in priorities {
             if let Some((due, _)) = self.delay_first(Lane::Queue(kind, priority), 1)?.pop() {
@@ -402,7 +408,7 @@ impl<K: Kv> Engine<K> {
     }
 
     fn next_due_after(&mut self, now: Timestamp, kind: TypeNo) -> Result<Option<Timestamp>, Fault> {
-        let priorities: Vec<u8> = self.queues.get(&kind).into_iter().flatten().copied().collect();
+        let priorities: Vec<u8> = self.lanes.priorities(kind);
         let mut next: Option<Timestamp> = None;
         for priority in priorities {
             let lane = Lane::Queue(kind, priority);

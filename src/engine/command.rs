@@ -106,6 +106,8 @@ pub enum Command {
         /// Whether nothing shall be handed out.
         paused: bool,
     },
+    /// Drop a task type that has no tasks.
+    DropQueue(String),
     /// Bring dead letters back.
     Redrive(Redrive),
     /// What came of a push.

@@ -14,6 +14,8 @@ pub mod claim;
 pub mod clock;
 pub mod command;
 pub mod dead;
+mod kinds;
+mod lanes;
 mod letter;
 mod names;
 pub mod prune;
@@ -30,7 +32,7 @@ mod timer;
 mod trouble;
 mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use self::claim::Waiters;
 use self::command::{Code, Command, Effect, Refusal, Reply};
@@ -39,7 +41,7 @@ use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree, Write};
 use crate::model::notice::NoticeBody;
 use crate::model::rules::Rules;
-use crate::model::task::{QueueCounts, QueueState};
+use crate::model::task::QueueState;
 use crate::model::tenant::{StoredToken, TenantState};
 use crate::store::keys::{self, Lane, TenantNo, TypeNo};
 use crate::store::{Order, Store};
@@ -101,12 +103,12 @@ pub struct Engine<K: Kv> {
     /// Tasks pushed and not answered, by type.
     pushing: BTreeMap<u32, u32>,
     waiters: Waiters,
-    /// Priorities that each type has had.
-    queues: BTreeMap<TypeNo, BTreeSet<u8>>,
+    /// Types without lanes: when that began.
+    kind_seen: BTreeMap<TypeNo, Timestamp>,
+    /// Counts per type and priority.
+    lanes: lanes::Lanes,
     /// States of types, as stored.
     queue_states: BTreeMap<TypeNo, QueueState>,
-    /// Counts changed in this group, not yet written.
-    counts: BTreeMap<(TypeNo, u8), QueueCounts>,
     prune: prune::PruneCursor,
     /// Effects of commands, given out with the next tick.
     outbox: Vec<Effect>,
@@ -156,9 +158,9 @@ impl<K: Kv> Engine<K> {
             in_flight: BTreeMap::new(),
             pushing: BTreeMap::new(),
             waiters: Waiters::default(),
-            queues: BTreeMap::new(),
+            kind_seen: BTreeMap::new(),
+            lanes: lanes::Lanes::default(),
             queue_states: BTreeMap::new(),
-            counts: BTreeMap::new(),
             prune: prune::PruneCursor::default(),
             outbox: Vec::new(),
             started: now,
@@ -217,7 +219,8 @@ impl<K: Kv> Engine<K> {
                 match (key.split_first(), keys::queue_priority(key)) {
                     (Some((b'q', kind)), Some(priority)) => {
                         let kind = TypeNo(keys::read_u32(kind).unwrap_or_default());
-                        self.queues.entry(kind).or_default().insert(priority);
+                        let counts = crate::store::codec::decode(value)?;
+                        self.lanes.load((kind, priority), counts, self.started);
                     }
                     (Some((b'Q', kind)), _) => {
                         let kind = TypeNo(keys::read_u32(kind).unwrap_or_default());
@@ -307,6 +310,7 @@ impl<K: Kv> Engine<K> {
             }
             Command::ResumeTenant(tenant) => self.resume_tenant(&tenant)?,
             Command::PauseQueue { kind, paused } => self.pause_queue(&kind, paused)?,
+            Command::DropQueue(kind) => self.drop_kind(&kind)?,
             Command::Redrive(redrive) => self.redrive(now, redrive)?,
             Command::SettlePush { task, claim, outcome } => {
                 self.settle_push(now, task, claim, outcome)?
@@ -352,7 +356,7 @@ impl<K: Kv> Engine<K> {
     /// Ends a group: writes what is kept in memory within one, and gives the commit's number and
     /// changes. `None` when nothing changed.
     pub fn end_group(&mut self) -> Option<(u64, Vec<Write>)> {
-        for ((kind, priority), counts) in std::mem::take(&mut self.counts) {
+        for ((kind, priority), counts) in self.lanes.take_changed() {
             self.store.write(keys::queue_counts(kind, priority), &counts);
         }
         if self.store.group_bytes() > 0 {
@@ -366,14 +370,6 @@ impl<K: Kv> Engine<K> {
             self.watch.see(writes, |tenant| names.tenant_name(tenant).to_owned());
         }
         group
-    }
-
-    /// The counts of a type and priority as of this moment within the group.
-    fn queue_counts(&self, kind: TypeNo, priority: u8) -> Result<QueueCounts, Fault> {
-        if let Some(counts) = self.counts.get(&(kind, priority)) {
-            return Ok(*counts);
-        }
-        Ok(self.store.read(&keys::queue_counts(kind, priority))?.unwrap_or_default())
     }
 
     // The delay tree: the one index of time.

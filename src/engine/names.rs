@@ -1,19 +1,25 @@
 //! Interned names: tenants and task types as numbers, since keys repeat them millions of times.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::kv::{Fault, Kv, Tree};
 use crate::store::keys::{self, TenantNo, TypeNo};
 use crate::store::{Order, Store};
 
-/// Both name spaces, in memory and in the `names` tree. Numbers are given once and never reused.
+/// Both name spaces, in memory and in the `names` tree. Numbers of tenants are given once and
+/// never reused; those of task types neither, though types are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     tenants: HashMap<String, TenantNo>,
     tenant_names: BTreeMap<TenantNo, String>,
     kinds: HashMap<String, TypeNo>,
     kind_names: BTreeMap<TypeNo, String>,
+    /// Types that somebody waits for and that have no task yet: they have no row, and go with those
+    /// who wait.
+    unsaved: BTreeSet<TypeNo>,
+    /// The lowest number that no type has had, if the highest one was forgotten.
+    next_kind: u32,
 }
 
 const TENANTS: u8 = b't';
@@ -22,6 +28,8 @@ const KINDS: u8 = b'q';
 impl Names {
     pub(super) fn load<K: Kv>(store: &Store<K>) -> Result<Self, Fault> {
         let mut names = Self::default();
+        let next = store.get(Tree::Meta, keys::NEXT_TYPE)?;
+        names.next_kind = next.and_then(|bytes| keys::read_u32(&bytes)).unwrap_or(0);
         let mut from = Vec::new();
         loop {
             let page = store.scan(Tree::Names, &from, &[0xff], Order::Ascending, 1024)?;
@@ -64,12 +72,73 @@ impl Names {
 
     /// The type's number, given now if it has none.
     pub(super) fn kind<K: Kv>(&mut self, store: &mut Store<K>, name: &str) -> TypeNo {
-        if let Some(number) = self.kinds.get(name) {
-            return *number;
+        let known = self.kinds.get(name).copied();
+        if let Some(number) = known
+            && !self.unsaved.remove(&number)
+        {
+            return number;
         }
-        let number = self.kind_names.last_key_value().map_or(1, |(last, _)| last.0 + 1);
-        self.add(store, KINDS, name, number);
-        TypeNo(number)
+        let number = known.unwrap_or_else(|| self.unused_kind());
+        self.add(store, KINDS, name, number.0);
+        number
+    }
+
+    /// A number for a type that somebody waits for: no row, until its first task comes.
+    pub(super) fn kind_for_now(&mut self, name: &str) -> TypeNo {
+        let number = self.kinds.get(name).copied().unwrap_or_else(|| self.unused_kind());
+        if self.kinds.insert(name.to_owned(), number).is_none() {
+            self.kind_names.insert(number, name.to_owned());
+            self.unsaved.insert(number);
+        }
+        number
+    }
+
+    fn unused_kind(&self) -> TypeNo {
+        let after = self.kind_names.last_key_value().map_or(1, |(last, _)| last.0 + 1);
+        TypeNo(after.max(self.next_kind))
+    }
+
+    /// Forgets a type. With `awaited` its number stays for those who wait for it.
+    pub(super) fn forget_kind<K: Kv>(
+        &mut self,
+        store: &mut Store<K>,
+        number: TypeNo,
+        awaited: bool,
+    ) {
+        let Some(name) = self.kind_names.get(&number).cloned() else { return };
+        if !self.unsaved.contains(&number) {
+            store.delete(Tree::Names, &keys::name(KINDS, &name));
+            // Its number may stand in rows that are kept: no other type gets it.
+            self.next_kind = self.next_kind.max(self.unused_kind().0);
+            store.put(
+                Tree::Meta,
+                keys::NEXT_TYPE.to_vec(),
+                Arc::from(&self.next_kind.to_be_bytes()[..]),
+            );
+        }
+        if awaited {
+            self.unsaved.insert(number);
+            return;
+        }
+        self.unsaved.remove(&number);
+        self.kinds.remove(&name);
+        self.kind_names.remove(&number);
+    }
+
+    /// Forgets the types without a row that nobody waits for any more.
+    pub(super) fn forget_unsaved(&mut self, awaited: impl Fn(TypeNo) -> bool) {
+        let gone: Vec<TypeNo> = self.unsaved.iter().copied().filter(|it| !awaited(*it)).collect();
+        for number in gone {
+            self.unsaved.remove(&number);
+            if let Some(name) = self.kind_names.remove(&number) {
+                self.kinds.remove(&name);
+            }
+        }
+    }
+
+    /// How many types have no row.
+    pub(super) fn unsaved_count(&self) -> usize {
+        self.unsaved.len()
     }
 
     fn add<K: Kv>(&mut self, store: &mut Store<K>, space: u8, name: &str, number: u32) {
@@ -103,7 +172,8 @@ impl Names {
         self.kind_names.iter().map(|(number, name)| (*number, name.as_str()))
     }
 
+    /// How many types there are that last.
     pub(super) fn kind_count(&self) -> usize {
-        self.kinds.len()
+        self.kinds.len() - self.unsaved.len()
     }
 }

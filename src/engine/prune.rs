@@ -77,6 +77,7 @@ impl<K: Kv> Engine<K> {
             self.prune.from.clear();
             self.prune.pass = (self.prune.pass + 1) % PASSES.len();
             if self.prune.pass == 0 {
+                self.forget_idle(now);
                 pause = REST_MS;
             }
         }

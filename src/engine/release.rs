@@ -58,11 +58,8 @@ impl<K: Kv> Engine<K> {
             }
         }
         let mut tasks = 0;
-        for (kind, priorities) in &self.queues {
-            for priority in priorities {
-                let counts = self.queue_counts(*kind, *priority)?;
-                tasks += counts.pending + counts.claimed;
-            }
+        for (_, counts) in self.lanes.from((keys::TypeNo(0), 0)) {
+            tasks += counts.pending + counts.claimed;
         }
         let at = self.copy()?.map(|row| row.at.to_string());
         Ok(json!({

@@ -59,11 +59,7 @@ impl<K: Kv> Engine<K> {
             return Ok(Err(refusal));
         }
         let Some(kind) = self.names.known_kind(&draft.kind) else {
-            if self.names.kind_count() >= limits::TASK_TYPES {
-                let detail = format!("there are {} task types already", limits::TASK_TYPES);
-                return Ok(Err(Refusal::field(Code::TooManyTypes, "/type", detail)));
-            }
-            return Ok(Ok(()));
+            return Ok(self.room_for_kind());
         };
         let Some(key) = &draft.key else { return Ok(Ok(())) };
         let Some(row) = self.store.read::<KeyRow>(&keys::task_key(kind, key))? else {
@@ -93,7 +89,7 @@ impl<K: Kv> Engine<K> {
         now: Timestamp,
         draft: TaskDraft,
     ) -> Result<Result<AddedTask, Refusal>, Fault> {
-        let kind = self.names.kind(&mut self.store, &draft.kind);
+        let kind = self.kind_of(&draft.kind);
         if let Some(key) = &draft.key {
             let row_key = keys::task_key(kind, key);
             if let Some(row) = self.store.read::<KeyRow>(&row_key)? {
@@ -155,7 +151,6 @@ impl<K: Kv> Engine<K> {
     /// Files a pending task under its due time and tells waiters of its type.
     pub(super) fn enqueue(&mut self, task: &Task) {
         let kind = TypeNo(task.kind);
-        self.queues.entry(kind).or_default().insert(task.priority);
         self.delay_put(Lane::Queue(kind, task.priority), task.due, &keys::id(task.id));
         self.waiters.look_at(kind, task.due);
     }
@@ -174,16 +169,16 @@ impl<K: Kv> Engine<K> {
         from: Option<TaskState>,
         to: Option<TaskState>,
     ) -> Result<(), Fault> {
-        let mut counts = self.queue_counts(kind, priority)?;
-        if let Some(from) = from {
-            let count = counts.of(from);
-            assert!(*count > 0, "no task left in state {} of type {}", from.name(), kind.0);
-            *count -= 1;
-        }
-        if let Some(to) = to {
-            *counts.of(to) += 1;
-        }
-        self.counts.insert((kind, priority), counts);
+        self.lanes.change((kind, priority), self.clock.last_seen(), |counts| {
+            if let Some(from) = from {
+                let count = counts.of(from);
+                assert!(*count > 0, "no task left in state {} of type {}", from.name(), kind.0);
+                *count -= 1;
+            }
+            if let Some(to) = to {
+                *counts.of(to) += 1;
+            }
+        });
         Ok(())
     }
 

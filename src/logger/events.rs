@@ -74,6 +74,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("panic", "a mistake in the program"),
     ("pull.refused", "a pulled notice was refused and kept"),
     ("query.failed", "what was asked for cannot be read"),
+    ("queue.many_types", "half of the task types that there may be are taken"),
     (
         "recover.in_doubt",
         "deliveries that were on the wire when the last process ended are in doubt",

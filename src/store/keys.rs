@@ -43,6 +43,8 @@ pub const APPLIED: &[u8] = b"applied";
 pub const FORMAT_KEY: &[u8] = b"format";
 /// `meta`: the last id given out.
 pub const LAST_ID: &[u8] = b"last_id";
+/// `meta`: the next number for a task type, once the highest one was forgotten.
+pub const NEXT_TYPE: &[u8] = b"next_type";
 /// `meta`: what is known of the wall clock.
 pub const WALL: &[u8] = b"wall";
 /// `meta`: what is known of this directory as a copy.
@@ -137,6 +139,13 @@ pub fn queue_from(kind: TypeNo, priority: u8) -> Key {
 #[must_use]
 pub fn queue_priority(key: &[u8]) -> Option<u8> {
     key.get(5).copied()
+}
+
+/// The type and priority whose counts this key names.
+#[must_use]
+pub fn queue_lane(key: &[u8]) -> Option<(TypeNo, u8)> {
+    let rest = key.strip_prefix(b"q")?;
+    Some((TypeNo(read_u32(rest.get(..4)?)?), queue_priority(key)?))
 }
 
 /// The first key after all that begin with `prefix`.

@@ -17,6 +17,7 @@ mod kill_loop;
 mod leader;
 mod logging;
 mod notify;
+mod pages;
 mod power;
 mod pulls;
 mod relay;

@@ -394,7 +394,11 @@ fn a_task_is_late_since_it_was_due_and_there_and_never_while_paused() {
     let long_ago = Some(duebox::time::Timestamp(0));
     add(&mut world, vec![TaskDraft { due: long_ago, ..task("1") }]);
     world.pass(SECOND_MS);
-    let late = |world: &mut World| world.look(Query::Queues)["items"][0]["late_ms"].clone();
+    let late = |world: &mut World| {
+        world.look(Query::Queues { kind: None, page: Page { limit: 1_000, cursor: None } })["items"]
+            [0]["late_ms"]
+            .clone()
+    };
     assert_eq!(late(&mut world), 1_000);
     world.ask(Command::PauseQueue { kind: "q".to_owned(), paused: true }).unwrap();
     assert_eq!(late(&mut world), 0);

@@ -20,6 +20,7 @@ mod rules;
 mod schedules;
 mod tasks;
 mod trouble;
+mod types;
 mod world;
 
 /// Seeds to run: one by name, or as many as asked for.

@@ -6,7 +6,7 @@ use duebox::engine::Handled;
 use duebox::engine::command::{
     ClaimRequest, ClaimedTask, Command, Effect, Redrive, Reply, Settlement, TaskDraft, Verdict,
 };
-use duebox::engine::query::Query;
+use duebox::engine::query::{Page, Query};
 use duebox::id::Id;
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 use fastrand::Rng;
@@ -336,7 +336,9 @@ impl Tasks {
     }
 
     fn left(&mut self) -> u64 {
-        let queues = self.world.look(Query::Queues);
+        let queues = self
+            .world
+            .look(Query::Queues { kind: None, page: Page { limit: 1_000, cursor: None } });
         let count = |queue: &serde_json::Value| {
             ["depth", "claimed"].iter().map(|name| queue[name].as_u64().unwrap()).sum::<u64>()
         };

@@ -121,7 +121,7 @@ impl World {
     pub(crate) fn look(&mut self, query: Query) -> serde_json::Value {
         match self.ask(Command::Query(query)) {
             Ok(Reply::View(view)) => match *view {
-                View::Json(json) => json,
+                View::Json(text) => serde_json::from_str(&text).unwrap(),
                 View::Stats(stats) => panic!("{stats:?}"),
                 View::Attention(found) => panic!("{found:?}"),
             },

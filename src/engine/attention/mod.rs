@@ -288,9 +288,7 @@ impl<K: Kv> Engine<K> {
         let kinds: Vec<(TypeNo, String)> =
             self.names.kinds().take(TYPES).map(|(kind, name)| (kind, name.to_owned())).collect();
         for (kind, name) in kinds {
-            let priorities: Vec<u8> =
-                self.queues.get(&kind).into_iter().flatten().copied().collect();
-            let late_ms = self.late_ms(now, kind, &priorities)?;
+            let late_ms = self.late_ms(now, kind)?;
             if late_ms < LATE_MS {
                 continue;
             }

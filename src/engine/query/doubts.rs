@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::super::{Engine, not_found};
 use super::notices::delivery_json;
-use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of};
+use super::rows::Rows;
+use super::{Page, SCAN_ROWS, Shown, after, cursor};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::{Delivery, DeliveryState};
@@ -35,7 +36,7 @@ impl<K: Kv> Engine<K> {
         notices.retain(|(of, id)| {
             tenant.is_none_or(|tenant| tenant == Some(*of)) && notice.is_none_or(|only| only == *id)
         });
-        let (mut items, mut looked) = (Vec::new(), 0);
+        let (mut items, mut looked) = (Rows::new(page), 0);
         for (of, id) in notices {
             let prefix = keys::notice_rows(of, id);
             let end = keys::after_prefix(&prefix);
@@ -60,17 +61,17 @@ impl<K: Kv> Engine<K> {
                     json["tenant"] = json!(self.names.tenant_name(of));
                     json["title"] = json!(self.body(id)?.title);
                     items.push(json);
-                    if items.len() == limit(page) {
-                        return Ok(Ok(page_of(items, Some(after(&key)))));
+                    if items.is_full() {
+                        return Ok(Ok(items.page(Some(after(&key)))));
                     }
                 }
                 from = next;
                 if looked >= SCAN_ROWS {
-                    return Ok(Ok(page_of(items, Some(from))));
+                    return Ok(Ok(items.page(Some(from))));
                 }
             }
         }
-        Ok(Ok(page_of(items, None)))
+        Ok(Ok(items.page(None)))
     }
 
     /// Notices with deliveries in doubt, in the order of their rows.

@@ -1,10 +1,12 @@
 //! The send log: by recipient, notice, code and time.
 
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::super::Engine;
 use super::super::command::{Code, Refusal};
-use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of};
+use super::rows::{Rows, with_raw};
+use super::{Page, SCAN_ROWS, Shown, Text, after, cursor, limit};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::delivery::{Delivery, Entry};
@@ -37,7 +39,7 @@ impl<K: Kv> Engine<K> {
         let tenant = match &filter.tenant {
             Some(name) => match self.names.known_tenant(name) {
                 Some(tenant) => Some(tenant),
-                None => return Ok(Ok(page_of(Vec::new(), None))),
+                None => return Ok(Ok(Rows::whole().page(None))),
             },
             None => None,
         };
@@ -56,14 +58,14 @@ impl<K: Kv> Engine<K> {
         let start = keys::with_id(prefix.clone(), first);
         let mut from = match cursor(page, start) {
             Ok(from) if from.starts_with(&prefix) => from,
-            Ok(_) => return Ok(Ok(page_of(Vec::new(), None))),
+            Ok(_) => return Ok(Ok(Rows::whole().page(None))),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (mut items, mut looked) = (Vec::new(), 0);
+        let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
             let rows = self.store.scan(tree, &from, &end, Order::Ascending, limit(page))?;
             if rows.is_empty() {
-                return Ok(Ok(page_of(items, None)));
+                return Ok(Ok(items.page(None)));
             }
             for (key, _) in rows {
                 looked += 1;
@@ -73,12 +75,12 @@ impl<K: Kv> Engine<K> {
                 if fits(filter, tenant, &entry) {
                     items.push(self.entry_json(id, &entry)?);
                 }
-                if items.len() == limit(page) {
-                    return Ok(Ok(page_of(items, Some(from))));
+                if items.is_full() {
+                    return Ok(Ok(items.page(Some(from))));
                 }
             }
         }
-        Ok(Ok(page_of(items, Some(from))))
+        Ok(Ok(items.page(Some(from))))
     }
 
     /// The narrowest index for a filter.
@@ -108,7 +110,7 @@ impl<K: Kv> Engine<K> {
         }
     }
 
-    pub(super) fn entry_json(&mut self, id: Id, entry: &Entry) -> Result<Json, Fault> {
+    pub(super) fn entry_json(&mut self, id: Id, entry: &Entry) -> Result<Text, Fault> {
         let tenant = TenantNo(entry.tenant);
         let name = self.names.tenant_name(tenant).to_owned();
         // The entry may outlive its notice: a late answer is logged when the notice has ended.
@@ -118,16 +120,17 @@ impl<K: Kv> Engine<K> {
             None => None,
         };
         let row = self.store.read::<Delivery>(&keys::delivery(tenant, entry.delivery))?;
-        let request: Json = match row.filter(|_| body.is_some()) {
-            Some(row) => {
-                let text = self.render(&name, tenant, entry.delivery, &row)?;
-                serde_json::from_str(&text).unwrap_or(Json::Null)
-            }
-            None => Json::Null,
+        let request = match row.filter(|_| body.is_some()) {
+            Some(row) => self.render(&name, tenant, entry.delivery, &row)?,
+            None => "null".to_owned(),
         };
-        let response: Json = serde_json::from_str(&entry.response)
-            .unwrap_or_else(|_| Json::String(entry.response.clone()));
-        Ok(json!({
+        let is_json = serde_json::from_str::<&RawValue>(&entry.response).is_ok();
+        let response = match entry.response.as_str() {
+            "" => "null".to_owned(),
+            response if is_json => response.to_owned(),
+            response => Json::String(response.to_owned()).to_string(),
+        };
+        let shown = json!({
             "id": id.to_string(),
             "tenant": name,
             "notice": entry.delivery.notice.to_string(),
@@ -144,11 +147,10 @@ impl<K: Kv> Engine<K> {
             "rid": entry.rid,
             "template_id": body.as_ref().map(|body| &body.template_id),
             "title": body.as_ref().and_then(|body| body.title.as_ref()),
-            "request": request,
-            "response": if entry.response.is_empty() { Json::Null } else { response },
             "worker": entry.worker,
             "term": entry.term,
-        }))
+        });
+        Ok(with_raw(&shown, &[("request", &request), ("response", &response)]))
     }
 }
 

@@ -5,11 +5,12 @@
 mod doubts;
 mod log;
 mod notices;
+mod rows;
 mod schedules;
 mod stats;
 mod tasks;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::Engine;
 use super::attention::Attention;
@@ -28,8 +29,8 @@ pub use stats::{QueueStats, Stats, TenantStats};
 /// What is looked at, as JSON.
 #[derive(Debug)]
 pub enum View {
-    /// A document.
-    Json(Json),
+    /// A document, as JSON text.
+    Json(String),
     /// Numbers for metrics.
     Stats(Box<Stats>),
     /// What needs a person.
@@ -70,13 +71,20 @@ pub enum Query {
     Tasks {
         kind: Option<String>,
         state: Option<String>,
+        /// With what was given to do.
+        payload: bool,
         page: Page,
     },
     Task(Id),
-    Queues,
+    Queues {
+        kind: Option<String>,
+        page: Page,
+    },
     Dead {
         kind: Option<String>,
         only: Option<DeadKind>,
+        /// With what was given to do.
+        payload: bool,
         page: Page,
     },
     /// One refused notice that is kept.
@@ -120,7 +128,7 @@ impl Query {
             Self::Tenants => "tenants",
             Self::Tasks { .. } => "tasks",
             Self::Task(_) => "task",
-            Self::Queues => "queues",
+            Self::Queues { .. } => "queues",
             Self::Dead { .. } => "dead",
             Self::Letter(_) => "letter",
             Self::Schedules => "schedules",
@@ -207,19 +215,23 @@ impl<K: Kv> Engine<K> {
             Query::Delivery(id) => self.show_delivery(id)?,
             Query::Log { filter, page } => self.list_log(&filter, &page)?,
             Query::Tenants => Ok(self.list_tenants(now)?),
-            Query::Tasks { kind, state, page } => self.list_tasks(kind, state, &page)?,
+            Query::Tasks { kind, state, payload, page } => {
+                self.list_tasks(kind, state, payload, &page)?
+            }
             Query::Task(id) => self.show_task(id)?,
-            Query::Queues => Ok(self.list_queues(now)?),
-            Query::Dead { kind, only, page } => self.list_dead(kind, only, &page)?,
+            Query::Queues { kind, page } => self.list_queues(now, kind, &page)?,
+            Query::Dead { kind, only, payload, page } => {
+                self.list_dead(kind, only, payload, &page)?
+            }
             Query::Letter(id) => match self.letter_json(id)? {
-                Some(letter) => Ok(letter),
+                Some(letter) => Ok(letter.into()),
                 None => Err(super::not_found("dead letter of a notice", id)),
             },
             Query::Schedules => Ok(self.list_schedules()?),
             Query::Runs { schedule, page } => self.list_runs(schedule, &page)?,
             Query::Run(id) => self.show_run(id)?,
             Query::Quarantine(page) => self.list_quarantine(&page)?,
-            Query::Pending => Ok(self.pending()?),
+            Query::Pending => Ok(self.pending()?.into()),
             Query::Stats => return Ok(Ok(View::Stats(Box::new(self.stats(now)?)))),
             Query::Attention => return Ok(Ok(View::Attention(self.attention(now)?))),
             Query::Count { notice, states, errcode, page } => {
@@ -227,12 +239,21 @@ impl<K: Kv> Engine<K> {
             }
             Query::Doubts { tenant, notice, page } => self.list_doubts(tenant, notice, &page)?,
         };
-        Ok(json.map(View::Json))
+        Ok(json.map(|text| View::Json(text.0)))
     }
 }
 
 /// A document or a no.
-type Shown = Result<Json, Refusal>;
+type Shown = Result<Text, Refusal>;
+
+/// A document of JSON.
+pub(super) struct Text(String);
+
+impl From<Json> for Text {
+    fn from(document: Json) -> Self {
+        Self(document.to_string())
+    }
+}
 
 /// Reads a cursor back; `start` when there is none.
 pub(super) fn cursor(page: &Page, start: Key) -> Result<Key, Refusal> {
@@ -246,21 +267,15 @@ pub(super) fn cursor(page: &Page, start: Key) -> Result<Key, Refusal> {
     })
 }
 
-/// A page of rows, with the cursor of the next one if there may be more.
-pub(super) fn page_of(items: Vec<Json>, next: Option<Key>) -> Json {
-    let mut page = Map::new();
-    page.insert("items".to_owned(), Json::Array(items));
-    if let Some(next) = next {
-        let text: String = next.iter().map(|byte| format!("{byte:02x}")).collect();
-        page.insert("cursor".to_owned(), Json::String(text));
-    }
-    Json::Object(page)
-}
-
 /// The rows asked for, within bounds.
 #[must_use]
 pub fn limit(page: &Page) -> usize {
     if page.limit == 0 { limits::PAGE_DEFAULT } else { page.limit.min(limits::PAGE_ITEMS) }
+}
+
+/// A key as a cursor.
+pub(super) fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A time, or null.

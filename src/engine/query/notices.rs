@@ -3,9 +3,11 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::super::{Engine, not_found};
-use super::{Page, SCAN_ROWS, Shown, after, cursor, limit, page_of, time};
+use super::rows::{Rows, with_raw};
+use super::{Page, SCAN_ROWS, Shown, Text, after, cursor, hex, limit, time};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, Entry};
 use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice, NoticeBody};
@@ -30,11 +32,11 @@ impl<K: Kv> Engine<K> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let tenant = tenant.map(|name| self.names.known_tenant(&name));
-        let (mut items, mut looked) = (Vec::new(), 0);
+        let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
             let rows = self.store.scan(Tree::Notices, &[], &to, Order::Descending, limit(page))?;
             if rows.is_empty() {
-                return Ok(Ok(page_of(items, None)));
+                return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
@@ -46,12 +48,12 @@ impl<K: Kv> Engine<K> {
                     items.push(self.notice_json(now, &notice, &body));
                 }
                 to = key;
-                if items.len() == limit(page) {
-                    return Ok(Ok(page_of(items, Some(to))));
+                if items.is_full() {
+                    return Ok(Ok(items.page(Some(to))));
                 }
             }
         }
-        Ok(Ok(page_of(items, Some(to))))
+        Ok(Ok(items.page(Some(to))))
     }
 
     pub(super) fn show_notice(&mut self, now: Timestamp, id: Id) -> Result<Shown, Fault> {
@@ -66,7 +68,7 @@ impl<K: Kv> Engine<K> {
             fields.insert("url".into(), json!(body.url));
             fields.insert("miniprogram".into(), json!(body.miniprogram));
         }
-        Ok(Ok(json))
+        Ok(Ok(json.into()))
     }
 
     fn notice_json(&self, now: Timestamp, notice: &Notice, body: &NoticeBody) -> Json {
@@ -128,25 +130,26 @@ impl<K: Kv> Engine<K> {
             let number =
                 self.store.get(Tree::Recipients, &keys::recipient(tenant, notice, &openid))?;
             let Some(number) = number.and_then(|bytes| keys::read_u32(&bytes)) else {
-                return Ok(Ok(page_of(Vec::new(), None)));
+                return Ok(Ok(Rows::whole().page(None)));
             };
             let id = DeliveryId { notice, number };
             let found = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
-            let items = found.iter().map(|delivery| delivery_json(&row, id, delivery)).collect();
-            return Ok(Ok(page_of(items, None)));
+            let mut items = Rows::whole();
+            found.iter().for_each(|delivery| items.push(delivery_json(&row, id, delivery)));
+            return Ok(Ok(items.page(None)));
         }
         let prefix = keys::notice_rows(tenant, notice);
         let to = keys::after_prefix(&prefix);
         let mut from = match cursor(page, prefix.clone()) {
             Ok(from) if from.starts_with(&prefix) => from,
-            Ok(_) => return Ok(Ok(page_of(Vec::new(), None))),
+            Ok(_) => return Ok(Ok(Rows::whole().page(None))),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (mut items, mut looked) = (Vec::new(), 0);
+        let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
             let rows = self.store.scan(Tree::Outbox, &from, &to, Order::Ascending, limit(page))?;
             if rows.is_empty() {
-                return Ok(Ok(page_of(items, None)));
+                return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
@@ -156,12 +159,12 @@ impl<K: Kv> Engine<K> {
                 if state.is_none_or(|state| state == delivery.state) {
                     items.push(delivery_json(&row, id, &delivery));
                 }
-                if items.len() == limit(page) {
-                    return Ok(Ok(page_of(items, Some(from))));
+                if items.is_full() {
+                    return Ok(Ok(items.page(Some(from))));
                 }
             }
         }
-        Ok(Ok(page_of(items, Some(from))))
+        Ok(Ok(items.page(Some(from))))
     }
 
     /// Counts one page of a notice's deliveries; the cursor says that there are more.
@@ -189,9 +192,8 @@ impl<K: Kv> Engine<K> {
             let of_code = errcode.is_none_or(|code| delivery.errcode == Some(code));
             count += u64::from(of_code && states.contains(&delivery.state));
         }
-        let mut json = page_of(Vec::new(), next);
-        json["count"] = json!(count);
-        Ok(Ok(json))
+        let cursor = next.map(|next| hex(&next));
+        Ok(Ok(json!({"count": count, "cursor": cursor}).into()))
     }
 
     pub(super) fn show_delivery(&mut self, id: DeliveryId) -> Result<Shown, Fault> {
@@ -205,28 +207,28 @@ impl<K: Kv> Engine<K> {
         let prefix = keys::log_by_openid(tenant, &delivery.openid);
         let (from, to) = (keys::with_id(prefix.clone(), id.notice), keys::after_prefix(&prefix));
         let mut attempts = Vec::new();
+        let mut bytes = 0;
         for (key, _) in self.store.scan(Tree::LogIndex, &from, &to, Order::Ascending, ATTEMPTS)? {
             let Some(entry_id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
             let Some(entry) = self.store.read::<Entry>(&keys::id(entry_id))? else { continue };
-            if entry.delivery == id {
-                attempts.push(self.entry_json(entry_id, &entry)?);
+            if entry.delivery == id && bytes < limits::PAGE_BYTES {
+                let Text(attempt) = self.entry_json(entry_id, &entry)?;
+                bytes += attempt.len();
+                attempts.push(attempt);
             }
         }
         let mut json = delivery_json(&notice, id, &delivery);
-        if let Json::Object(fields) = &mut json {
-            let name = self.names.tenant_name(tenant).to_owned();
-            let request = self.render(&name, tenant, id, &delivery)?;
-            fields.insert("tenant".into(), json!(name));
-            fields.insert("request".into(), serde_json::from_str(&request).unwrap_or(Json::Null));
-            fields.insert("attempts".into(), Json::Array(attempts));
-        }
-        Ok(Ok(json))
+        let name = self.names.tenant_name(tenant).to_owned();
+        let request = self.render(&name, tenant, id, &delivery)?;
+        json["tenant"] = json!(name);
+        let attempts = format!("[{}]", attempts.join(","));
+        Ok(Ok(with_raw(&json, &[("request", &request), ("attempts", &attempts)])))
     }
 
-    pub(super) fn list_tenants(&mut self, now: Timestamp) -> Result<Json, Fault> {
+    pub(super) fn list_tenants(&mut self, now: Timestamp) -> Result<Text, Fault> {
         let tenants: Vec<(TenantNo, String)> =
             self.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
-        let mut items = Vec::new();
+        let mut items = Rows::whole();
         for (number, name) in tenants {
             let state = self.store.read::<TenantState>(&keys::tenant_state(number))?;
             let state = state.unwrap_or_default();
@@ -250,7 +252,7 @@ impl<K: Kv> Engine<K> {
                 },
             }));
         }
-        Ok(page_of(items, None))
+        Ok(items.page(None))
     }
 
     fn is_today(&self, now: Timestamp, day: u32) -> bool {

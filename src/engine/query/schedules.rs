@@ -3,7 +3,8 @@
 use serde_json::{Value as Json, json};
 
 use super::super::{Engine, not_found};
-use super::{Page, SCAN_ROWS, Shown, cursor, limit, page_of, time};
+use super::rows::Rows;
+use super::{Page, SCAN_ROWS, Shown, Text, cursor, limit, time};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::rules::Action;
@@ -12,8 +13,8 @@ use crate::store::keys;
 use crate::store::{Order, codec};
 
 impl<K: Kv> Engine<K> {
-    pub(super) fn list_schedules(&mut self) -> Result<Json, Fault> {
-        let mut items = Vec::new();
+    pub(super) fn list_schedules(&mut self) -> Result<Text, Fault> {
+        let mut items = Rows::whole();
         for (name, rule) in &self.rules.schedules {
             let row = self.store.read::<ScheduleRow>(name.as_bytes())?.unwrap_or_default();
             items.push(json!({
@@ -30,7 +31,7 @@ impl<K: Kv> Engine<K> {
                 "last_good": time(row.last_good),
             }));
         }
-        Ok(page_of(items, None))
+        Ok(items.page(None))
     }
 
     pub(super) fn list_runs(
@@ -42,11 +43,11 @@ impl<K: Kv> Engine<K> {
             Ok(to) => to,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (mut items, mut looked) = (Vec::new(), 0);
+        let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
             let rows = self.store.scan(Tree::Runs, &[], &to, Order::Descending, limit(page))?;
             if rows.is_empty() {
-                return Ok(Ok(page_of(items, None)));
+                return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
@@ -57,17 +58,17 @@ impl<K: Kv> Engine<K> {
                     items.push(run_json(id, &run));
                 }
                 to = key;
-                if items.len() == limit(page) {
-                    return Ok(Ok(page_of(items, Some(to))));
+                if items.is_full() {
+                    return Ok(Ok(items.page(Some(to))));
                 }
             }
         }
-        Ok(Ok(page_of(items, Some(to))))
+        Ok(Ok(items.page(Some(to))))
     }
 
     pub(super) fn show_run(&mut self, id: Id) -> Result<Shown, Fault> {
         let run = self.store.read::<Run>(&keys::id(id))?;
-        Ok(run.map(|run| run_json(id, &run)).ok_or_else(|| not_found("run", id)))
+        Ok(run.map(|run| run_json(id, &run).into()).ok_or_else(|| not_found("run", id)))
     }
 }
 

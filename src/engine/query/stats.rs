@@ -20,6 +20,8 @@ pub struct Stats {
     pub waiters: usize,
     /// Bytes of the base on disk.
     pub store_bytes: u64,
+    /// Task types that are known.
+    pub types: usize,
     /// Per tenant.
     pub tenants: Vec<TenantStats>,
     /// Per type, the most frequent ones.
@@ -51,6 +53,8 @@ pub struct QueueStats {
 
 /// Types shown in metrics: labels must stay few.
 const KINDS: usize = 200;
+/// Priorities of one type whose lateness is looked at for metrics.
+const LANES: usize = 16;
 
 impl<K: Kv> Engine<K> {
     pub(super) fn stats(&mut self, now: Timestamp) -> Result<Stats, Fault> {
@@ -82,6 +86,7 @@ impl<K: Kv> Engine<K> {
             commit: self.store.committed(),
             waiters: self.waiters.len(),
             store_bytes: self.store.base().size_bytes(),
+            types: self.names.kind_count(),
             tenants,
             queues,
         })
@@ -94,37 +99,46 @@ impl<K: Kv> Engine<K> {
         kind: String,
     ) -> Result<QueueStats, Fault> {
         let mut counts = QueueCounts::default();
-        let priorities: Vec<u8> = self.queues.get(&number).into_iter().flatten().copied().collect();
-        for priority in priorities.iter().copied() {
-            let one = self.queue_counts(number, priority)?;
+        for (_, one) in self.lanes.of(number) {
             counts.pending += one.pending;
             counts.claimed += one.claimed;
             counts.dead += one.dead;
             counts.acked += one.acked;
             counts.cancelled += one.cancelled;
         }
-        let late_ms = self.late_ms(now, number, &priorities)?;
+        let late_ms = self.late_ms(now, number)?;
         Ok(QueueStats { kind, counts, late_ms })
     }
 
-    /// How long the first due task of these priorities has waited to be claimed: since it was due
-    /// or added, whichever came later; 0 while its type is paused, since nobody is late then.
+    /// How long the first due task of a type has waited to be claimed.
     pub(in crate::engine) fn late_ms(
         &mut self,
         now: Timestamp,
         kind: TypeNo,
-        priorities: &[u8],
     ) -> Result<u64, Fault> {
+        let waiting = self.lanes.of(kind).filter(|(_, counts)| counts.pending > 0);
+        let priorities: Vec<u8> = waiting.map(|(priority, _)| priority).take(LANES).collect();
         let mut late_ms = 0;
-        if self.queue_states.get(&kind).is_some_and(|state| state.paused) {
-            return Ok(late_ms);
-        }
         for priority in priorities {
-            let first = self.delay_first(Lane::Queue(kind, *priority), 1)?.pop();
-            let Some((due, item)) = first else { continue };
-            let added = keys::read_id(&item).unwrap_or_default().made_at();
-            late_ms = late_ms.max(now.since(due.max(added)));
+            late_ms = late_ms.max(self.lane_late_ms(now, kind, priority)?);
         }
         Ok(late_ms)
+    }
+
+    /// The same of one priority: since it was due or added, whichever came later; 0 while its type is
+    /// paused, since nobody is late then.
+    pub(super) fn lane_late_ms(
+        &mut self,
+        now: Timestamp,
+        kind: TypeNo,
+        priority: u8,
+    ) -> Result<u64, Fault> {
+        if self.queue_states.get(&kind).is_some_and(|state| state.paused) {
+            return Ok(0);
+        }
+        let first = self.delay_first(Lane::Queue(kind, priority), 1)?.pop();
+        let Some((due, item)) = first else { return Ok(0) };
+        let added = keys::read_id(&item).unwrap_or_default().made_at();
+        Ok(now.since(due.max(added)))
     }
 }

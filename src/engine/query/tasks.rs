@@ -4,7 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::super::command::{Code, Refusal};
 use super::super::{Engine, not_found};
-use super::{DeadKind, Page, SCAN_ROWS, Shown, after, cursor, limit, page_of, time};
+use super::rows::{Rows, with_raw};
+use super::{DeadKind, Page, SCAN_ROWS, Shown, Text, after, cursor, limit, time};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::Delivery;
@@ -16,16 +17,20 @@ use crate::store::keys::{self, DeadItem, Lane, TypeNo};
 use crate::store::{Order, codec};
 use crate::time::Timestamp;
 
+/// Rows with payloads that are read at once.
+const ROWS_AT_ONCE: usize = 100;
+
 impl<K: Kv> Engine<K> {
     pub(super) fn list_tasks(
         &mut self,
         kind: Option<String>,
         state: Option<String>,
+        payload: bool,
         page: &Page,
     ) -> Result<Shown, Fault> {
         let kind = kind.map(|name| self.names.known_kind(&name));
         if kind == Some(None) {
-            return Ok(Ok(page_of(Vec::new(), None)));
+            return Ok(Ok(Rows::whole().page(None)));
         }
         let live = ["pending", "claimed", "dead", "rejected"];
         let ended = ["acked", "cancelled"];
@@ -42,11 +47,12 @@ impl<K: Kv> Engine<K> {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (mut items, mut looked) = (Vec::new(), 0);
+        let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let rows = self.store.scan(tree, &from, &[0xff; 9], Order::Ascending, limit(page))?;
+            let some = limit(page).min(ROWS_AT_ONCE);
+            let rows = self.store.scan(tree, &from, &[0xff; 9], Order::Ascending, some)?;
             if rows.is_empty() {
-                return Ok(Ok(page_of(items, None)));
+                return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
@@ -59,14 +65,14 @@ impl<K: Kv> Engine<K> {
                 let of_kind = kind.is_none_or(|kind| kind == Some(TypeNo(task.kind)));
                 let in_state = state.as_ref().is_none_or(|state| state == task.state.name());
                 if of_kind && in_state {
-                    items.push(self.task_json(&task)?);
+                    items.push(self.task_text(&task, None, payload)?);
                 }
-                if items.len() == limit(page) {
-                    return Ok(Ok(page_of(items, Some(from))));
+                if items.is_full() {
+                    return Ok(Ok(items.page(Some(from))));
                 }
             }
         }
-        Ok(Ok(page_of(items, Some(from))))
+        Ok(Ok(items.page(Some(from))))
     }
 
     pub(super) fn show_task(&mut self, id: Id) -> Result<Shown, Fault> {
@@ -76,13 +82,30 @@ impl<K: Kv> Engine<K> {
             None => self.store.read::<EndedTask>(&keys::id(id))?.map(|ended| ended.0),
         };
         Ok(match task {
-            Some(task) => Ok(self.task_json(&task)?),
+            Some(task) => Ok(self.task_text(&task, None, true)?),
             None => Err(not_found("task", id)),
         })
     }
 
-    fn task_json(&self, task: &Task) -> Result<Json, Fault> {
-        let payload = self.payload(task)?;
+    /// A task, with the time of its death if it is a dead letter, and with its payload if asked for.
+    fn task_text(
+        &self,
+        task: &Task,
+        died: Option<Timestamp>,
+        payload: bool,
+    ) -> Result<Text, Fault> {
+        let mut json = self.task_json(task);
+        if let Some(died) = died {
+            json["kind"] = json!("task");
+            json["died"] = json!(died.to_string());
+        }
+        if !payload {
+            return Ok(json.into());
+        }
+        Ok(with_raw(&json, &[("payload", &self.payload(task)?)]))
+    }
+
+    fn task_json(&self, task: &Task) -> Json {
         let attempts: Vec<Json> = task
             .history
             .iter()
@@ -101,12 +124,7 @@ impl<K: Kv> Engine<K> {
             .collect();
         let pending = task.state == TaskState::Pending;
         let claimed = task.state == TaskState::Claimed;
-        // What an earlier version took in may be no JSON that can be read: shown as a text, never lost.
-        let (name, payload) = match serde_json::from_str::<Json>(&payload) {
-            Ok(value) => ("payload", value),
-            Err(_) => ("payload_text", Json::String(payload)),
-        };
-        let mut shown = json!({
+        json!({
             "id": task.id.to_string(),
             "type": self.names.kind_name(TypeNo(task.kind)),
             "priority": task.priority,
@@ -121,23 +139,39 @@ impl<K: Kv> Engine<K> {
             "key": task.key,
             "reason": task.reason,
             "attempts": attempts,
-        });
-        shown[name] = payload;
-        Ok(shown)
+        })
     }
 
-    pub(super) fn list_queues(&mut self, now: Timestamp) -> Result<Json, Fault> {
-        let kinds: Vec<(TypeNo, String)> =
-            self.names.kinds().map(|(number, name)| (number, name.to_owned())).collect();
-        let mut items = Vec::new();
-        for (kind, name) in kinds {
-            let priorities: Vec<u8> =
-                self.queues.get(&kind).into_iter().flatten().copied().collect();
-            for priority in priorities {
-                items.push(self.queue_json(now, kind, &name, priority)?);
+    /// One page of types and priorities, in the order in which the types came up.
+    pub(super) fn list_queues(
+        &mut self,
+        now: Timestamp,
+        kind: Option<String>,
+        page: &Page,
+    ) -> Result<Shown, Fault> {
+        let from = match cursor(page, Vec::new()) {
+            Ok(from) => from,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let only = match kind.map(|name| self.names.known_kind(&name)) {
+            Some(None) => return Ok(Ok(Rows::whole().page(None))),
+            Some(Some(kind)) => Some(kind),
+            None => None,
+        };
+        let first = keys::queue_lane(&from).unwrap_or((TypeNo(0), 0));
+        let first = only.map_or(first, |only| first.max((only, 0)));
+        let wanted = self.lanes.from(first).map(|(lane, _)| lane);
+        let wanted = wanted.take_while(|(kind, _)| only.is_none_or(|only| only == *kind));
+        let lanes: Vec<(TypeNo, u8)> = wanted.take(limit(page) + 1).collect();
+        let mut items = Rows::new(page);
+        for (kind, priority) in lanes {
+            if items.is_full() {
+                return Ok(Ok(items.page(Some(keys::queue_counts(kind, priority)))));
             }
+            let name = self.names.kind_name(kind).to_owned();
+            items.push(self.queue_json(now, kind, &name, priority)?);
         }
-        Ok(page_of(items, None))
+        Ok(Ok(items.page(None)))
     }
 
     fn queue_json(
@@ -147,7 +181,7 @@ impl<K: Kv> Engine<K> {
         name: &str,
         priority: u8,
     ) -> Result<Json, Fault> {
-        let counts = self.queue_counts(kind, priority)?;
+        let counts = self.lanes.counts((kind, priority));
         let oldest = self.delay_first(Lane::Queue(kind, priority), 1)?.pop().map(|(due, _)| due);
         let state = self.queue_states.get(&kind).cloned().unwrap_or_default();
         let pushed = matches!(self.queue_rule(kind).deliver, Deliver::Push(_));
@@ -160,7 +194,7 @@ impl<K: Kv> Engine<K> {
             "acked": counts.acked,
             "cancelled": counts.cancelled,
             "oldest": time(oldest),
-            "late_ms": self.late_ms(now, kind, &[priority])?,
+            "late_ms": self.lane_late_ms(now, kind, priority)?,
             "paused": state.paused,
             "deliver": if pushed { "push" } else { "claim" },
             "circuit": if state.rest_until > now { "open" } else { "closed" },
@@ -174,6 +208,7 @@ impl<K: Kv> Engine<K> {
         &mut self,
         kind: Option<String>,
         only: Option<DeadKind>,
+        payload: bool,
         page: &Page,
     ) -> Result<Shown, Fault> {
         let kind = kind.map(|name| self.names.known_kind(&name));
@@ -181,12 +216,12 @@ impl<K: Kv> Engine<K> {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (mut items, mut looked) = (Vec::new(), 0);
+        let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
             let rows =
                 self.store.scan(Tree::Dead, &from, &[0xff; 9], Order::Ascending, limit(page))?;
             if rows.is_empty() {
-                return Ok(Ok(page_of(items, None)));
+                return Ok(Ok(items.page(None)));
             }
             for (key, _) in rows {
                 looked += 1;
@@ -195,35 +230,33 @@ impl<K: Kv> Engine<K> {
                 if only.is_some_and(|only| !only.has(item)) {
                     continue;
                 }
-                if let Some(json) = self.dead_json(died, item, kind)? {
-                    items.push(json);
+                if let Some(text) = self.dead_text(died, item, kind, payload)? {
+                    items.push(text);
                 }
-                if items.len() == limit(page) {
-                    return Ok(Ok(page_of(items, Some(from))));
+                if items.is_full() {
+                    return Ok(Ok(items.page(Some(from))));
                 }
             }
         }
-        Ok(Ok(page_of(items, Some(from))))
+        Ok(Ok(items.page(Some(from))))
     }
 
-    fn dead_json(
+    fn dead_text(
         &self,
         died: Timestamp,
         item: DeadItem,
         kind: Option<Option<TypeNo>>,
-    ) -> Result<Option<Json>, Fault> {
+        payload: bool,
+    ) -> Result<Option<Text>, Fault> {
         match item {
             DeadItem::Notice(_) if kind.is_some() => Ok(None),
-            DeadItem::Notice(id) => self.letter_json(id),
+            DeadItem::Notice(id) => Ok(self.letter_json(id)?.map(Text::from)),
             DeadItem::Task(id) => {
                 let Some(task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(None) };
                 if kind.is_some_and(|kind| kind != Some(TypeNo(task.kind))) {
                     return Ok(None);
                 }
-                let mut json = self.task_json(&task)?;
-                json["kind"] = json!("task");
-                json["died"] = json!(died.to_string());
-                Ok(Some(json))
+                Ok(Some(self.task_text(&task, Some(died), payload)?))
             }
             DeadItem::Delivery(_, _) if kind.is_some() => Ok(None),
             DeadItem::Delivery(tenant, id) => {
@@ -242,6 +275,7 @@ impl<K: Kv> Engine<K> {
                         "reason": delivery.reason,
                         "died": died.to_string(),
                     })
+                    .into()
                 }))
             }
         }
@@ -255,14 +289,15 @@ impl<K: Kv> Engine<K> {
         let rows =
             self.store.scan(Tree::Quarantine, &from, &[0xff; 9], Order::Ascending, limit(page))?;
         let next = (rows.len() == limit(page)).then(|| rows.last().map(|(key, _)| after(key)));
-        let items = rows.iter().map(|(key, bytes)| {
+        let mut items = Rows::new(page);
+        for (key, bytes) in &rows {
             let tree = key.first().and_then(|tree| Tree::from_number(*tree));
-            json!({
+            items.push(json!({
                 "tree": tree.map(Tree::name),
                 "id": key.get(1..).and_then(keys::read_id).map(|id: Id| id.to_string()),
                 "bytes": bytes.len(),
-            })
-        });
-        Ok(Ok(page_of(items.collect(), next.flatten())))
+            }));
+        }
+        Ok(Ok(items.page(next.flatten())))
     }
 }
