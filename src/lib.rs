@@ -97,6 +97,7 @@ pub mod admin;
 pub mod archive;
 pub mod config;
 pub mod lease;
+mod near;
 mod outbound;
 pub mod pull;
 pub mod sandbox;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::id::Id;
 use crate::limits;
+use crate::near;
 use crate::time::Timestamp;
 
 /// One thing that is wrong with a field.
@@ -229,15 +230,16 @@ impl Form {
 
 /// Says that a name is not known and which one was probably meant.
 pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    // Before it is compared: that takes time and room by the product of both lengths.
     let name = crate::model::cut(name, 80);
-    let distance = |other: &&&str| strsim::damerau_levenshtein(name, other);
-    match known.iter().min_by_key(distance) {
-        Some(near) if strsim::damerau_levenshtein(name, near) <= 3.min(near.len() / 2).max(1) => {
-            format!("unknown {what} {name:?}: did you mean {near:?}?")
+    match near::nearest(name, known.iter().copied()) {
+        Some(near) => format!("unknown {what} {name:?}: did you mean {near:?}?"),
+        None if known.is_empty() => format!("unknown {what} {name:?}: none is taken here"),
+        None => {
+            let mut names: Vec<&str> = known.to_vec();
+            let mut seen = std::collections::HashSet::new();
+            names.retain(|name| seen.insert(*name));
+            format!("unknown {what} {name:?}; known: {}", names.join(", "))
         }
-        _ if known.is_empty() => format!("unknown {what} {name:?}: none is taken here"),
-        _ => format!("unknown {what} {name:?}; known: {}", known.join(", ")),
     }
 }
 

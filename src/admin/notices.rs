@@ -1,6 +1,6 @@
 //! Submitting notices, and what operators do to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value as Json, json};
@@ -24,11 +24,24 @@ pub(super) async fn submit(port: &Port, call: Call<'_>) -> Answer {
     let headers = call.head.headers;
     let bytes = body::json_bytes(port, &headers, call.body).await?;
     let draft = body::off(port, bytes, move |bytes| keyed(body::tree(bytes)?, &headers)).await?;
+    let named = named(&draft.audience);
     let reply = port.call(Command::SubmitNotice(Box::new(draft))).await?;
     let Reply::Notice { id, state, created } = reply else { return Err(Problem::unexpected()) };
     let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let answer = json!({"id": id.to_string(), "state": state, "created": created});
+    let mut answer = json!({"id": id.to_string(), "state": state, "created": created});
+    if let Some((recipients, duplicates)) = named {
+        answer["recipients"] = json!(recipients);
+        answer["duplicates"] = json!(duplicates);
+    }
     Ok(respond::json(status, &answer))
+}
+
+/// How many recipients are named in the notice itself, and how often one is named again: each gets one
+/// message.
+fn named(audience: &Audience) -> Option<(usize, usize)> {
+    let Audience::Inline(recipients) = audience else { return None };
+    let different: HashSet<&str> = recipients.iter().map(|one| one.openid.as_str()).collect();
+    Some((different.len(), recipients.len() - different.len()))
 }
 
 fn keyed(value: Json, headers: &HeaderMap) -> Result<NoticeDraft, Problem> {

@@ -71,6 +71,16 @@ impl Problem {
         self
     }
 
+    /// The same for a line of many: what was line 1 for its parser is this one for the caller.
+    pub(super) fn in_line(mut self, number: u64) -> Self {
+        if self.extra.contains_key("line") {
+            self.extra.insert("line".into(), json!(number));
+            self.detail =
+                self.detail.replace("at line 1 column", &format!("at line {number} column"));
+        }
+        self
+    }
+
     /// As the `error` of one item of a batch.
     pub(super) fn item(&self) -> Json {
         let mut error = self.extra.clone();

@@ -51,6 +51,10 @@ impl Params {
 
     /// Takes and parses a parameter.
     pub(super) fn parse<T: std::str::FromStr>(&mut self, name: &str, wanted: &str) -> Option<T> {
+        let empty = |(other, value): &(String, String)| other == name && value.is_empty();
+        if self.pairs.iter().any(empty) {
+            self.wrong(name, format!("is empty; give {wanted}, or leave it out"));
+        }
         let text = self.text(name)?;
         let found = text.parse().ok();
         if found.is_none() {

@@ -159,8 +159,13 @@ impl Route {
 /// The route of a request and the variable parts of its path.
 pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<String>), Problem> {
     let mut allow: Vec<&str> = Vec::new();
+    // A path of its own is no id: `claim` is no task.
+    let own = ROUTES.iter().any(|route| route.path == path);
     for route in ROUTES {
         let Some(ids) = fits(route.path, path) else { continue };
+        if own && route.path != path {
+            continue;
+        }
         if route.takes_method(method) {
             return Ok((route, ids));
         }
@@ -247,7 +252,10 @@ mod tests {
     #[test]
     fn paths_find_their_handlers() {
         assert_eq!(at(Method::POST, "/v1/tasks/claim"), Ok(Handler::Claim));
-        assert_eq!(at(Method::GET, "/v1/tasks/claim"), Ok(Handler::Show(Sight::Task)));
+        let post = || Some("POST".to_owned());
+        assert_eq!(at(Method::GET, "/v1/tasks/claim"), Err((405, post())));
+        assert_eq!(at(Method::DELETE, "/v1/tasks/settle"), Err((405, post())));
+        assert_eq!(at(Method::GET, "/api/v1/task/add"), Err((405, post())));
         assert_eq!(at(Method::HEAD, "/v1/tasks"), Ok(Handler::Show(Sight::Tasks)));
         assert_eq!(at(Method::GET, "/api/v1/task/cancel/7"), Ok(Handler::Old(Old::Cancel)));
         assert_eq!(at(Method::GET, "/api/v1/task/1001/1"), Ok(Handler::Old(Old::Poll)));

@@ -282,7 +282,10 @@ fn answers() -> Json {
         "CancelledTask": answer(json!({
             "id": id(), "state": {"const": "cancelled"}, "was_claimed": {"type": "boolean"},
         })),
-        "Submitted": answer(json!({"id": id(), "state": text()})),
+        "Submitted": answer(json!({
+            "id": id(), "state": text(), "created": {"type": "boolean"}, "recipients": number(),
+            "duplicates": number(),
+        })),
         "NoticeState": answer(json!({
             "id": id(), "state": text(), "in_flight": number(), "count": number(),
             "dry_run": {"type": "boolean"},

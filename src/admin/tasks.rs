@@ -106,7 +106,8 @@ fn of_lines(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
         return Err(too_many(count));
     }
     let none = HeaderMap::new();
-    Ok(lines().map(|line| draft(&none, line)).collect())
+    let numbered = text.lines().zip(1_u64..).filter(|(line, _)| !line.trim().is_empty());
+    Ok(numbered.map(|(line, number)| draft(&none, line).map_err(|it| it.in_line(number))).collect())
 }
 
 fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
@@ -227,7 +228,7 @@ async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: 
     }
     out.push_str("]}");
     let status = if none { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(respond::text(status, respond::JSON, out))
+    Ok(respond::document(status, respond::JSON, out))
 }
 
 /// The problem of an all-or-nothing batch with bad items.

@@ -1,6 +1,7 @@
 //! Small texts with a form: names, sizes, URLs, and the nearest right key.
 
 use crate::limits::{NAME_BYTES, URL_BYTES};
+use crate::near;
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
 /// Bytes in one KiB.
@@ -103,24 +104,7 @@ pub(super) fn check_template(text: &str, known: &[&str]) -> Result<Route, String
 
 /// What to write instead of an unknown word: the nearest known one, else all of them.
 pub(super) fn advise(word: &str, known: &[&str]) -> String {
-    let distance = |other: &&&str| strsim::damerau_levenshtein(&plain(word), &plain(other));
-    let nearest = known.iter().min_by_key(distance);
-    match nearest {
-        Some(near) if distance(&near) <= near.len().max(word.len()) / 3 => {
-            format!("did you mean {near}?")
-        }
-        _ => {
-            let mut names: Vec<&str> = known.to_vec();
-            names.sort_unstable();
-            names.dedup();
-            format!("known here: {}", names.join(", "))
-        }
-    }
-}
-
-/// `Data-Dir` and `data_dir` are the same slip.
-fn plain(word: &str) -> String {
-    word.to_lowercase().replace('-', "_")
+    near::advise(word, "known here", known.iter().copied())
 }
 
 #[cfg(test)]

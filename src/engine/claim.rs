@@ -192,7 +192,7 @@ impl<K: Kv> Engine<K> {
             let Some(task) = self.store.read::<Task>(&keys::id(id))? else { continue };
             let held = task.state == TaskState::Claimed && task.due > now;
             if held && task.request.as_ref() == Some(name) {
-                again.push(self.handed_out(&task, task.planned)?);
+                again.push(self.handed_out(&task)?);
             }
         }
         Ok(again)
@@ -287,17 +287,18 @@ impl<K: Kv> Engine<K> {
         task.begin_attempt(TaskAttempt { attempt, claimed: now, worker, term, ended: None });
         self.set_timer(until, &Timer::TaskClaim(task.id));
         self.store.write(keys::id(task.id), &task);
-        Ok(Some(self.handed_out(&task, due)?))
+        Ok(Some(self.handed_out(&task)?))
     }
 
-    fn handed_out(&self, task: &Task, due: Timestamp) -> Result<ClaimedTask, Fault> {
+    fn handed_out(&self, task: &Task) -> Result<ClaimedTask, Fault> {
         Ok(ClaimedTask {
             id: task.id,
             kind: self.names.kind_name(TypeNo(task.kind)).to_owned(),
             fence: task.claim,
             claim: token(task.id, task.claim),
             attempt: task.attempt,
-            due,
+            // As it was asked for, also of a repetition.
+            due: task.planned,
             until: task.due,
             priority: task.priority,
             payload: self.payload(task)?,

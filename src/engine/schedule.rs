@@ -257,6 +257,8 @@ impl<K: Kv> Engine<K> {
             priority,
             payload: payload.to_owned(),
             key,
+            // A consumer that is late learns which day it is for.
+            due: Some(planned),
             ..TaskDraft::default()
         };
         let mut counts = RunCounts { found: 1, ..RunCounts::default() };
@@ -273,10 +275,11 @@ impl<K: Kv> Engine<K> {
 
     pub(super) fn run_schedule(&mut self, now: Timestamp, name: &str) -> Result<Decision, Fault> {
         let Some(rule) = self.rules.schedules.get(name).cloned() else {
-            let known: Vec<&str> = self.rules.schedules.keys().map(String::as_str).collect();
+            let known = self.rules.schedules.keys().map(String::as_str);
+            let advice = crate::near::advise(name, "there are", known);
             return Ok(Err(Refusal::new(
                 Code::UnknownSchedule,
-                format!("there is no schedule {name:?}; there are: {}", known.join(", ")),
+                format!("there is no schedule {name:?}; {advice}"),
             )));
         };
         if self.mode != Mode::Working {

@@ -617,7 +617,7 @@ impl<K: Kv> Engine<K> {
     pub(super) fn resume_tenant(&mut self, tenant: &str) -> Result<Decision, Fault> {
         let number = self.names.known_tenant(tenant);
         let Some(number) = number.filter(|_| self.rules.tenants.contains_key(tenant)) else {
-            return Ok(Err(super::not_found("tenant", tenant)));
+            return Ok(Err(super::Refusal::new(super::Code::NotFound, self.no_tenant(tenant))));
         };
         self.forget_streak(&keys::tenant_streak(number))?;
         self.change_tenant(number, |state| {

@@ -16,6 +16,7 @@ use crate::model::keyword;
 use crate::model::message::json_bytes;
 use crate::model::notice::{Counts, Notice, NoticeBody};
 use crate::model::rules::TemplateRule;
+use crate::near;
 use crate::store::keys::{self, Lane, TenantNo};
 use crate::store::{Order, codec};
 use crate::time::{DAY_MS, Timestamp};
@@ -33,7 +34,7 @@ impl<K: Kv> Engine<K> {
             return Ok(Err(Refusal::field(
                 Code::UnknownTenant,
                 "/tenant",
-                format!("there is no tenant {:?} in the configuration", draft.tenant),
+                self.no_tenant(&draft.tenant),
             )));
         };
         if let Some(decision) = self.known_notice(now, tenant, &draft)? {
@@ -85,6 +86,13 @@ impl<K: Kv> Engine<K> {
         let state = if held { "held" } else { notice.state().name() };
         self.store.create(Tree::Notices, keys::id(id), codec::encode(&notice));
         Ok(Ok(Reply::Notice { id, state, created: true }))
+    }
+
+    /// Says that there is no such tenant, and which one was probably meant.
+    pub(super) fn no_tenant(&self, name: &str) -> String {
+        let known = self.rules.tenants.keys().map(String::as_str);
+        let advice = near::advise(name, "there are", known);
+        format!("there is no tenant {name:?} in the configuration; {advice}")
     }
 
     pub(super) fn configured_tenant(&self, name: &str) -> Option<TenantNo> {
@@ -186,11 +194,12 @@ impl<K: Kv> Engine<K> {
     fn template(&self, tenant: &str, name: &str) -> Result<&TemplateRule, Refusal> {
         let found = self.rules.tenants.get(tenant).and_then(|rule| rule.templates.get(name));
         found.ok_or_else(|| {
-            Refusal::field(
-                Code::UnknownTemplate,
-                "/template",
-                format!("tenant {tenant} has no template {name:?} in the configuration"),
-            )
+            Refusal::field(Code::UnknownTemplate, "/template", {
+                let known = self.rules.tenants.get(tenant).into_iter();
+                let known = known.flat_map(|rule| rule.templates.keys().map(String::as_str));
+                let advice = near::advise(name, "it has", known);
+                format!("tenant {tenant} has no template {name:?} in the configuration; {advice}")
+            })
         })
     }
 

@@ -566,3 +566,20 @@ fn nothing_is_claimed_without_a_lease() {
     world.engine.set_leads(true);
     assert_eq!(sends(world.idle()).len() as u64, sending);
 }
+
+/// A consumer that is late, or gets a task again, learns what it is for.
+#[test]
+fn a_task_says_when_it_was_asked_for_however_often_it_comes() {
+    let mut world = World::new(0, rules::queues());
+    let due = world.now.plus(5 * SECOND_MS);
+    add(&mut world, vec![TaskDraft { due: Some(due), ..task("1") }]);
+    world.pass(3 * MINUTE_MS);
+    for attempt in 1..=3 {
+        let held = claim(&mut world, 1);
+        assert_eq!((held[0].due, held[0].attempt), (due, attempt));
+        let verdict = Verdict::Nack { delay_ms: Some(1_000), reason: None };
+        let (task, claim) = (held[0].id, held[0].claim.clone());
+        world.ask(Command::Settle(vec![Settlement { task, claim, verdict }])).unwrap();
+        world.pass(2_000);
+    }
+}
