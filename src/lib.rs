@@ -81,6 +81,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod logger;
+mod regular;
 pub mod secret;
 
 pub mod model;

@@ -108,8 +108,6 @@ pub const ATTEMPT_TEXT_BYTES: usize = 200;
 pub const RUN_TENANTS: usize = 24;
 /// Longest error per tenant in a run's row.
 pub const RUN_ERROR_BYTES: usize = 100;
-/// Longest access token that is stored; WeChat asks for room for 512 characters.
-pub const TOKEN_BYTES: usize = 2048;
 /// Task types that may exist. Each costs two small rows.
 pub const TASK_TYPES: usize = 100_000;
 

@@ -12,7 +12,10 @@ use super::refused::{self, Reason, Refused};
 use super::source::{self, Source};
 use super::{journal, startup, sync_dir};
 use crate::kv::Fault;
+use crate::regular;
+use crate::time::Timestamp;
 
+use super::inspect::last_commit_at;
 pub use super::inspect::{Report, inspect};
 
 /// Where a backup is made in a directory that is there already.
@@ -21,6 +24,20 @@ const PART: &str = ".part";
 /// Why no backup or restore was made.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
+    /// There is no such source.
+    #[error("{}: no such directory", .0.display())]
+    NoDirectory(PathBuf),
+    /// The target is within the source.
+    #[error("{} is within {}", dest.display(), source_dir.display())]
+    Within {
+        /// The target.
+        dest: PathBuf,
+        /// The source.
+        source_dir: PathBuf,
+    },
+    /// The target is a link that leads nowhere.
+    #[error("{} is a symbolic link that leads nowhere", .0.display())]
+    DeadLink(PathBuf),
     /// The target exists and holds something.
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
@@ -50,6 +67,9 @@ impl BackupError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::NoDirectory(_) => Some("look whether the path is right"),
+            Self::Within { .. } => Some("give a directory outside of it, best on another disk"),
+            Self::DeadLink(_) => Some("mount what it leads to, or remove it"),
             Self::NotEmpty(_) => Some("give a directory that does not exist yet or is empty"),
             Self::NoSource { hint, .. } => *hint,
             Self::Unfit { reason, .. } => Some(reason.hint),
@@ -69,6 +89,8 @@ pub struct Copied {
     pub image_rows: u64,
     /// Bytes copied.
     pub bytes: u64,
+    /// When the last commit was made, if it can be told.
+    pub last_at: Option<Timestamp>,
 }
 
 /// Copies a data directory, stopped or running, to `dest`, which must not exist or be empty.
@@ -82,6 +104,7 @@ pub fn backup(
     dest: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Copied, BackupError> {
+    check_places(data_dir, dest)?;
     require_empty(dest)?;
     // Read first: what is known now must be in the copy.
     let reached = reached(data_dir)?;
@@ -187,6 +210,7 @@ pub fn restore(
     loss: Loss,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Copied, BackupError> {
+    check_places(src, data_dir)?;
     require_empty(data_dir)?;
     let reached = match loss {
         Loss::Refused => {
@@ -248,6 +272,37 @@ fn reached(data_dir: &Path) -> Result<u64, BackupError> {
     }
     let mark = Mark::read(data_dir, identity.instance)?;
     Ok(clean.max(mark.map_or(0, |mark| mark.journal_seq)))
+}
+
+/// Refuses a source that is not there, and a target that would be a part of it.
+fn check_places(source: &Path, dest: &Path) -> Result<(), BackupError> {
+    let looking =
+        |error: &str| io("looking at the source", format_args!("{}: {error}", source.display()));
+    match fs::metadata(source) {
+        Ok(facts) if facts.is_dir() => {}
+        Ok(_) => return Err(looking("it is not a directory").into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(BackupError::NoDirectory(source.to_path_buf()));
+        }
+        Err(error) => return Err(looking(&error.to_string()).into()),
+    }
+    if fs::symlink_metadata(dest).is_ok() && !dest.exists() {
+        return Err(BackupError::DeadLink(dest.to_path_buf()));
+    }
+    let within = fs::canonicalize(source).ok().zip(real_place(dest));
+    if within.is_some_and(|(source, dest)| dest.starts_with(source)) {
+        let (dest, source_dir) = (dest.to_path_buf(), source.to_path_buf());
+        return Err(BackupError::Within { dest, source_dir });
+    }
+    Ok(())
+}
+
+/// Where a path leads, also if its last parts are not there yet.
+fn real_place(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().find(|part| part.exists())?;
+    let rest = path.strip_prefix(there).ok()?;
+    Some(fs::canonicalize(there).ok()?.join(rest))
 }
 
 fn require_empty(dir: &Path) -> Result<(), BackupError> {
@@ -314,7 +369,7 @@ impl<'a> Copier<'a> {
 
     fn file(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
         let copying = |error| io("copying a file", format_args!("{}: {error}", from.display()));
-        let source = File::open(from).map_err(copying)?;
+        let source = regular::open(from).map_err(copying)?;
         // As it is now: one that grows faster than it is copied would never end.
         let mut left = source.metadata().map_err(copying)?.len();
         let mut target = File::create(to).map_err(copying)?;
@@ -354,6 +409,7 @@ fn copied(source: &Source, dir: &Path) -> Result<Copied, BackupError> {
         last_seq: source.last_seq,
         image_rows: source.image.as_ref().map_or(0, ImageInfo::rows),
         bytes: image_bytes + journals.iter().map(|file| file.bytes).sum::<u64>(),
+        last_at: last_commit_at(dir),
     })
 }
 

@@ -83,7 +83,10 @@ fn an_empty_directory_is_filled_and_other_peoples_files_are_left_alone() {
 fn a_backup_that_fails_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (none, dest) = (dir.path().join("none"), dir.path().join("dest"));
+    assert!(matches!(backup(&none, &dest), Err(BackupError::NoDirectory(_))));
+    fs::create_dir(&none).unwrap();
     assert!(matches!(backup(&none, &dest), Err(BackupError::NoSource { .. })));
+    fs::remove_dir(&none).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 

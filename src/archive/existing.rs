@@ -163,6 +163,21 @@ pub(super) fn refuse_short_journal(data_dir: &Path, decision: &Decision) -> Resu
     }
 }
 
+/// Refuses when the journal is broken behind what the base certainly holds, and nothing else could stand
+/// in for it. A base that holds more than is known may still be opened: only opening it tells.
+pub(super) fn refuse_broken_journal(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
+    let known = decision.base_reached.max(match decision.base {
+        Base::Unchecked { seq } | Base::Exact { seq } => seq,
+        Base::Crashed | Base::Create | Base::Rebuild(_) => 0,
+    });
+    match check_journal(data_dir, known) {
+        Err(broken) if source::find(data_dir, decision.journal_reached)?.is_err() => {
+            Err(Reason::Journal(broken).into())
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 fn check_journal(data_dir: &Path, applied: u64) -> Result<(u64, InstanceId), Broken> {
     let mut reader = JournalReader::open(&journal::dir_in(data_dir), applied + 1)?;
     let last = reader.check_to_end()?;

@@ -11,6 +11,7 @@ use super::image::{BLOCK_HEAD_BYTES, HEADER_BYTES, ImageInfo, MAGIC, TRAILER_BYT
 use super::journal::numbered;
 use crate::kv::{Fault, Kv, Tree, Write};
 use crate::limits;
+use crate::regular;
 
 /// A file that is no complete, undamaged image of this format; why, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +112,7 @@ impl Image {
     /// Opens an image and checks its header.
     pub fn open(path: &Path) -> Result<Self, BadImage> {
         let bad = |why: String| BadImage { path: path.to_path_buf(), why };
-        let file = File::open(path).map_err(|error| bad(error.to_string()))?;
+        let file = regular::open(path).map_err(|error| bad(error.to_string()))?;
         let bytes = file.metadata().map_err(|error| bad(error.to_string()))?.len();
         let mut file = BufReader::new(file);
         let mut header = [0; HEADER_BYTES];

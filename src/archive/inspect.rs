@@ -7,10 +7,14 @@ use super::identity::{self, Found};
 use super::image::{self, BadImage, ImageInfo};
 use super::journal::{self, JournalFile};
 use super::mark::{self, Mark};
+use super::reader::JournalReader;
 use super::refused::Refused;
 use super::source::{self, NoSource, Source};
 use super::{existing, retention, startup};
-use crate::kv::Fault;
+use crate::id::Id;
+use crate::kv::{Fault, Tree};
+use crate::store::keys;
+use crate::time::Timestamp;
 
 /// What is in a data directory.
 #[derive(Debug)]
@@ -31,14 +35,27 @@ pub struct Report {
     pub images: Vec<Result<ImageInfo, BadImage>>,
     /// From what the state could be made without the base. Images and journal were checked whole.
     pub source: Result<Source, NoSource>,
+    /// When the last commit was made, as its own changes say; none without a journal to tell.
+    pub last_at: Option<Timestamp>,
+    /// Bytes of the base.
+    pub store_bytes: u64,
     /// What a start would do, or why it would refuse, in one sentence.
     pub would: String,
+    /// Whether it would refuse.
+    pub refuses: bool,
     /// What to do about a refusal.
     pub hint: Option<&'static str>,
 }
 
 /// Looks at everything but changes nothing; works beside a running daemon.
 pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
+    let facts = std::fs::metadata(data_dir).map_err(|error| {
+        Fault::io("looking at a directory", format_args!("{}: {error}", data_dir.display()))
+    })?;
+    if !facts.is_dir() {
+        let what = format_args!("{}: it is no directory", data_dir.display());
+        return Err(Fault::io("looking at a directory", what));
+    }
     let identity = identity::read(data_dir)?;
     let (copy, mark) = match &identity {
         Found::Identity(identity) => {
@@ -62,14 +79,41 @@ pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
         journals,
         images: images.iter().map(|(_, path)| image::peek(path)).collect(),
         source: source::find(data_dir, reached)?,
+        last_at: last_commit_at(data_dir),
+        store_bytes: startup::store_bytes(data_dir),
+        refuses: would.starts_with(REFUSE),
         would,
         hint,
     })
 }
 
+/// How a refusal is foretold.
+const REFUSE: &str = "refuse: ";
+
+/// When the newest commit that the journal tells of was made: each writes the last id, which has its
+/// time.
+pub(super) fn last_commit_at(data_dir: &Path) -> Option<Timestamp> {
+    let dir = journal::dir_in(data_dir);
+    for file in journal::list(&dir).ok()?.iter().rev() {
+        let Ok(mut reader) = JournalReader::open(&dir, file.first_seq) else { continue };
+        let mut last = None;
+        while let Ok(Some(commit)) = reader.next_commit() {
+            let id = commit.writes.iter().rev().find(|write| {
+                write.tree == Tree::Meta && write.key == keys::LAST_ID && write.value.is_some()
+            });
+            let id = id.and_then(|write| keys::read_id(write.value.as_deref()?));
+            last = id.map(Id::made_at).or(last);
+        }
+        if last.is_some() {
+            return last;
+        }
+    }
+    None
+}
+
 fn forecast(data_dir: &Path) -> (String, Option<&'static str>, u64) {
     let refuse =
-        |refused: Refused, reached| (format!("refuse: {refused}"), Some(refused.hint), reached);
+        |refused: Refused, reached| (format!("{REFUSE}{refused}"), Some(refused.hint), reached);
     let decision = match decide(data_dir) {
         Ok(decision) => decision,
         Err(refused) => return refuse(refused, 0),
@@ -99,7 +143,8 @@ fn obstacle(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
     match &decision.base {
         Base::Create | Base::Exact { .. } => Ok(()),
         Base::Unchecked { .. } | Base::Crashed => {
-            existing::refuse_short_journal(data_dir, decision)
+            existing::refuse_short_journal(data_dir, decision)?;
+            existing::refuse_broken_journal(data_dir, decision)
         }
         Base::Rebuild(why) => match startup::source_for(data_dir, decision, why) {
             Err(refused) if why.may_be_opened(&refused.reason) => {

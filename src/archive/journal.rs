@@ -13,6 +13,7 @@ use super::identity::InstanceId;
 use super::sync_dir;
 use crate::kv::{Fault, Write};
 use crate::limits;
+use crate::regular;
 
 pub use super::reader::{Broken, BrokenKind, Commit, JournalReader};
 
@@ -170,7 +171,9 @@ fn path_of(dir: &Path, first_seq: u64) -> PathBuf {
 /// The header of a journal file; `None` when there is no such file or no right header.
 pub(super) fn header(path: &Path) -> Result<Option<Header>, Fault> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    match File::open(path).and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut bytes)) {
+    match regular::open(path)
+        .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut bytes))
+    {
         Ok(_) => Ok(Header::decode(&bytes).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Fault::io("reading a journal's header", error)),

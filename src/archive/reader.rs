@@ -10,15 +10,19 @@
 //!   a torn one: whoever knows how far the journal had come compares that with
 //!   [`JournalReader::last_seq`].
 
-use std::fs;
 use std::path::Path;
 
 use super::frame::{BadHeader, Frame, HEADER_BYTES, Header};
 use super::identity::InstanceId;
 use super::journal::{self, JournalFile};
 use super::torn;
+use crate::limits;
+use crate::regular;
 
 pub use super::broken::{Broken, BrokenKind, Commit};
+
+/// The largest file that this program writes: it begins a new one after the frame that fills one.
+const MOST_BYTES: u64 = limits::JOURNAL_FILE_BYTES + limits::FRAME_BYTES as u64 + 4_096;
 
 /// Reads commits in order. Holds one file in memory: at most
 /// [`JOURNAL_FILE_BYTES`](crate::limits::JOURNAL_FILE_BYTES) and one frame.
@@ -134,7 +138,7 @@ impl JournalReader {
             return Err(self.broken(BrokenKind::Missing, self.expected, why));
         }
         self.file = name;
-        self.bytes = fs::read(&next.path).map_err(|error| {
+        self.bytes = regular::read(&next.path, MOST_BYTES).map_err(|error| {
             self.broken(BrokenKind::Unreadable, next.first_seq, error.to_string())
         })?;
         let header = Header::decode(&self.bytes).map_err(|bad| {
@@ -173,6 +177,8 @@ fn file_name(file: &JournalFile) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
     use crate::archive::journal::JournalWriter;
     use crate::archive::testing::{A, B, put};

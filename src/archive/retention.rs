@@ -17,6 +17,7 @@ use super::journal::JournalFile;
 use super::{image, journal, store_files, sync_dir};
 use crate::kv::Fault;
 use crate::limits;
+use crate::regular;
 use crate::time::Timestamp;
 
 /// Removes what is no longer needed, not even by a copy that began `copy_ms` ago; gives what was
@@ -84,7 +85,8 @@ pub(super) fn is_note(file: &JournalFile) -> Result<bool, Fault> {
     if file.bytes != HEADER_BYTES as u64 {
         return Ok(false);
     }
-    let bytes = fs::read(&file.path).map_err(|error| Fault::io("reading a header", error))?;
+    let bytes = regular::read(&file.path, HEADER_BYTES as u64)
+        .map_err(|error| Fault::io("reading a header", error))?;
     Ok(Header::decode(&bytes) == Err(BadHeader::Removed))
 }
 

@@ -9,6 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::sync_dir;
 use crate::kv::Fault;
+use crate::regular;
+
+/// More than any of these files has.
+const MOST_BYTES: u64 = 64 * 1024;
 
 /// What was found under a name.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,9 +54,13 @@ pub(crate) fn write<T: Serialize>(
 /// Reads what [`write`] wrote.
 pub(crate) fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Sealed<T>, Fault> {
     let path = dir.join(name);
-    let bytes = match fs::read(&path) {
+    let bytes = match regular::read(&path, MOST_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Sealed::Missing),
+        // Somebody put something else in its place: as good as damaged.
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            return Ok(Sealed::Damaged(error.to_string()));
+        }
         Err(error) => {
             return Err(Fault::io("reading a file", format_args!("{}: {error}", path.display())));
         }

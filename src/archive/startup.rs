@@ -15,6 +15,7 @@ use super::source::{self, BuildError, Source};
 use super::{existing, image, retention, store_files, sync_dir};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv};
+use crate::regular;
 
 pub use super::refused::{Refused, RefusedKind};
 pub use super::store_files::settle_store;
@@ -292,7 +293,7 @@ pub(super) fn begin(
 /// power cut could take it from the journal while the base keeps it.
 pub(super) fn sync_last_journal(data_dir: &Path) -> Result<(), Fault> {
     if let Some(last) = journal::list(&journal::dir_in(data_dir))?.last() {
-        File::open(&last.path)
+        regular::open(&last.path)
             .and_then(|file| file.sync_all())
             .map_err(|error| Fault::io("syncing the journal's last file", error))?;
     }

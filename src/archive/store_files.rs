@@ -1,6 +1,6 @@
 //! The base's files seen from outside: checksum after a clean stop, settling, setting aside.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use super::sync_dir;
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv};
 use crate::limits;
+use crate::regular;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// How the names of bases that were set aside begin; the time follows.
@@ -133,7 +134,7 @@ pub(super) fn remove(dir: &Path) -> Result<(), Fault> {
 
 /// Whether another process has the base open: sled holds a lock on its main file.
 pub(super) fn in_use(data_dir: &Path) -> bool {
-    let Ok(file) = File::open(main_file(data_dir)) else { return false };
+    let Ok(file) = regular::open(&main_file(data_dir)) else { return false };
     let lock = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
     lock == Err(rustix::io::Errno::WOULDBLOCK)
 }
@@ -159,7 +160,7 @@ fn checksum(files: &[(PathBuf, u64)]) -> Result<u32, Fault> {
     for (path, bytes) in files {
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
         hasher.update(&bytes.to_be_bytes());
-        let mut file = File::open(path).map_err(fault)?;
+        let mut file = regular::open(path).map_err(fault)?;
         loop {
             let count = file.read(&mut buffer).map_err(fault)?;
             if count == 0 {

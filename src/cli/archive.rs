@@ -8,10 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::exit::Exit;
 use super::output::{self, Failure};
 use crate::archive::backup::{self, BackupError, Loss, Report};
-use crate::archive::identity::HeldReason;
+use crate::archive::identity::{Found, HeldReason};
 use crate::archive::startup::{self, How, OpenOptions, Progress, Refused, RefusedKind};
 use crate::config::Storage;
 use crate::lease;
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Arguments of `backup`.
 #[derive(Args, Clone, Debug)]
@@ -73,13 +74,30 @@ pub(super) fn backup(args: &BackupArgs) -> Exit {
     let done = backup::backup(&args.from, &args.to, &mut |bytes| bar.at(bytes));
     output::finish(done.map_err(|error| told(&error)).and_then(|copied| {
         output::print(&format!(
-            "backed up to {}: {} rows in the image, commits up to {}, {} bytes, verified\n",
+            "backed up to {}: {}, {} rows in the image, commits up to {}, {} bytes, verified\n",
             args.to.display(),
+            as_of(copied.last_at),
             copied.image_rows,
             copied.last_seq,
             copied.bytes,
         ))
     }))
+}
+
+/// Up to when something has everything, for people.
+fn as_of(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "of an unknown time".to_owned(), |at| format!("as of {at} ({})", age(at)))
+}
+
+/// How long ago something was, in the largest unit that fits.
+fn age(at: Timestamp) -> String {
+    let seconds = SystemClock.now().since(at) / 1_000;
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
 }
 
 pub(super) fn restore(args: &RestoreArgs) -> Exit {
@@ -94,8 +112,8 @@ fn restore_here(args: &RestoreArgs) -> Result<(), Failure> {
     let copied = done.map_err(|error| told(&error))?;
     drop(bar);
     let next = if args.adopt { "" } else { "; it comes up held: POST /v1/release lets it work" };
-    let (to, last) = (args.to.display(), copied.last_seq);
-    output::print(&format!("restored {to}: commits up to {last}{next}\n"))?;
+    let (to, last, as_of) = (args.to.display(), copied.last_seq, as_of(copied.last_at));
+    output::print(&format!("restored {to}: {as_of}, commits up to {last}{next}\n"))?;
     // The store is made now, while somebody looks on. Else the first start does it.
     if let Err(failure) = make_store(&args.to, Store::Missing) {
         output::say("warning", "the store is not made yet; the first start tries again");
@@ -214,17 +232,39 @@ pub(super) fn inspect(args: &InspectArgs) -> Exit {
     let report = backup::inspect(&args.data_dir);
     let report = report.map_err(|fault| Failure::fault(fault.to_string()));
     output::finish(report.and_then(|report| {
-        if args.json {
-            return output::print(&format!("{}\n", as_json(&report)));
-        }
-        output::print(&as_text(&report))
+        let text = if args.json { format!("{:#}\n", as_json(&report)) } else { as_text(&report) };
+        output::print(&text)?;
+        // As the start itself would end.
+        if report.refuses { Err(Failure::shown(Exit::Damaged)) } else { Ok(()) }
     }))
+}
+
+/// When a file was last written.
+fn written(path: &Path) -> Option<Timestamp> {
+    let at = std::fs::metadata(path).ok()?.modified().ok()?;
+    let since = at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()?;
+    Some(Timestamp(u64::try_from(since.as_millis()).ok()?))
+}
+
+fn identity_json(found: &Found) -> serde_json::Value {
+    match found {
+        Found::Identity(identity) => serde_json::json!({
+            "instance": identity.instance.to_string(),
+            "format": identity.format,
+            "held": identity.held.map(|why| why.to_string()),
+            "closed_at_commit": identity.clean.as_ref().map(|clean| clean.seq),
+        }),
+        Found::Missing => serde_json::json!({"missing": true}),
+        Found::Damaged(why) => serde_json::json!({"damaged": why}),
+        Found::Newer(format) => serde_json::json!({"newer_format": format}),
+    }
 }
 
 fn as_json(report: &Report) -> serde_json::Value {
     let images = report.images.iter().map(|image| match image {
         Ok(info) => serde_json::json!({
             "name": info.name(), "commit": info.start_seq, "rows": info.rows(), "bytes": info.bytes,
+            "made": written(&info.path).map(|at| at.to_string()),
         }),
         Err(bad) => serde_json::json!({ "error": bad.to_string() }),
     });
@@ -235,12 +275,15 @@ fn as_json(report: &Report) -> serde_json::Value {
         })
     });
     serde_json::json!({
-        "identity": format!("{:?}", report.identity),
+        "identity": identity_json(&report.identity),
         "copy": report.copy,
         "suspect": report.suspect,
         "images": images.collect::<Vec<_>>(),
         "journals": journals.collect::<Vec<_>>(),
         "journals_removed": report.removed,
+        "last_commit_at": report.last_at.map(|at| at.to_string()),
+        "store_bytes": report.store_bytes,
+        "refuses": report.refuses,
         "usable": report.source.as_ref().map(|source| source.last_seq).ok(),
         "a_start_would": report.would,
         "hint": report.hint,
@@ -250,13 +293,33 @@ fn as_json(report: &Report) -> serde_json::Value {
 fn as_text(report: &Report) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| text.push_str(&format!("{name:14}{value}\n"));
+    match &report.identity {
+        Found::Identity(identity) => {
+            line("instance", &identity.instance.to_string());
+            if let Some(why) = identity.held {
+                line("held", &why.to_string());
+            }
+        }
+        Found::Missing => line("identity", "missing"),
+        Found::Damaged(why) => line("identity", &format!("damaged: {why}")),
+        Found::Newer(format) => line("identity", &format!("format {format}, of a newer version")),
+    }
+    if report.copy == Some(true) {
+        line("copy", "of another directory");
+    }
+    if let Some(at) = report.last_at {
+        line("last commit", &format!("{at}, {}", age(at)));
+    }
+    line("store", &format!("{} bytes", report.store_bytes));
     for image in &report.images {
         match image {
             Ok(info) => line(
                 "image",
                 &format!(
-                    "{}: commit {}, {} rows, {} bytes",
+                    "{}: made {}, commit {}, {} rows, {} bytes",
                     info.name(),
+                    written(&info.path)
+                        .map_or_else(|| "at an unknown time".to_owned(), |at| at.to_string()),
                     info.start_seq,
                     info.rows(),
                     info.bytes

@@ -12,6 +12,7 @@ use super::opening::NotOpened;
 use super::signals::StopAsked;
 use super::state::State;
 use super::stop::{Stage, Stopper, Stopping, stopper};
+use super::tokens::{Kept, Tokens};
 use super::work::{self, Tools, Workers};
 use super::{ADDRESS_FILE, Ended, actions, attention, notify, opening, panics};
 use crate::admin::{self, Role};
@@ -144,14 +145,20 @@ impl Leading {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let identity = Identity { term, worker: lease::worker_name() };
         let store = Store::new(kv.clone(), next_seq - 1);
-        let engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
+        let mut engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
             .map_err(|error| fault(&error))?;
         let waiting = if held.is_some() {
             in_words(&engine.pending().map_err(|error| fault(&error))?)
         } else {
             String::new()
         };
-        let tokens = engine.stored_tokens().map_err(|error| fault(&error))?;
+        let tokens = Arc::new(Tokens::load(&config.data_dir));
+        // Stores of earlier versions held them; from here on they do not.
+        for (tenant, token) in engine.take_tokens().map_err(|error| fault(&error))? {
+            let Some(account) = config.tenants.get(&tenant) else { continue };
+            let (appid, value) = (account.appid.clone(), token.value);
+            tokens.keep(&tenant, Kept { appid, value, expires_at: token.expires_at });
+        }
         // First all that may fail for the outside's sake: the writer claims what is due as soon as
         // it runs, and what it claimed without anybody to work it would be in doubt.
         let listener = bind("admin.listen", config.admin.listen).await?;
@@ -169,8 +176,12 @@ impl Leading {
         let mut writer = Writer::start(engine, journal, clock.clone(), bound, leads)
             .map_err(|error| fault(&error))?;
         // The term is durable before anything is done in its name.
-        let settled = writer.mailbox.call(Command::Query(Query::Stats)).await;
-        settled.map_err(|error| fault(&error))?;
+        if writer.mailbox.call(Command::Query(Query::Stats)).await.is_err() {
+            // It has ended, and knows why.
+            let data_dir = config.data_dir.clone();
+            let result = tokio::task::spawn_blocking(move || writer.stop()).await;
+            return Err(failed(&data_dir, result));
+        }
         let closing = Closing::default();
         let alive = Liveness::start(writer.mailbox.pulse().clone(), closing.clone());
         let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));

@@ -20,6 +20,7 @@ pub mod signals;
 mod standby;
 pub mod state;
 pub mod stop;
+mod tokens;
 mod work;
 
 use std::sync::Arc;

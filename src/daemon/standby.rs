@@ -41,7 +41,14 @@ pub(super) async fn wait_for_lease(
     stop: &StopAsked,
 ) -> Result<Option<Holder>, Ended> {
     std::fs::create_dir_all(&config.data_dir).map_err(|error| {
-        Ended::Usage(format!("data_dir: {}: {error}", config.data_dir.display()))
+        // A volume that is not mounted yet, a full disk: another start may find it well.
+        let shown = config.data_dir.display();
+        let is_link = std::fs::symlink_metadata(&config.data_dir).is_ok();
+        Ended::Fault(if is_link && !config.data_dir.exists() {
+            format!("data_dir: {shown} leads nowhere: is its volume mounted?")
+        } else {
+            format!("data_dir: {shown} cannot be made: {error}")
+        })
     })?;
     let mut watch = Watch::new(options(config));
     let refused = |error: crate::lease::LeaseError| Ended::Fault(error.to_string());

@@ -10,6 +10,7 @@ use super::pulls::{Pulls, ReadNotice};
 use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
 use super::stop::{Stage, Stopping};
+use super::tokens::{Kept, Tokens};
 use crate::config::{Config, Tenant};
 use crate::engine::command::{Command, Effect};
 use crate::mailbox::Mailbox;
@@ -87,7 +88,7 @@ impl Workers {
     pub(super) fn new(
         config: &Config,
         tools: &Tools,
-        tokens: &BTreeMap<String, StoredToken>,
+        tokens: &Arc<Tokens>,
         read: ReadNotice,
     ) -> Result<Self, String> {
         let senders = Senders {
@@ -153,7 +154,7 @@ impl Workers {
 fn channels(
     config: &Config,
     tools: &Tools,
-    tokens: &BTreeMap<String, StoredToken>,
+    tokens: &Arc<Tokens>,
 ) -> Result<BTreeMap<String, Arc<Channel>>, String> {
     let mut channels = BTreeMap::new();
     for (name, tenant) in &config.tenants {
@@ -162,16 +163,15 @@ fn channels(
             concurrency: rule.concurrency as usize,
             send_timeout: Duration::from_millis(rule.send_timeout_ms),
         };
-        let initial = tokens.get(name).map(|token| Token {
-            value: Secret::new(token.value.clone()),
-            expires_at: token.expires_at,
-        });
+        let initial = tokens
+            .of(name, &tenant.appid)
+            .map(|token| Token { value: Secret::new(token.value), expires_at: token.expires_at });
         let provider = Provider::new(
             account(name, tenant),
             limits,
             tools.clock.clone(),
             initial,
-            keep_token(name, tools),
+            keep_token(name, &tenant.appid, tokens, tools),
         )
         .map_err(|error| format!("tenants.{name}: {error}"))?;
         let channel = Channel {
@@ -193,12 +193,15 @@ fn account(name: &str, tenant: &Tenant) -> Account {
     }
 }
 
-/// Stores each new token, so that a restart does not fetch one.
-fn keep_token(tenant: &str, tools: &Tools) -> OnNewToken {
+/// Keeps each new token, so that a restart does not fetch one, and stores that there is one.
+fn keep_token(tenant: &str, appid: &str, tokens: &Arc<Tokens>, tools: &Tools) -> OnNewToken {
     let (tenant, mailbox, clock) = (tenant.to_owned(), tools.mailbox.clone(), tools.clock.clone());
+    let (appid, tokens) = (appid.to_owned(), tokens.clone());
     Box::new(move |token: &Token| {
+        let value = token.value.expose().to_owned();
+        tokens.keep(&tenant, Kept { appid: appid.clone(), value, expires_at: token.expires_at });
         let token = StoredToken {
-            value: token.value.expose().to_owned(),
+            value: String::new(),
             expires_at: token.expires_at,
             fetched_at: clock.now(),
         };

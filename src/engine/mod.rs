@@ -254,14 +254,20 @@ impl<K: Kv> Engine<K> {
         self.mode
     }
 
-    /// The access tokens that an earlier process left, by tenant.
-    pub fn stored_tokens(&self) -> Result<BTreeMap<String, StoredToken>, Fault> {
+    /// Takes the access tokens out of the store that an earlier version left in it, by tenant: what is
+    /// copied and kept for long holds none.
+    pub fn take_tokens(&mut self) -> Result<BTreeMap<String, StoredToken>, Fault> {
         let mut tokens = BTreeMap::new();
         for (number, name) in self.names.tenants() {
-            let state = self.store.read::<TenantState>(&keys::tenant_state(number))?;
-            if let Some(token) = state.and_then(|state| state.token) {
-                tokens.insert(name.to_owned(), token);
+            let key = keys::tenant_state(number);
+            let Some(mut state) = self.store.read::<TenantState>(&key)? else { continue };
+            let Some(token) = &mut state.token else { continue };
+            if token.value.is_empty() {
+                continue;
             }
+            tokens.insert(name.to_owned(), token.clone());
+            token.value.clear();
+            self.store.write(key, &state);
         }
         Ok(tokens)
     }

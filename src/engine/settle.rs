@@ -636,8 +636,7 @@ impl<K: Kv> Engine<K> {
     ) -> Result<Decision, Fault> {
         if let Some(tenant) = self.names.known_tenant(tenant) {
             self.change_tenant(tenant, |state| {
-                // A token that does not fit is used and not kept: a restart fetches another one.
-                state.token = Some(token).filter(|token| token.value.len() <= limits::TOKEN_BYTES);
+                state.token = Some(token);
                 state.token_fetches += 1;
                 true
             })?;

@@ -38,6 +38,12 @@ impl SledKv {
         fs::create_dir_all(dir)
             .map_err(|error| Fault::io("creating the store's directory", error))?;
         remove_half_made_snapshots(dir)?;
+        match crate::regular::open(&dir.join("db")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Fault::io("opening the store's file", error));
+            }
+            Ok(_) | Err(_) => {}
+        }
         let db = open_waiting(dir, cache_bytes)?;
         let mut trees = Vec::with_capacity(Tree::ALL.len());
         for tree in Tree::ALL {

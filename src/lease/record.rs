@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::process::Identity;
+use crate::regular;
 
 /// The record's file.
 pub(super) const RECORD_FILE: &str = "lease.json";
@@ -63,7 +64,7 @@ pub struct Record {
 /// # Errors
 /// Whatever reading says; `InvalidData` for a file that is too long or not a record.
 pub(super) fn read(dir: &Path) -> io::Result<Option<Record>> {
-    let file = match File::open(dir.join(RECORD_FILE)) {
+    let file = match regular::open(&dir.join(RECORD_FILE)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -107,6 +107,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("token.changed", "the admin token is another one"),
     ("token.failed", "a tenant's access token could not be had"),
     ("token.unreadable", "the admin token's file changed and is not usable"),
+    ("tokens.not_kept", "a new access token could not be kept for the next start"),
 ];
 
 /// What an event means; `None` for a name that is not in the list.

@@ -17,7 +17,7 @@ pub struct TenantState {
     pub refusals: u32,
     /// The rate's theoretical arrival time, microseconds.
     pub rate_at_us: u64,
-    /// The access token. A secret: it has no place in any output.
+    /// What is known of the access token.
     pub token: Option<StoredToken>,
     /// Token fetches since the store was made.
     pub token_fetches: u64,
@@ -40,10 +40,10 @@ impl std::fmt::Debug for TenantState {
     }
 }
 
-/// A token as it is stored.
+/// That there is a token. The token itself is not stored with what is copied and kept for long.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredToken {
-    /// The secret itself.
+    /// Empty; stores of earlier versions held the secret here.
     pub value: String,
     /// When the provider stops taking it.
     pub expires_at: Timestamp,

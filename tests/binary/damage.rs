@@ -70,9 +70,9 @@ fn damaged_store_is_rebuilt_and_nothing_is_lost() {
         known.check(&http, &daemon, Now::Still);
         let said = home.log()[logged..].to_owned();
         let loud = said.lines().any(|line| line.contains("WARN") || line.contains("ERROR"));
-        let rebuilt = loud && said.contains("Rebuilt");
+        let rebuilt = loud && said.contains("made anew from");
         // What is cut off after a crash may be nothing that was ever in use.
-        let unused = matches!(left, Left::Killed) && said.contains("Recovered");
+        let unused = matches!(left, Left::Killed) && said.contains("after a crash");
         assert!(rebuilt || unused, "{name}, {left:?}: {said}");
         daemon.stop(PATIENCE);
     }

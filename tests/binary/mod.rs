@@ -13,6 +13,7 @@ mod damage;
 mod disk;
 mod entrances;
 mod hostile;
+mod inspect;
 mod kill_loop;
 mod leader;
 mod logging;

@@ -8,6 +8,7 @@ use duebox::sandbox::follower;
 use serde_json::{Value as Json, json};
 
 use super::daemon::Daemon;
+use super::home::Home;
 use super::http::Http;
 use super::sandbox::Sandbox;
 use super::until;
@@ -104,4 +105,13 @@ pub(crate) fn each_once(
         (&json!(0), &json!(0)),
         "{ledger}"
     );
+}
+
+/// The access token that the daemon of a home holds for the first tenant.
+pub(crate) fn access_token(home: &Home) -> String {
+    let kept = std::fs::read_to_string(home.data().join("tokens")).unwrap();
+    let kept: Json = serde_json::from_str(&kept).unwrap();
+    let token = kept["t0"]["value"].as_str().unwrap().to_owned();
+    assert!(token.len() > 20, "{token}");
+    token
 }
