@@ -106,7 +106,9 @@ fn units_and_example_mean_the_same_directories_and_user() {
     let user = value(&unit, "User");
     assert_eq!(value(&backup, "User"), user);
     assert!(text("duebox.sysusers.conf").contains(&format!("u {user} ")));
-    let kept = value(&backup, "ReadWritePaths");
+    // Its own place, and the data directory for the note that a backup was made.
+    let (kept, noted) = value(&backup, "ReadWritePaths").split_once(' ').unwrap();
+    assert_eq!(noted, "%S/duebox");
     assert!(text("duebox.tmpfiles.conf").contains(&format!("d {kept} 0700 {user} {user}")));
     assert!(value(&unit, "ExecStart").ends_with("serve --config %E/duebox/duebox.toml"));
 }

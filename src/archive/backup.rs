@@ -115,12 +115,31 @@ pub fn backup(
         take_place(&part, dest)?;
         copied(&source, dest)
     });
-    if made.is_err() {
+    if made.is_ok() {
+        note_backup(data_dir, dest);
+    } else {
         // The reason counts, not whether its trace could be removed.
         let _ = fs::remove_dir_all(&part);
     }
     made
 }
+
+/// Leaves word for the daemon, so that somebody learns when backups stop. A source that cannot be written
+/// to is no failure of its backup.
+fn note_backup(data_dir: &Path, dest: &Path) {
+    let _ = fs::write(data_dir.join(LAST_BACKUP), format!("{}\n", dest.display()));
+}
+
+/// When the last backup of a directory was made by [`backup`], as far as there is word of it.
+#[must_use]
+pub fn last_backup(data_dir: &Path) -> Option<Timestamp> {
+    let at = fs::symlink_metadata(data_dir.join(LAST_BACKUP)).ok()?.modified().ok()?;
+    let since = at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()?;
+    Some(Timestamp(u64::try_from(since.as_millis()).ok()?))
+}
+
+/// The note of the last backup.
+const LAST_BACKUP: &str = "last_backup";
 
 fn copy_all(
     data_dir: &Path,

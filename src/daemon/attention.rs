@@ -1,18 +1,23 @@
 //! What needs a person: the daemon's own troubles, and a log line for each that begins or ends.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::state::State;
 use super::stop::{Stage, Stopping};
 use crate::admin;
+use crate::archive::backup::last_backup;
 use crate::engine::attention::Died;
 use crate::mailbox::Mailbox;
 use crate::model::attention::{Kind, Row};
+use crate::time::{Clock, DAY_MS, SystemClock, Timestamp};
 
 /// How often the list is looked at for the log and for metrics.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A backup is old after so long: three of a nightly timer were missed.
+const BACKUP_OLD_MS: u64 = 3 * DAY_MS;
 /// Lines about rows of one look; more are summed up.
 const LINES: usize = 20;
 
@@ -58,7 +63,12 @@ impl Board {
 }
 
 /// Looks at the list for as long as the daemon works, and tells what changed.
-pub(super) async fn watch(mailbox: Mailbox, state: Arc<State>, stopping: Stopping) {
+pub(super) async fn watch(
+    data_dir: PathBuf,
+    mailbox: Mailbox,
+    state: Arc<State>,
+    stopping: Stopping,
+) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seen = Seen::default();
@@ -67,12 +77,33 @@ pub(super) async fn watch(mailbox: Mailbox, state: Arc<State>, stopping: Stoppin
             _ = ticks.tick() => {}
             () = stopping.reached(Stage::Drain) => return,
         }
+        match old_backup(SystemClock.now(), last_backup(&data_dir)) {
+            Some(row) => state.board().raise(row),
+            None => state.board().lower(Kind::BackupOld),
+        }
         // A store that cannot be read has told so itself; a writer that has ended ends the process.
         let Ok(found) = admin::attention::gather(Some(&mailbox), &*state).await else { continue };
         state.board().note(&found.rows);
         seen.tell(&found.rows);
         seen.tell_died(found.died);
     }
+}
+
+/// Backups were made and have stopped. Where none was ever made nobody expects one.
+fn old_backup(now: Timestamp, last: Option<Timestamp>) -> Option<Row> {
+    let last = last.filter(|last| now.since(*last) > BACKUP_OLD_MS)?;
+    Some(Row {
+        kind: Kind::BackupOld,
+        subject: "backup".to_owned(),
+        tenant: None,
+        since: last.plus(BACKUP_OLD_MS),
+        sentence: format!(
+            "The last backup was made at {last}, {} days ago. Look why none has been made since \
+             (journalctl -u duebox-backup), or make one: duebox backup DATA_DIR BACKUP_DIR.",
+            now.since(last) / DAY_MS
+        ),
+        acts: Vec::new(),
+    })
 }
 
 /// What the log has been told of.
@@ -129,7 +160,6 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
 
     fn row(at: u64) -> Row {
         Row {
@@ -140,6 +170,16 @@ mod tests {
             sentence: format!("at {at}"),
             acts: Vec::new(),
         }
+    }
+
+    #[test]
+    fn backups_that_stopped_are_told_and_none_at_all_is_not() {
+        let now = Timestamp(100 * DAY_MS);
+        assert_eq!(old_backup(now, None), None);
+        assert_eq!(old_backup(now, Some(now.minus(2 * DAY_MS))), None);
+        let row = old_backup(now, Some(now.minus(5 * DAY_MS))).unwrap();
+        assert!(row.sentence.contains("5 days ago"), "{row:?}");
+        assert_eq!(row.since, now.minus(2 * DAY_MS));
     }
 
     #[test]

@@ -397,6 +397,7 @@ impl Duties<'_> {
             stopping.clone(),
         ));
         panics::spawn_vital(attention::watch(
+            config.data_dir.clone(),
             writer.mailbox.clone(),
             state.clone(),
             stopping.clone(),

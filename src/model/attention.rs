@@ -35,6 +35,8 @@ pub enum Kind {
     ClockJumped,
     /// There is no new image, from which the store could be made anew.
     ImageOld,
+    /// Backups have stopped.
+    BackupOld,
     /// Damaged rows were set aside.
     Quarantine,
     /// No place is left for ordinary callers of the admin port.
@@ -43,7 +45,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Held,
         Self::DiskLow,
         Self::TenantParked,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Late,
         Self::ClockJumped,
         Self::ImageOld,
+        Self::BackupOld,
         Self::Quarantine,
         Self::ConnectionsFull,
     ];
@@ -74,6 +77,7 @@ impl Kind {
             Self::Late => "late",
             Self::ClockJumped => "clock_jumped",
             Self::ImageOld => "image_old",
+            Self::BackupOld => "backup_old",
             Self::Quarantine => "quarantine",
             Self::ConnectionsFull => "connections_full",
         }

@@ -127,7 +127,8 @@ fn what_somebody_else_made_is_not_waited_for_nor_read_for_ever() {
     let journal = |home: &Home| {
         fs::read_dir(home.data().join("journal")).unwrap().next().unwrap().unwrap().path()
     };
-    let put: [(&str, fn(&Path)); 3] = [
+    type Put = fn(&Path);
+    let put: [(&str, Put); 3] = [
         ("a pipe", |path| {
             assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
         }),
