@@ -137,6 +137,7 @@ impl Mailbox {
         }
         let Some(bytes) = growth::growth(command) else { return Ok(None) };
         let admission = self.door.enter(bytes).await.ok_or(CallError::Closed)?;
+        space.owe(self.door.above_the_base());
         // Behind the door: those who went in before may have taken what was free.
         space.settle().await;
         if space.is_low() {
@@ -453,6 +454,7 @@ impl<K: Kv, J: Journal> Turn<K, J> {
         let bytes = store.active_bytes();
         self.pulse.active_bytes.store(bytes as u64, Ordering::Relaxed);
         self.door.active(bytes);
+        self.pulse.space.owe(self.door.above_the_base());
         if store.is_applying() {
             let done = if bytes > limits::BACKLOG_BYTES {
                 Some(self.applier.wait(&self.pulse)?)

@@ -71,6 +71,12 @@ impl Door {
         self.change(|inner| inner.frozen = inner.frozen.saturating_sub(bytes));
     }
 
+    /// Bytes above the base, and about what comes to them.
+    pub(super) fn above_the_base(&self) -> usize {
+        let inner = self.lock();
+        inner.active + inner.frozen + inner.admitted
+    }
+
     /// All of it is.
     pub(super) fn thaw(&self) {
         self.change(|inner| inner.frozen = 0);

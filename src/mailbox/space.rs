@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 
 /// What a committed byte may take on the disk: the journal's own, and what the base makes of it.
 const ON_DISK: u64 = 6;
+/// What a byte that is not in the base yet takes there.
+const IN_THE_BASE: u64 = 2;
 /// Below half of what is kept free, or this if that is less, nothing is handed out any more: what was
 /// claimed and comes back takes space each time.
 const LAST_BYTES: u64 = 256 * 1024 * 1024;
@@ -24,6 +26,8 @@ pub struct Space {
     min_free: AtomicU64,
     /// What was committed since the last look.
     spent: AtomicU64,
+    /// What is committed and not in the base yet.
+    unapplied: AtomicU64,
     look: Notify,
     looked: Notify,
 }
@@ -34,6 +38,7 @@ impl Default for Space {
             free: AtomicU64::new(u64::MAX),
             min_free: AtomicU64::new(0),
             spent: AtomicU64::new(0),
+            unapplied: AtomicU64::new(0),
             look: Notify::new(),
             looked: Notify::new(),
         }
@@ -70,6 +75,11 @@ impl Space {
         }
     }
 
+    /// So much is committed and still to come into the base.
+    pub(super) fn owe(&self, bytes: usize) {
+        self.unapplied.store(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Resolves when a look is wanted before its time.
     pub async fn wants_look(&self) {
         self.look.notified().await;
@@ -88,7 +98,9 @@ impl Space {
     }
 
     fn left(&self) -> u64 {
-        self.free.load(Ordering::Relaxed).saturating_sub(self.spent.load(Ordering::Relaxed))
+        let owed = self.unapplied.load(Ordering::Relaxed).saturating_mul(IN_THE_BASE);
+        let spent = self.spent.load(Ordering::Relaxed).saturating_add(owed);
+        self.free.load(Ordering::Relaxed).saturating_sub(spent)
     }
 }
 
@@ -111,6 +123,16 @@ mod tests {
         assert!(space.is_scarce());
         // It took less than was feared.
         space.seen(900 * MIB, 512 * MIB);
+        assert!(!space.is_low());
+    }
+
+    #[test]
+    fn what_is_still_to_come_into_the_base_counts_until_it_is_there() {
+        let space = Space::default();
+        space.seen(600 * MIB, 512 * MIB);
+        space.owe(50 << 20);
+        assert!(space.is_low());
+        space.owe(0);
         assert!(!space.is_low());
     }
 
