@@ -279,13 +279,14 @@ pub(super) fn begin(
     let instance = identity.instance;
     let next_seq = last_seq + 1;
     let journal = JournalWriter::create(&journal::dir_in(data_dir), next_seq, instance, writer)?;
+    kv.sync()?;
+    Mark { instance, journal_seq: last_seq, base_seq: last_seq }.write(data_dir)?;
+    // After the mark: an established directory without one is a copy that was cut off.
     if identity.stage == Stage::Creating {
         identity.stage = Stage::Established;
         identity.store = FileId::at(&store_files::main_file(data_dir));
         identity.write(data_dir)?;
     }
-    kv.sync()?;
-    Mark { instance, journal_seq: last_seq, base_seq: last_seq }.write(data_dir)?;
     Ok(Opened { kv, journal, next_seq, instance, held: identity.held, how, image_wanted })
 }
 

@@ -211,7 +211,7 @@ impl Life {
             look.check_notices(&self.http, &daemon);
         }
         let log = home.log();
-        let how = ["Fresh", "Clean", "Recovered", "Rebuilt"];
+        let how = ["new", "as it was closed", "after a crash", "made anew"];
         let how = how.iter().find(|how| log.contains(&format!("\"how\":\"{how}")));
         how.unwrap_or_else(|| panic!("{log}")).to_string()
     }
@@ -255,6 +255,8 @@ fn settle(data: &Path, inodes: &BTreeMap<PathBuf, u64>) {
     let is = |name: &str| serde_json::to_value(FileId::at(&data.join(name)).unwrap()).unwrap();
     assert_eq!(identity["place"]["own"]["inode"].as_u64(), had("identity"), "{identity}");
     identity["place"]["own"] = is("identity");
+    // Else it would be a copy, and a cut would be tried as nothing else.
+    identity["place"]["dir"] = is("");
     identity["place"]["boot"] = json!("0".repeat(32));
     if identity["store"]["inode"].as_u64().is_some_and(|inode| had("store/db") == Some(inode)) {
         identity["store"] = is("store/db");
