@@ -36,7 +36,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     let mut params = call.query();
     let page = params.page();
     // The list is computed anew for each page: a place in it is all that a cursor can be.
-    let from = page.cursor.as_deref().map(|cursor| cursor.parse::<usize>());
+    let from = page.cursor.as_deref().map(|cursor| usize::from_str_radix(cursor, 16));
     let from = from.transpose().unwrap_or_else(|_| {
         params.wrong("cursor", "not a cursor: take the one of the page before".to_owned());
         None
@@ -48,7 +48,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     let end = from.saturating_add(limit).min(rows.len());
     let mut answer = json!({"items": rows.get(from..end).unwrap_or_default()});
     if end < rows.len() {
-        answer["cursor"] = json!(end.to_string());
+        answer["cursor"] = json!(format!("{end:08x}"));
     }
     Ok(respond::ok(&answer))
 }

@@ -6,16 +6,20 @@ use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
+use super::port::Port;
 use super::respond::{self, Body};
 use super::routes::{Handler, Route, Verb};
 use super::schemas;
 use super::table::ROUTES;
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
+/// With and without a token to be sent.
+static DOCUMENTS: [LazyLock<String>; 2] =
+    [LazyLock::new(|| document(false).to_string()), LazyLock::new(|| document(true).to_string())];
 
 /// `GET /openapi.json`.
-pub(super) fn respond() -> Response<Body> {
-    respond::text(StatusCode::OK, respond::JSON, DOCUMENT.as_str())
+pub(super) fn respond(port: &Port) -> Response<Body> {
+    let document = &DOCUMENTS[usize::from(port.settings.token.is_some())];
+    respond::text(StatusCode::OK, respond::JSON, document.as_str())
 }
 
 const PAGE: &str = include_str!("page.html");
@@ -32,12 +36,13 @@ pub(super) fn page() -> Response<Body> {
     response
 }
 
-fn document() -> Json {
+fn document(has_token: bool) -> Json {
     let mut paths: Map<String, Json> = Map::new();
     for route in ROUTES {
         let operations = paths.entry(route.path).or_insert_with(|| json!({}));
         operations[route.method.name().to_ascii_lowercase()] = operation(route);
     }
+    let security = if has_token { json!([{"token": []}]) } else { json!([]) };
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -46,8 +51,9 @@ fn document() -> Json {
             "description": "Ids are strings. Times go out as RFC 3339 in UTC and come in as that \
                             or as epoch milliseconds. Unknown fields are refused by name.",
         },
-        "security": [{"token": []}],
+        "security": security,
         "paths": paths,
+        "webhooks": schemas::webhooks(),
         "components": {
             "schemas": schemas::all(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -63,6 +69,7 @@ fn operation(route: &Route) -> Json {
     let mut operation = json!({
         "summary": route.summary,
         "operationId": operation_id(route),
+        "tags": [tag(route)],
         "parameters": parameters(route),
         "responses": responses(route),
     });
@@ -74,6 +81,16 @@ fn operation(route: &Route) -> Json {
         operation["security"] = json!([]);
     }
     operation
+}
+
+/// The first word of the path: what the call is about.
+fn tag(route: &Route) -> &'static str {
+    let path = route.path.strip_prefix("/v1/").unwrap_or(route.path);
+    match path.split('/').next() {
+        Some("") if path.starts_with("/api/") => "old",
+        Some("") | None => "daemon",
+        Some(word) => word,
+    }
 }
 
 /// The method and the words of the path.
@@ -108,8 +125,11 @@ fn parameters(route: &Route) -> Vec<Json> {
     let in_query = route.query.iter().map(|name| {
         let schema = match *name {
             "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-            "errcode" => json!({"type": "integer"}),
-            "atomic" | "done" => json!({"type": "boolean", "default": false}),
+            "errcode" => json!({"type": "integer", "format": "int64"}),
+            "cursor" => json!({"type": "string", "pattern": "^([0-9a-f]{2})*$", "maxLength": 512}),
+            "notice" => json!({"type": "string", "pattern": "^[0-9]{1,20}$"}),
+            "standby" => json!({"type": "string", "enum": ["ok"]}),
+            "atomic" | "done" | "payload" => json!({"type": "boolean", "default": false}),
             _ => json!({"type": "string"}),
         };
         json!({"name": name, "in": "query", "schema": schema})
@@ -179,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_document_has_every_route_and_every_schema_it_names() {
-        let document = document();
+        let document = document(true);
         for route in ROUTES {
             let method = route.method.name().to_ascii_lowercase();
             assert!(

@@ -145,7 +145,7 @@ impl Route {
 
     /// Bytes that its answer may have, to be taken from the budget before it is made.
     pub(super) fn answer_bytes(&self) -> usize {
-        let is_list = self.query.contains(&"cursor") || self.gives.1 == "List";
+        let is_list = self.query.contains(&"cursor") || self.gives.1.ends_with("Page");
         if is_list { limits::PAGE_BYTES } else { 0 }
     }
 
@@ -233,7 +233,7 @@ pub(super) async fn dispatch(port: &Port, call: Call<'_>) -> Answer {
         Handler::Health => look::health(port),
         Handler::Ready => look::readiness(port, &call),
         Handler::Metrics => look::numbers(port, &call).await,
-        Handler::OpenApi => Ok(openapi::respond()),
+        Handler::OpenApi => Ok(openapi::respond(port)),
         Handler::Page => Ok(openapi::page()),
         Handler::Old(old) => legacy::answer(port, call, old).await,
     }

@@ -34,6 +34,20 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Ok,
+        Self::Retry,
+        Self::Token,
+        Self::Day,
+        Self::Recipient,
+        Self::Notice,
+        Self::Tenant,
+        Self::Review,
+        Self::InDoubt,
+        Self::Unreached,
+    ];
+
     /// The name in JSON, CSV, logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
