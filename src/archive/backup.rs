@@ -10,7 +10,7 @@ use super::image::{self, ImageInfo};
 use super::mark::{self, Mark};
 use super::refused::{self, Reason, Refused};
 use super::source::{self, Source};
-use super::{journal, startup, sync_dir};
+use super::{journal, reader, sealed, startup, sync_dir};
 use crate::kv::Fault;
 use crate::regular;
 use crate::time::Timestamp;
@@ -151,7 +151,7 @@ fn copy_all(
     // A stop meanwhile notes in the identity where the journal ends: one copied first never says
     // more than the journal copied after it.
     if matches!(identity::read(data_dir)?, Found::Identity(_)) {
-        copier.file(&data_dir.join(IDENTITY), &part.join(IDENTITY))?;
+        copier.file(&data_dir.join(IDENTITY), &part.join(IDENTITY), sealed::MOST_BYTES)?;
     }
     let image = copier.newest_image(data_dir, part)?;
     copier.journal(data_dir, part, image.as_ref().map_or(0, |image| image.start_seq))?;
@@ -254,7 +254,7 @@ pub fn restore(
     identity.write(data_dir)?;
     let mut copier = Copier::new(progress);
     if let Some(image) = &source.image {
-        copier.put(&image.path, &image::dir_in(data_dir))?;
+        copier.put(&image.path, &image::dir_in(data_dir), u64::MAX)?;
     }
     copier.journal(src, data_dir, source.start_seq())?;
     let source = usable(data_dir, source.last_seq)?;
@@ -356,7 +356,12 @@ impl<'a> Copier<'a> {
     /// Copies the newest image whose copy is whole.
     fn newest_image(&mut self, from: &Path, to: &Path) -> Result<Option<ImageInfo>, Fault> {
         for (_, path) in image::list(&image::dir_in(from))? {
-            let copy = self.put(&path, &image::dir_in(to))?;
+            // Its header first: something else may be of any size.
+            if let Err(bad) = image::Image::open(&path) {
+                tracing::warn!(event = "backup.bad_image", why = %bad);
+                continue;
+            }
+            let copy = self.put(&path, &image::dir_in(to), u64::MAX)?;
             match image::verify(&copy) {
                 Ok(info) => return Ok(Some(info)),
                 Err(bad) => {
@@ -374,23 +379,31 @@ impl<'a> Copier<'a> {
         let files = journal::list(&journal::dir_in(from))?;
         let older = files.partition_point(|file| file.first_seq <= start_seq + 1);
         for file in &files[older.saturating_sub(1)..] {
-            self.put(&file.path, &journal::dir_in(to))?;
+            self.put(&file.path, &journal::dir_in(to), reader::MOST_BYTES)?;
         }
         Ok(())
     }
 
-    fn put(&mut self, file: &Path, dir: &Path) -> Result<PathBuf, Fault> {
+    fn put(&mut self, file: &Path, dir: &Path, most: u64) -> Result<PathBuf, Fault> {
         fs::create_dir_all(dir).map_err(|error| io("creating a directory", error))?;
         let target = dir.join(file.file_name().unwrap_or_default());
-        self.file(file, &target)?;
+        self.file(file, &target, most)?;
         Ok(target)
     }
 
-    fn file(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
+    /// Copies a file that has at most `most` bytes, if it is one of ours.
+    fn file(&mut self, from: &Path, to: &Path, most: u64) -> Result<(), Fault> {
         let copying = |error| io("copying a file", format_args!("{}: {error}", from.display()));
         let source = regular::open(from).map_err(copying)?;
         // As it is now: one that grows faster than it is copied would never end.
         let mut left = source.metadata().map_err(copying)?.len();
+        if left > most {
+            let why = format!(
+                "{}: it has {left} bytes, where {most} are the most there can be",
+                from.display()
+            );
+            return Err(io("copying a file", why));
+        }
         let mut target = File::create(to).map_err(copying)?;
         while left > 0 {
             let chunk = std::io::copy(&mut (&source).take(left.min(CHUNK)), &mut target);

@@ -22,7 +22,7 @@ use crate::regular;
 pub use super::broken::{Broken, BrokenKind, Commit};
 
 /// The largest file that this program writes: it begins a new one after the frame that fills one.
-const MOST_BYTES: u64 = limits::JOURNAL_FILE_BYTES + limits::FRAME_BYTES as u64 + 4_096;
+pub(super) const MOST_BYTES: u64 = limits::JOURNAL_FILE_BYTES + limits::FRAME_BYTES as u64 + 4_096;
 
 /// Reads commits in order. Holds one file in memory: at most
 /// [`JOURNAL_FILE_BYTES`](crate::limits::JOURNAL_FILE_BYTES) and one frame.

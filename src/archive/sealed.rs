@@ -12,7 +12,7 @@ use crate::kv::Fault;
 use crate::regular;
 
 /// More than any of these files has.
-const MOST_BYTES: u64 = 64 * 1024;
+pub(super) const MOST_BYTES: u64 = 64 * 1024;
 
 /// What was found under a name.
 #[derive(Debug, PartialEq, Eq)]

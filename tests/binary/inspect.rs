@@ -103,6 +103,9 @@ fn a_look_tells_what_is_there_and_ends_as_a_start_would() {
     assert_eq!(daemon.wait(PATIENCE).code(), Some(4), "as was foretold");
 }
 
+/// One that is newer than all others.
+const IMAGE: &str = "images/00000000000000000019.img";
+
 /// Runs to the end, however bad, within a time and little memory.
 fn ends(home: &Home, args: &[&str], what: &str) {
     let began = Instant::now();
@@ -136,8 +139,9 @@ fn what_somebody_else_made_is_not_waited_for_nor_read_for_ever() {
         ("a hole", |path| File::create(path).unwrap().set_len(4 << 30).unwrap()),
     ];
     for (what, put) in put {
-        for name in ["identity", "mark", "lease.json", "journal", "store/db"] {
+        for name in ["identity", "mark", "lease.json", "journal", "store/db", IMAGE] {
             let home = sound.copied();
+            let _ = fs::create_dir(home.data().join("images"));
             let path = if name == "journal" { journal(&home) } else { home.data().join(name) };
             let _ = fs::remove_file(&path);
             put(&path);
