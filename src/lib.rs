@@ -54,13 +54,13 @@
 //! |---|---|---|
 //! | command line | [`cli`] | people |
 //! | assembly | [`daemon`] | everything below, in which order it starts and stops |
-//! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`lease`], [`archive`], [`config`], [`sandbox`] | HTTP, files, the kernel |
-//! | commit | [`mailbox`] | the one writer thread, group commit, the clock |
+//! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`lease`], [`archive`], [`config`], [`sandbox`], `outbound` (the one HTTP client) | HTTP, files, the kernel |
+//! | commit | [`mailbox`] | the one writer thread, group commit, the clock, what growth must wait for |
 //! | decisions | [`engine`] | rows, and time as an argument; no clock, no I/O, no randomness |
 //! | rows | [`store`] | keys, records, tables over the base |
 //! | disk seam | [`kv`] | ordered bytes: sled, where rows that come in order share a block, or memory for tests |
 //! | domain | [`model`] | records, limits of fields, classes of answers, retry, cron |
-//! | ground | [`time`], [`boot`], [`id`], [`json`], [`limits`], [`secret`], [`caught`], [`logger`] | nothing |
+//! | ground | [`time`], [`boot`], [`id`], [`json`], [`limits`], [`secret`], [`caught`], [`logger`], `near` (names meant), `regular` (files somebody else made), `terminal` | nothing |
 //!
 //! # What is absent on purpose
 //!
@@ -81,8 +81,10 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod logger;
+mod near;
 mod regular;
 pub mod secret;
+mod terminal;
 
 pub mod model;
 
@@ -98,7 +100,6 @@ pub mod admin;
 pub mod archive;
 pub mod config;
 pub mod lease;
-mod near;
 mod outbound;
 pub mod pull;
 pub mod sandbox;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds in one second.
@@ -128,6 +129,13 @@ impl fmt::Display for Timestamp {
             Err(_) => write!(f, "{}ms", self.0),
         }
     }
+}
+
+/// A zone by its IANA name: of the system, or of the copy in the program where that knows none.
+#[must_use]
+pub fn zone(name: &str) -> Option<TimeZone> {
+    let found = jiff::tz::db().get(name).or_else(|_| TimeZoneDatabase::bundled().get(name));
+    found.ok().filter(|zone| !zone.is_unknown())
 }
 
 /// The clock seam: the system's in the daemon, a hand-moved one in tests.

@@ -1,34 +1,35 @@
 //! The send log: a page of JSON, or all of it as NDJSON or CSV.
 
-use std::collections::HashMap;
-use std::fmt::Write;
 use std::io;
 use std::sync::atomic::Ordering;
 
 use hyper::HeaderMap;
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, CONTENT_DISPOSITION, HeaderValue};
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::csv;
 use super::port::{Port, view};
 use super::problem::Problem;
+use super::query::Params;
 use super::respond::{self, Making, Page as Piece};
 use super::routes::{Answer, Call};
 use crate::engine::command::Command;
 use crate::engine::query::{LogFilter, Page, Query, View};
 use crate::limits;
 use crate::mailbox::Mailbox;
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{self, Clock, SystemClock, Timestamp};
 
 /// Rows of one page of a stream: one page is one turn of the writer.
 const STREAM_ROWS: usize = 500;
 
 /// How a stream is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Format {
     Lines,
-    Csv,
+    Csv(csv::Style),
 }
 
 /// `GET /v1/log`.
@@ -43,8 +44,9 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
         to: params.time("to"),
     };
     let mut page = params.page();
+    let format = wanted(&call.head.headers, &mut params);
     params.finish()?;
-    let Some(format) = format(&call.head.headers) else {
+    let Some(format) = format else {
         return Ok(respond::raw(port.text(Query::Log { filter, page }).await?));
     };
     // The log grows while it is read: without an end the stream might never have one.
@@ -59,25 +61,47 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     let feed = Feed { mailbox, filter, page, format, _place: place };
     // The first page is made before the response begins, so that a refusal is still one.
     let first = port.text(feed.query()).await?;
-    let kind = match format {
-        Format::Lines => respond::NDJSON,
-        Format::Csv => respond::CSV,
+    let (kind, text) = match &feed.format {
+        Format::Lines => (respond::NDJSON, Vec::new()),
+        Format::Csv(style) => (respond::CSV, style.heading()),
     };
-    let mut text = String::new();
-    if format == Format::Csv {
-        text.push_str(&COLUMNS.join(","));
-        text.push_str("\r\n");
+    let mut response = respond::pages(kind, Box::pin(async move { feed.piece(text, &first) }));
+    if kind == respond::CSV {
+        let name = HeaderValue::from_static("attachment; filename=\"duebox-log.csv\"");
+        response.headers_mut().insert(CONTENT_DISPOSITION, name);
     }
-    Ok(respond::pages(kind, Box::pin(async move { feed.piece(text, &first) })))
+    Ok(response)
 }
 
-fn format(headers: &HeaderMap) -> Option<Format> {
-    let accept = headers.get(ACCEPT)?.to_str().ok()?;
+/// How the log is wanted; nothing is a page of JSON. `for=excel` is a link that people click, so it
+/// needs no header.
+fn wanted(headers: &HeaderMap, params: &mut Params) -> Option<Format> {
+    let excel = params.named("for", "excel", |name| (name == "excel").then_some(())).is_some();
+    let zone = params.named("tz", "the names of zones, such as Asia/Shanghai or UTC", time::zone);
+    let media = if excel { Some(Media::Csv) } else { media(headers) };
+    if zone.is_some() && media != Some(Media::Csv) {
+        params.wrong("tz", "is for CSV: send Accept: text/csv, or add for=excel");
+    }
+    Some(match media? {
+        Media::Lines => Format::Lines,
+        Media::Csv => Format::Csv(csv::Style { excel, zone: zone.unwrap_or(TimeZone::UTC) }),
+    })
+}
+
+/// A media type other than JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Media {
+    Lines,
+    Csv,
+}
+
+fn media(headers: &HeaderMap) -> Option<Media> {
+    let accept = headers.get(ACCEPT)?.to_str().ok()?.to_ascii_lowercase();
     let kinds = accept.split(',').map(|kind| kind.split(';').next().unwrap_or("").trim());
     // The first that is known wins; weights are not read.
     kinds.into_iter().find_map(|kind| match kind {
-        "application/x-ndjson" | "application/ndjson" => Some(Some(Format::Lines)),
-        "text/csv" => Some(Some(Format::Csv)),
+        "application/x-ndjson" | "application/ndjson" => Some(Some(Media::Lines)),
+        "text/csv" => Some(Some(Media::Csv)),
         "application/json" | "application/*" | "*/*" => Some(None),
         _ => None,
     })?
@@ -107,13 +131,17 @@ impl Feed {
     }
 
     /// Writes a page behind `text` and says how to go on.
-    fn piece(mut self, mut text: String, page: &str) -> io::Result<Piece> {
+    fn piece(mut self, mut text: Vec<u8>, page: &str) -> io::Result<Piece> {
         let page: Entries<'_> = serde_json::from_str(page).map_err(io::Error::other)?;
         for item in page.items {
-            match self.format {
-                // Writing to a string cannot fail.
-                Format::Lines => drop(writeln!(text, "{item}")),
-                Format::Csv => push_row(&mut text, item.get()).map_err(io::Error::other)?,
+            match &self.format {
+                Format::Lines => {
+                    text.extend_from_slice(item.get().as_bytes());
+                    text.push(b'\n');
+                }
+                Format::Csv(style) => {
+                    style.row(&mut text, item.get()).map_err(io::Error::other)?;
+                }
             }
         }
         let next = page.cursor.map(|cursor| -> Making {
@@ -128,63 +156,11 @@ impl Feed {
         let reply = reply.map_err(io::Error::other)?;
         let cut_off = |problem: Problem| io::Error::other(problem.detail);
         match view(reply).map_err(cut_off)? {
-            View::Json(page) => self.piece(String::new(), &page),
+            View::Json(page) => self.piece(Vec::new(), &page),
             View::Stats(_) | View::Attention(_) => {
                 Err(io::Error::other("the engine gave something else for a page"))
             }
         }
-    }
-}
-
-const COLUMNS: [&str; 19] = [
-    "id",
-    "at",
-    "tenant",
-    "notice",
-    "delivery",
-    "openid",
-    "attempt",
-    "duration_ms",
-    "class",
-    "errcode",
-    "errmsg",
-    "msgid",
-    "rid",
-    "template_id",
-    "title",
-    "request",
-    "response",
-    "worker",
-    "term",
-];
-
-fn push_row(text: &mut String, item: &str) -> serde_json::Result<()> {
-    let fields: HashMap<&str, &RawValue> = serde_json::from_str(item)?;
-    for (at, column) in COLUMNS.iter().enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        match fields.get(column).map(|value| value.get()) {
-            None | Some("null") => {}
-            Some(value) if value.starts_with('"') => {
-                push_cell(text, &serde_json::from_str::<String>(value)?);
-            }
-            // A number, or a document as it is.
-            Some(value) => push_cell(text, value),
-        }
-    }
-    text.push_str("\r\n");
-    Ok(())
-}
-
-/// One cell as of RFC 4180: quoted when it must be, quotes doubled.
-fn push_cell(text: &mut String, value: &str) {
-    if value.contains(['"', ',', '\r', '\n']) {
-        text.push('"');
-        text.push_str(&value.replace('"', "\"\""));
-        text.push('"');
-    } else {
-        text.push_str(value);
     }
 }
 
@@ -193,7 +169,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn the_first_media_type_that_is_known_wins() {
@@ -201,20 +176,13 @@ mod tests {
             ("*/*", None),
             ("text/html", None),
             ("application/json, text/csv;q=0.1", None),
-            ("text/csv, application/json", Some(Format::Csv)),
-            ("text/html, application/x-ndjson;q=0.9, */*", Some(Format::Lines)),
+            ("text/csv, application/json", Some(Media::Csv)),
+            ("TEXT/CSV", Some(Media::Csv)),
+            ("text/html, application/x-ndjson;q=0.9, */*", Some(Media::Lines)),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(format(&headers), wanted, "{accept}");
+            assert_eq!(media(&headers), wanted, "{accept}");
         }
-    }
-
-    #[test]
-    fn cells_are_quoted_when_they_must_be() {
-        let mut text = String::new();
-        let item = json!({"id": "1", "errmsg": "a \"b\", c\nd", "errcode": 0});
-        push_row(&mut text, &item.to_string()).unwrap();
-        assert_eq!(text, "1,,,,,,,,,0,\"a \"\"b\"\", c\nd\",,,,,,,,\r\n");
     }
 }

@@ -11,6 +11,7 @@ pub mod attention;
 mod body;
 mod budget;
 mod claim;
+mod csv;
 mod form;
 mod guard;
 mod legacy;

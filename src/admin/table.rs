@@ -163,7 +163,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/log",
         Handler::Log,
         "The send log; as NDJSON or CSV all of it",
-        &["tenant", "openid", "notice", "errcode", "from", "to", "limit", "cursor"],
+        &["tenant", "openid", "notice", "errcode", "from", "to", "for", "tz", "limit", "cursor"],
         "LogPage",
     ),
     get("/v1/schedules", Handler::Show(Sight::Schedules), "Cron rules", &[], "SchedulePage"),

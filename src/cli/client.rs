@@ -1,6 +1,6 @@
 //! Speaking to a running daemon's admin port.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde_json::Value;
 
 use super::exit::Exit;
-use super::output::{self, Failure};
+use super::output::{self, Copied, Escape, Failure};
 use super::table::{self, Column};
 use crate::limits::{CLAIM_BYTES, SECRET_BYTES, WAIT_MAX_MS};
 use crate::secret::Secret;
@@ -168,12 +168,13 @@ impl Client {
         })
     }
 
-    /// Copies a long answer to standard output as it comes.
+    /// Copies a long answer to standard output as it comes, or so that it harms no terminal.
     pub(super) fn copy(
         &self,
         path: &[&str],
         query: Query<'_>,
         accept: &str,
+        escape: Escape,
     ) -> Result<(), Failure> {
         let request = self.request(Method::GET, path, query).header(header::ACCEPT, accept);
         self.runtime.block_on(async {
@@ -181,11 +182,11 @@ impl Client {
             if !response.status().is_success() {
                 return Err(self.refusal(response).await);
             }
-            let mut out = std::io::stdout().lock();
+            let mut out = Copied::new(escape);
             while let Some(chunk) = response.chunk().await.map_err(|why| self.broken(&why))? {
-                out.write_all(&chunk)?;
+                out.write(&chunk)?;
             }
-            Ok(out.flush()?)
+            Ok(out.end()?)
         })
     }
 
@@ -325,7 +326,7 @@ pub(super) fn rows(answer: &Value) -> &[Value] {
 }
 
 fn show_json(answer: &Value) -> Result<(), Failure> {
-    output::print(&format!("{answer:#}\n"))
+    output::print_json(&format!("{answer:#}\n"))
 }
 
 /// An error with its causes. The address is left out: it was said before.
@@ -342,7 +343,7 @@ fn chain(why: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Write as _};
     use std::net::TcpListener;
     use std::thread::JoinHandle;
 

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::client::Connect;
 use super::notice::Page;
-use super::output::Failure;
+use super::output::{Escape, Failure};
 use super::table::Column;
 use super::values;
 use crate::time::Timestamp;
@@ -37,6 +37,12 @@ pub struct LogArgs {
     /// Print all that is found as CSV
     #[arg(long, conflicts_with_all = ["ndjson", "json", "limit", "cursor"])]
     csv: bool,
+    /// Print all that is found as CSV for a spreadsheet: ids and texts as they are, times as it reads them
+    #[arg(long, conflicts_with_all = ["csv", "ndjson", "json", "limit", "cursor"])]
+    excel: bool,
+    /// The zone of the times in CSV, such as Asia/Shanghai [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    tz: Option<String>,
     /// Print all that is found as lines of JSON
     #[arg(long, conflicts_with_all = ["json", "limit", "cursor"])]
     ndjson: bool,
@@ -64,12 +70,17 @@ pub(super) fn run(args: &LogArgs) -> Result<(), Failure> {
         ("errcode", args.errcode.map(|code| code.to_string())),
         ("from", args.from.map(|from| from.to_string())),
         ("to", args.to.map(|to| to.to_string())),
+        ("for", args.excel.then(|| "excel".to_owned())),
+        ("tz", args.tz.clone()),
         ("limit", args.page.limit.map(|limit| limit.to_string())),
         ("cursor", args.page.cursor.clone()),
     ];
-    match (args.csv, args.ndjson) {
-        (true, _) => client.copy(&["v1", "log"], &query, "text/csv"),
-        (false, true) => client.copy(&["v1", "log"], &query, "application/x-ndjson"),
+    if args.tz.is_some() && !args.csv && !args.excel {
+        return Err(Failure::usage("--tz is for --csv and --excel"));
+    }
+    match (args.csv || args.excel, args.ndjson) {
+        (true, _) => client.copy(&["v1", "log"], &query, "text/csv", Escape::Blank),
+        (false, true) => client.copy(&["v1", "log"], &query, "application/x-ndjson", Escape::Json),
         (false, false) => client.show_list(&client.get(&["v1", "log"], &query)?, LOG),
     }
 }

@@ -54,7 +54,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the whole thing at work against a local WeChat, in a directory of its own
     Demo(DemoArgs),
-    /// Run a local WeChat, moderation and app service to develop against
+    /// Run a local WeChat that knows no guests, to try things with
     Sandbox(SandboxArgs),
     /// Make a backup of a data directory
     Backup(BackupArgs),

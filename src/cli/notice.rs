@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 
 mod stream;
 
+use stream::Recipients;
+
 /// Arguments of `notice`.
 #[derive(Args, Clone, Debug)]
 pub struct NoticeArgs {
@@ -24,6 +26,8 @@ pub struct NoticeArgs {
 enum Verb {
     /// Submit a notice, from a JSON file or from arguments
     Submit(Box<Submit>),
+    /// Add the recipients of a file to a notice that waits for them, and close it
+    Recipients(Add),
     /// Show one notice with its counts
     Show(Show),
     /// List notices, the newest first
@@ -80,15 +84,22 @@ struct Audience {
     /// Recipients
     #[arg(long, value_name = "OPENID", num_args = 1..)]
     to: Vec<String>,
-    /// A file of recipients, one openid or {"openid": …, "data": …} a line; - reads standard input
+    /// A file of recipients, read as a whole before anything is submitted: one openid or
+    /// {"openid": …, "data": …} a line, or CSV with a heading; - reads standard input
     #[arg(long, value_name = "FILE")]
     recipients: Option<String>,
-    /// All followers of the account
+}
+
+#[derive(Args, Clone, Debug)]
+struct Add {
+    /// The notice's id
+    id: String,
+    /// One openid or {"openid": …, "data": …} a line, or CSV with a heading; - reads standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// More recipients come: leave the notice open
     #[arg(long)]
-    followers: bool,
-    /// The followers with this tag
-    #[arg(long, value_name = "ID")]
-    tag: Option<u32>,
+    more: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -169,6 +180,14 @@ const DELIVERIES: &[Column] = &[
     ("REASON", "/reason"),
 ];
 
+const ADDED: &[Column] = &[
+    ("lines", "/lines"),
+    ("added", "/added"),
+    ("known before", "/known"),
+    ("total", "/total"),
+    ("closed", "/closed"),
+];
+
 const NOTICE: &[Column] = &[
     ("id", "/id"),
     ("tenant", "/tenant"),
@@ -200,6 +219,10 @@ pub(super) fn run(args: &NoticeArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     match &args.verb {
         Verb::Submit(submit) => run_submit(&client, submit),
+        Verb::Recipients(add) => {
+            let recipients = Recipients::read(values::open(&add.file)?)?;
+            client.show_one(&recipients.send(&client, &add.id, !add.more)?, ADDED)
+        }
         Verb::Show(show) if show.deliveries => {
             let query = [
                 ("state", show.state.clone()),
@@ -246,12 +269,13 @@ fn run_submit(client: &Client, args: &Submit) -> Result<(), Failure> {
         Some(path) => values::json_file(path)?,
         None => body_of(args),
     };
-    // Opened before anything is submitted: a wrong path must not leave an open notice behind.
-    let lines = args.audience.recipients.as_deref().map(values::open).transpose()?;
+    // Read before anything is submitted: a bad line must not leave an open notice behind.
+    let path = args.audience.recipients.as_deref();
+    let recipients = path.map(|path| Recipients::read(values::open(path)?)).transpose()?;
     let mut answer = client.submit(&["v1", "notices"], &body, args.key.as_deref())?;
-    if let Some(lines) = lines {
+    if let Some(recipients) = recipients {
         let id = answer.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-        stream::send(client, &id, lines)?;
+        recipients.send(client, &id, true)?;
         answer = client.get(&["v1", "notices", &id], &[])?;
     }
     client.show_one(&answer, NOTICE)
@@ -259,11 +283,9 @@ fn run_submit(client: &Client, args: &Submit) -> Result<(), Failure> {
 
 fn body_of(args: &Submit) -> Value {
     let audience = &args.audience;
-    let audience = match (&audience.recipients, audience.tag) {
-        (Some(_), _) => json!({ "stream": true }),
-        (None, Some(tag)) => json!({ "tag": tag }),
-        (None, None) if audience.followers => json!({ "followers": true }),
-        (None, None) => json!({ "openids": audience.to }),
+    let audience = match audience.recipients {
+        Some(_) => json!({ "stream": true }),
+        None => json!({ "openids": audience.to }),
     };
     let data: serde_json::Map<String, Value> =
         args.data.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

@@ -51,7 +51,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
         let all = json!({
             "ready": ready, "attention": attention, "tenants": tenants, "queues": queues,
         });
-        output::print(&format!("{all:#}\n"))?;
+        output::print_json(&format!("{all:#}\n"))?;
         return verdict(code, &attention);
     }
     output::print(&readiness(code, &ready))?;
@@ -71,7 +71,7 @@ pub(super) fn attention(args: &StatusArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     let answer = client.get(&["v1", "attention"], &[])?;
     if client.wants_json() {
-        output::print(&format!("{answer:#}\n"))?;
+        output::print_json(&format!("{answer:#}\n"))?;
     } else if rows(&answer).is_empty() {
         output::print("nothing needs a person\n")?;
     } else {
@@ -83,7 +83,7 @@ pub(super) fn attention(args: &StatusArgs) -> Result<(), Failure> {
 /// A daemon that is up and does not lead is shown, and knows nothing else.
 fn not_working(client: &Client, code: u16, ready: &Value) -> Result<(), Failure> {
     if client.wants_json() {
-        output::print(&format!("{:#}\n", json!({ "ready": ready })))?;
+        output::print_json(&format!("{:#}\n", json!({ "ready": ready })))?;
     } else {
         output::print(&readiness(code, ready))?;
     }

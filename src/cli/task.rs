@@ -249,14 +249,14 @@ struct Claimed<'a> {
 
 fn show(client: &Client, text: &str) -> Result<(), Failure> {
     if client.wants_json() {
-        return output::print(text);
+        return output::print_json(text);
     }
     client.show_one(&as_written(client, text)?, TASK)
 }
 
 fn show_claimed(client: &Client, text: &str) -> Result<(), Failure> {
     if client.wants_json() {
-        return output::print(text);
+        return output::print_json(text);
     }
     let claimed: Claimed<'_> = serde_json::from_str(text).map_err(|_| client.stranger())?;
     if claimed.tasks.is_empty() {

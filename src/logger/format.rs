@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::events;
+use crate::terminal::clean;
 use crate::time::{Clock, SystemClock};
 
 /// What kind of reader the lines have.
@@ -114,12 +115,12 @@ fn line(style: Style, level: Level, target: &str, said: Said) -> String {
     }
     let at = SystemClock.now();
     if style.text {
-        let _ = write!(out, "{at} {level:>5} {}", one_line(&said.words()));
+        let _ = write!(out, "{at} {level:>5} {}", clean(&said.words()));
         if let Some(event) = &said.event {
             let _ = write!(out, " event={event}");
         }
         for (name, value) in &said.rest {
-            let _ = write!(out, " {name}={value}");
+            let _ = write!(out, " {name}={}", clean(&value.to_string()));
         }
     } else {
         let message = said.words();
@@ -145,11 +146,6 @@ fn priority(level: Level) -> u8 {
         Level::INFO => 6,
         Level::DEBUG | Level::TRACE => 7,
     }
-}
-
-/// A line break would begin a line that nobody wrote, an escape sequence would move the cursor.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::DateTime;
-use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use self::dialect::Prepared;
 use crate::limits::{CRON_BYTES, NAME_BYTES, TEXT_BYTES};
@@ -205,14 +205,9 @@ fn reason(error: &croner::errors::CronError) -> String {
     super::cut(&text, TEXT_BYTES).to_owned()
 }
 
-/// A zone by its IANA name.
 fn find_zone(name: &str) -> Result<TimeZone, CronError> {
     let unknown = || CronError::Zone { name: super::cut(name, NAME_BYTES).to_owned() };
-    let found = jiff::tz::db().get(name).or_else(|_| TimeZoneDatabase::bundled().get(name));
-    match found {
-        Ok(zone) if !zone.is_unknown() => Ok(zone),
-        Ok(_) | Err(_) => Err(unknown()),
-    }
+    crate::time::zone(name).ok_or_else(unknown)
 }
 
 mod dialect;

@@ -111,6 +111,15 @@ async fn the_log_comes_as_lines_or_as_csv() {
     let csv = port.send("GET", "/v1/log?tenant=acme", "Accept: text/csv\r\n", "").await;
     assert_eq!(csv.body.matches("\r\n").count(), 601);
     assert!(csv.body.starts_with("id,at,tenant,"), "{}", &csv.body[..80]);
+    let head = csv.head.to_ascii_lowercase();
+    assert!(head.contains("content-disposition: attachment; filename="), "{head}");
+    // A link that people click sends no such header.
+    let excel = port.get("/v1/log?tenant=acme&for=excel&tz=Asia/Shanghai").await;
+    assert!(excel.body.starts_with("\u{feff}id,at (Asia/Shanghai),"), "{}", &excel.body[..80]);
+    assert_eq!(excel.body.matches("\r\n").count(), 601);
+    for bad in ["for=word", "for=excel&tz=Moon/Base", "tz=UTC"] {
+        assert_eq!(port.get(&format!("/v1/log?{bad}")).await.status, 422, "{bad}");
+    }
     let page = port.get("/v1/log?tenant=acme&openid=o7").await.json();
     assert_eq!(page["items"].as_array().unwrap().len(), 1);
     port.stop().await;
