@@ -77,7 +77,7 @@ fn pointer(path: &[Step]) -> String {
         out.push('/');
         match step {
             Step::Name(name) => {
-                out.push_str(&crate::model::cut(name, 80).replace('~', "~0").replace('/', "~1"));
+                out.push_str(&crate::text::cut(name, 80).replace('~', "~0").replace('/', "~1"));
             }
             Step::At(at) => out.push_str(&at.to_string()),
         }

@@ -48,7 +48,7 @@
 //!
 //! # Layers
 //!
-//! Imports go downward only.
+//! Imports go downward only; `tests/tidy.rs` holds that, and the other rules of the house.
 //!
 //! | layer | modules | knows |
 //! |---|---|---|
@@ -57,10 +57,10 @@
 //! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`lease`], [`archive`], [`config`], [`sandbox`], `outbound` (the one HTTP client) | HTTP, files, the kernel |
 //! | commit | [`mailbox`] | the one writer thread, group commit, the clock, what growth must wait for |
 //! | decisions | [`engine`] | rows, and time as an argument; no clock, no I/O, no randomness |
-//! | rows | [`store`] | keys, records, tables over the base |
-//! | disk seam | [`kv`] | ordered bytes: sled, where rows that come in order share a block, or memory for tests |
 //! | domain | [`model`] | records, limits of fields, classes of answers, retry, cron |
-//! | ground | [`time`], [`boot`], [`id`], [`json`], [`limits`], [`secret`], [`caught`], [`logger`], `near` (names meant), `regular` (files somebody else made), `terminal` | nothing |
+//! | rows | [`store`] | keys, codecs, tables over the base |
+//! | disk seam | [`kv`] | ordered bytes: sled, where rows that come in order share a block, or memory for tests |
+//! | ground | [`time`], [`boot`], [`id`], [`json`], [`limits`], [`secret`], [`caught`], [`logger`], `near` (names meant), `regular` (files somebody else made), `text` | nothing |
 //!
 //! # What is absent on purpose
 //!
@@ -84,7 +84,7 @@ pub mod logger;
 mod near;
 mod regular;
 pub mod secret;
-mod terminal;
+mod text;
 
 pub mod model;
 

@@ -8,7 +8,7 @@ const LISTED: usize = 20;
 /// The nearest of the known names, if one is near enough to be meant.
 #[must_use]
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = plain(crate::model::cut(word, COMPARED));
+    let word = plain(crate::text::cut(word, COMPARED));
     let distance = |other: &str| strsim::damerau_levenshtein(&word, &plain(other));
     let near = known.into_iter().map(|other| (distance(other), other)).min();
     near.filter(|(distance, other)| *distance <= other.len().max(word.len()) / 3)

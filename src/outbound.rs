@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, ClientBuilder, Response, Url};
 
 use crate::limits::{TEXT_BYTES, URL_BYTES};
-use crate::model::cut;
+use crate::text::cut;
 
 /// A connection that does not stand after this long will not.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -18,9 +18,9 @@ pub use answer::Page;
 pub use template::check;
 
 use crate::limits::{PULL_BYTES, TEXT_BYTES};
-use crate::model::cut;
 use crate::model::retry::{Backoff, RetryPolicy};
 use crate::outbound::{self, Body, excerpt, words};
+use crate::text::cut;
 use crate::time::{SECOND_MS, Timestamp};
 
 /// Why a page could not be had. The text holds neither address nor query.

@@ -10,3 +10,5 @@ mod compat;
 mod sim;
 /// The files in `systemd/` against the code.
 mod systemd;
+/// The rules of the house against the sources.
+mod tidy;

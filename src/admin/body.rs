@@ -236,7 +236,7 @@ pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
 
 /// An error in words. It may quote what was sent.
 pub(super) fn told(error: &serde_json::Error) -> String {
-    crate::model::cut(&error.to_string(), limits::TEXT_BYTES).to_owned()
+    crate::text::cut(&error.to_string(), limits::TEXT_BYTES).to_owned()
 }
 
 /// The fingerprint of a submission: the first half of the SHA-256 of its fields in the order of

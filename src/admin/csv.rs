@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
-use crate::model::cut;
+use crate::text::cut;
 use crate::time::Timestamp;
 
 /// A column: its name in the log's JSON, and what stands in it.

@@ -230,7 +230,7 @@ impl Form {
 
 /// Says that a name is not known and which one was probably meant.
 pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    let name = crate::model::cut(name, 80);
+    let name = crate::text::cut(name, 80);
     match near::nearest(name, known.iter().copied()) {
         Some(near) => format!("unknown {what} {name:?}: did you mean {near:?}?"),
         None if known.is_empty() => format!("unknown {what} {name:?}: none is taken here"),
@@ -244,7 +244,7 @@ pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
 }
 
 fn escape(name: &str) -> String {
-    crate::model::cut(name, 200).replace('~', "~0").replace('/', "~1")
+    crate::text::cut(name, 200).replace('~', "~0").replace('/', "~1")
 }
 
 /// What a JSON value is, in words, short.
@@ -253,7 +253,7 @@ pub(super) fn kind_of(value: &Json) -> String {
         Json::Null => "null".to_owned(),
         Json::Bool(flag) => format!("the boolean {flag}"),
         Json::Number(number) => format!("the number {number}"),
-        Json::String(text) => format!("the string {:?}", crate::model::cut(text, 40)),
+        Json::String(text) => format!("the string {:?}", crate::text::cut(text, 40)),
         Json::Array(_) => "an array".to_owned(),
         Json::Object(_) => "an object".to_owned(),
     }
@@ -265,7 +265,7 @@ pub(super) fn path_id<I: std::str::FromStr>(
     text: &str,
 ) -> Result<I, super::problem::Problem> {
     text.parse().map_err(|_| {
-        let text = crate::model::cut(text, 80);
+        let text = crate::text::cut(text, 80);
         super::problem::Problem::not_found(format!("there is no {what} {text:?}"))
     })
 }

@@ -324,7 +324,7 @@ fn audited(head: &Parts) -> Option<Audited> {
         return None;
     }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-    Some(Audited { method: route.method.name(), path: crate::model::cut(path, 200).to_owned() })
+    Some(Audited { method: route.method.name(), path: crate::text::cut(path, 200).to_owned() })
 }
 
 fn audit(call: &Audited, peer: IpAddr, status: StatusCode, began: Instant) {

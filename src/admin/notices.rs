@@ -107,7 +107,7 @@ fn data(form: &mut Form, bytes: usize) -> BTreeMap<String, String> {
                 data.insert(name, text);
             }
             other => errors.push(FieldError::new(
-                format!("{}/{}", form.pointer("data"), crate::model::cut(&name, 80)),
+                format!("{}/{}", form.pointer("data"), crate::text::cut(&name, 80)),
                 value_hint(&name, &other),
             )),
         }
@@ -121,7 +121,7 @@ fn data(form: &mut Form, bytes: usize) -> BTreeMap<String, String> {
 }
 
 fn value_hint(name: &str, value: &Json) -> String {
-    let name = crate::model::cut(name, 80);
+    let name = crate::text::cut(name, 80);
     match value {
         Json::Object(inner) if inner.contains_key("value") => {
             format!("give the text itself, without the \"value\" around it: {{{name:?}: \"…\"}}")

@@ -9,7 +9,7 @@ use super::respond::{self, Body};
 use crate::engine::command::Refusal;
 use crate::limits;
 use crate::mailbox::CallError;
-use crate::model::cut;
+use crate::text::cut;
 
 /// A no with everything that a caller needs to act on it.
 #[derive(Debug)]

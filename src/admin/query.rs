@@ -28,7 +28,7 @@ impl Params {
             let (name, value) = (decode(name), decode(value));
             if !known.contains(&name.as_str()) {
                 let detail = form::unknown("parameter", &name, known);
-                let pointer = format!("/{}", crate::model::cut(&name, 80));
+                let pointer = format!("/{}", crate::text::cut(&name, 80));
                 params.errors.push(FieldError { pointer, detail, unknown: true });
             } else if params.pairs.iter().any(|(other, _)| *other == name) {
                 params.wrong(&name, "given more than once");
@@ -58,7 +58,7 @@ impl Params {
         let text = self.text(name)?;
         let found = text.parse().ok();
         if found.is_none() {
-            let text = crate::model::cut(&text, 40);
+            let text = crate::text::cut(&text, 40);
             self.wrong(name, format!("give {wanted}, this is {text:?}"));
         }
         found

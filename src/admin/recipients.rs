@@ -191,11 +191,11 @@ impl Filling {
             return Ok(());
         }
         let told = |error: &serde_json::Error| {
-            crate::model::cut(&without_line(error), limits::TEXT_BYTES).to_owned()
+            crate::text::cut(&without_line(error), limits::TEXT_BYTES).to_owned()
         };
         let recipient = read(line).map_err(|error| self.bad("bad_line", told(&error)))?;
         if !is_openid(&recipient.openid) {
-            let shown = crate::model::cut(&recipient.openid, 80).to_owned();
+            let shown = crate::text::cut(&recipient.openid, 80).to_owned();
             return Err(self.bad("bad_openid", format_args!("{shown:?} is no openid")));
         }
         if json_bytes(&recipient.data) > limits::OVERRIDE_BYTES {

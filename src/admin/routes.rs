@@ -172,7 +172,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<S
         allow.push(route.method.name());
     }
     if allow.is_empty() {
-        let path = crate::model::cut(path, 120);
+        let path = crate::text::cut(path, 120);
         return Err(Problem::not_found(format!("there is nothing at {path}; see /openapi.json")));
     }
     let allow = allow.join(", ");

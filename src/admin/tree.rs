@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
             let node = if map.is_empty() { OBJECT_BYTES } else { FIELD_BYTES };
             self.weigh(node + name.len() + ALLOCATION_BYTES)?;
             if map.contains_key(&name) {
-                let name = crate::model::cut(&name, 80);
+                let name = crate::text::cut(&name, 80);
                 return Err(A::Error::custom(format_args!("the field {name:?} is given twice")));
             }
             let value = fields.next_value_seed(self)?;

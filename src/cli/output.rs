@@ -13,8 +13,8 @@ use std::io::{self, IsTerminal as _, Write};
 
 use super::exit::Exit;
 use crate::logger;
-pub(super) use crate::terminal::clean;
-use crate::terminal::is_obeyed;
+pub(super) use crate::text::clean;
+use crate::text::is_obeyed;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]

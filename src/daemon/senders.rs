@@ -13,7 +13,7 @@ use crate::engine::command::{Command, SendJob};
 use crate::limits;
 use crate::mailbox::Mailbox;
 use crate::model::attempt::{Class, Try};
-use crate::model::cut;
+use crate::text::cut;
 use crate::time::{Clock, Timestamp};
 use crate::wechat::{Message, Provider};
 

@@ -10,10 +10,10 @@ use super::{Engine, Handled, Mode, Ticked};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
-use crate::model::cut;
 use crate::model::task::{AttemptEnd, Task, TaskAttempt, TaskState};
 use crate::store::Record;
 use crate::store::keys::{self, Lane, TypeNo};
+use crate::text::cut;
 use crate::time::Timestamp;
 
 /// The tasks of a claim that named its request, so that a repetition gets them again.

@@ -10,10 +10,10 @@ use super::{Decision, Engine, not_found};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
-use crate::model::cut;
 use crate::model::delivery::KeyRow;
 use crate::store::Record;
 use crate::store::keys::{self, DeadItem};
+use crate::text::cut;
 use crate::time::Timestamp;
 
 /// The row of such a letter; the notice itself lies in chunks beside those of accepted ones.

@@ -6,10 +6,10 @@ use super::{Decision, Engine, Ticked};
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::model::cut;
 use crate::model::rules::{Deliver, Push};
 use crate::model::task::{AttemptEnd, Task, TaskState};
 use crate::store::keys::{self, TypeNo};
+use crate::text::cut;
 use crate::time::Timestamp;
 
 impl<K: Kv> Engine<K> {

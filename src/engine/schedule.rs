@@ -8,11 +8,11 @@ use super::{Decision, Engine, Mode, Ticked, not_found};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
-use crate::model::cut;
 use crate::model::rules::{Action, ScheduleRule};
 use crate::model::run::{Run, RunCounts, RunOutcome, ScheduleRow, Trigger};
 use crate::store::codec;
 use crate::store::keys;
+use crate::text::cut;
 use crate::time::Timestamp;
 
 /// Missed ticks that are counted one by one; more are "many".

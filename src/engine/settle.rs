@@ -22,13 +22,13 @@ use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
-use crate::model::cut;
 use crate::model::delivery::{Delivery, DeliveryState, Entry};
 use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice};
 use crate::model::tenant::{StoredToken, TenantState};
 use crate::store::codec;
 use crate::store::keys::{self, DeadItem, Lane, TenantNo};
+use crate::text::cut;
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
 
 /// Template codes in a row that pause a notice: the provider answers them by mistake now and then.

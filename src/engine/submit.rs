@@ -437,7 +437,7 @@ fn check_recipient(
             format!("{pointer}/openid"),
             format!(
                 "{:?} is no openid: 1 to {} letters, digits, - and _",
-                crate::model::cut(openid, 80),
+                crate::text::cut(openid, 80),
                 limits::OPENID_BYTES
             ),
         ));

@@ -13,11 +13,11 @@ use super::Engine;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
-use crate::model::cut;
 use crate::model::errcode;
 use crate::model::notice::Notice;
 use crate::store::Record;
 use crate::store::keys::{self, TenantNo};
+use crate::text::cut;
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
 /// Attempts in a row that fail alike and pause their notice, or rest their tenant.

@@ -7,9 +7,9 @@ use super::{Decision, Engine, not_found};
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::model::cut;
 use crate::model::task::{AttemptEnd, EndedTask, Task, TaskState};
 use crate::store::keys::{self, TypeNo};
+use crate::text::cut;
 use crate::time::Timestamp;
 
 impl<K: Kv> Engine<K> {

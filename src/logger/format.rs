@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::events;
-use crate::terminal::clean;
+use crate::text::clean;
 use crate::time::{Clock, SystemClock};
 
 /// What kind of reader the lines have.

@@ -91,7 +91,7 @@ impl CronRule {
         let zone = find_zone(timezone.trim())?;
         let syntax = |reason: String| CronError::Syntax { expr: expr.to_owned(), reason };
         let prepared = dialect::prepare(expr)
-            .map_err(|why| syntax(super::cut(&why, 2 * TEXT_BYTES).to_owned()))?;
+            .map_err(|why| syntax(crate::text::cut(&why, 2 * TEXT_BYTES).to_owned()))?;
         let cron = parser(&prepared).parse(&prepared.text);
         let cron = cron.map_err(|error| syntax(reason(&error)))?;
         let hours = cron.pattern.hours.values().len();
@@ -202,11 +202,11 @@ fn reason(error: &croner::errors::CronError) -> String {
             error.to_string()
         }
     };
-    super::cut(&text, TEXT_BYTES).to_owned()
+    crate::text::cut(&text, TEXT_BYTES).to_owned()
 }
 
 fn find_zone(name: &str) -> Result<TimeZone, CronError> {
-    let unknown = || CronError::Zone { name: super::cut(name, NAME_BYTES).to_owned() };
+    let unknown = || CronError::Zone { name: crate::text::cut(name, NAME_BYTES).to_owned() };
     crate::time::zone(name).ok_or_else(unknown)
 }
 

@@ -153,7 +153,7 @@ pub fn check<'v>(
 ) -> Result<Cow<'v, str>, KeywordError> {
     let Some(name) = kind_name(field) else {
         return Err(KeywordError {
-            field: super::cut(field, limits::NAME_BYTES).to_owned(),
+            field: crate::text::cut(field, limits::NAME_BYTES).to_owned(),
             kind: String::new(),
             limit: 0,
             length: utf16(value),

@@ -15,16 +15,3 @@ pub mod rules;
 pub mod run;
 pub mod task;
 pub mod tenant;
-
-/// Cuts a text to at most `bytes` bytes without splitting a character.
-#[must_use]
-pub fn cut(text: &str, bytes: usize) -> &str {
-    if text.len() <= bytes {
-        return text;
-    }
-    let mut end = bytes;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}

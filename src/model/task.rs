@@ -193,7 +193,7 @@ impl Task {
             && last.ended.is_none()
         {
             let short = |reason: Option<String>| {
-                reason.map(|text| super::cut(&text, limits::ATTEMPT_TEXT_BYTES).to_owned())
+                reason.map(|text| crate::text::cut(&text, limits::ATTEMPT_TEXT_BYTES).to_owned())
             };
             let end = match end {
                 AttemptEnd::Nacked(reason) => AttemptEnd::Nacked(short(reason)),

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::limits;
 use crate::model::attempt::Class;
-use crate::model::{cut, errcode};
+use crate::model::errcode;
+use crate::text::cut;
 
 /// What an answer says.
 #[derive(Debug, PartialEq, Eq)]

@@ -145,7 +145,7 @@ fn words(error: reqwest::Error) -> String {
         words.push_str(&cause.to_string());
         source = cause.source();
     }
-    crate::model::cut(&words, limits::TEXT_BYTES).to_owned()
+    crate::text::cut(&words, limits::TEXT_BYTES).to_owned()
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use super::client::{self, Account, ClientError, Failure};
 use super::token::{OnNewToken, Token, TokenError, TokenOwner};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
-use crate::model::cut;
 use crate::secret::Secret;
+use crate::text::cut;
 use crate::time::{Clock, Timestamp};
 
 /// Bounds of one tenant's sends.

@@ -19,8 +19,9 @@ use super::answer::split_rid;
 use super::client::{self, Account, ClientError};
 use crate::limits;
 use crate::model::attempt::Class;
-use crate::model::{cut, errcode};
+use crate::model::errcode;
 use crate::secret::Secret;
+use crate::text::cut;
 use crate::time::{Clock, DAY_MS, SECOND_MS, Timestamp};
 
 mod standing;

@@ -21,6 +21,7 @@ mod notify;
 mod pages;
 mod power;
 mod pulls;
+mod readme;
 mod relay;
 mod slow_copies;
 mod stop;

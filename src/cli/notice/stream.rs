@@ -189,7 +189,7 @@ impl Reading {
         let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         let openid = read.openid;
         if openid.is_empty() || openid.len() > OPENID_BYTES || !openid.bytes().all(plausible) {
-            return Err(format!("{:?} is no openid", crate::model::cut(&openid, 80)));
+            return Err(format!("{:?} is no openid", crate::text::cut(&openid, 80)));
         }
         self.lines.push(line);
         Ok(())

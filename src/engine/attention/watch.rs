@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree, Write};
 use crate::limits;
-use crate::model::cut;
 use crate::model::delivery::DeliveryState;
 use crate::model::notice::{Notice, NoticeState};
 use crate::model::run::{Run, RunOutcome};
 use crate::store::keys::{self, DeadItem, TenantNo};
 use crate::store::{Order, Store, codec};
+use crate::text::cut;
 use crate::time::Timestamp;
 
 /// Notices that are remembered; of more, those in trouble come first.

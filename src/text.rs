@@ -1,4 +1,9 @@
-//! Texts from elsewhere on a terminal.
+//! Texts from elsewhere: cut to a length, harmless on a terminal.
+
+/// Cuts a text to at most `bytes` bytes without splitting a character.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
 
 /// Whether a terminal does something else with a character than show it in its place: control
 /// characters, those that turn the direction of writing (Unicode Standard Annex 9), line ends of
@@ -17,6 +22,14 @@ pub(crate) fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_character_is_not_split() {
+        assert_eq!(
+            (cut("通知", 5), cut("通知", 6), cut("a", 0), cut("", 3)),
+            ("通", "通知", "", "")
+        );
+    }
 
     #[test]
     fn what_a_terminal_obeys_is_blanked() {

@@ -1,0 +1,190 @@
+//! The rules of the house, held against the sources themselves.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a file may hold at most, so that it stays one idea.
+const MOST_LINES: usize = 600;
+/// Files that were longer when the rule was made. They may only shrink.
+const LONGER: [(&str, usize); 3] =
+    [("engine/settle.rs", 721), ("engine/command.rs", 680), ("daemon/duties.rs", 605)];
+
+/// Modules from the ground up, as on the page of `src/lib.rs`. A module uses those of lower layers;
+/// on the ground, those beside it as well.
+const LAYERS: [&[&str]; 9] = [
+    &[
+        "boot", "caught", "id", "json", "limits", "logger", "near", "regular", "secret", "text",
+        "time",
+    ],
+    &["kv"],
+    &["store"],
+    &["model"],
+    &["engine"],
+    &["mailbox"],
+    &["outbound"],
+    &["admin", "archive", "config", "lease", "pull", "sandbox", "webhook", "wechat"],
+    &["daemon"],
+];
+
+/// What may not be written, where it may be, and what to write instead.
+const FORBIDDEN: [(&str, &[&str], &str); 9] = [
+    ("unbounded", &[], "a channel has a bound"),
+    ("mpsc::channel()", &[], "a channel has a bound: sync_channel"),
+    (
+        "thread::sleep",
+        &["kv/sled.rs", "daemon/lead.rs", "cli/demo.rs", "cli/demo/processes.rs"],
+        "wait for the event",
+    ),
+    ("println!(", &[], "cli::output for people, tracing for the log"),
+    ("SystemTime::now", &["time.rs"], "the clock is a seam: time::Clock"),
+    ("process::exit", &["logger/mod.rs"], "return an Exit"),
+    ("process::abort", &[], "return a Fault"),
+    ("fastrand", &[], "decisions do not roll dice"),
+    (concat!("FIX", "ME"), &[], "mend it, or say in plain words what is left"),
+];
+
+struct Source {
+    /// Below `src/`.
+    name: String,
+    /// Without tests and comments.
+    code: String,
+    lines: usize,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// All sources but those that only hold tests.
+fn sources() -> Vec<Source> {
+    let mut paths = Vec::new();
+    files_below(&root().join("src"), &mut paths);
+    paths.sort();
+    let mut sources = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        let of_tests = ["tests", "conformance", "oracle", "support"];
+        if name.split(['/', '.', '_']).any(|part| of_tests.contains(&part)) {
+            continue;
+        }
+        let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+        let code = text[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = code.collect::<Vec<_>>().join("\n");
+        let lines = text.lines().count();
+        sources.push(Source { name, code, lines, text });
+    }
+    assert!(sources.len() > 100, "{}", sources.len());
+    sources
+}
+
+/// The module of a source or of a path behind `crate::`.
+fn module(name: &str) -> &str {
+    let name = name.split('/').next().unwrap();
+    name.strip_suffix(".rs").unwrap_or(name)
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The modules that a source uses.
+fn uses(code: &str) -> BTreeSet<&str> {
+    let behind = code.split("crate::").skip(1);
+    behind
+        .map(|text| {
+            let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            &text[..end.unwrap_or(text.len())]
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn imports_go_downward_only() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let own = module(&source.name);
+        // The roots, and the command line above all layers.
+        if ["lib", "main", "cli"].contains(&own) {
+            continue;
+        }
+        let at = layer(own).unwrap_or_else(|| panic!("{own} has a place in LAYERS and in lib.rs"));
+        for used in uses(&source.code) {
+            let allowed =
+                used == own || layer(used).is_some_and(|used| used < at || (used == 0 && at == 0));
+            if !allowed {
+                wrong.push(format!("{} uses crate::{used}", source.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_architecture_page_names_every_module() {
+    let page = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let words: String = page.lines().filter(|line| line.starts_with("//!")).collect();
+    let declared = page.lines().filter_map(|line| {
+        let name = line.strip_prefix("pub mod ").or(line.strip_prefix("mod "))?;
+        name.strip_suffix(';')
+    });
+    for name in declared {
+        assert!(words.contains(&format!("`{name}`")), "the page says nothing of {name}");
+        let placed = name == "cli" || layer(name).is_some();
+        assert!(placed, "{name} has no layer");
+    }
+}
+
+#[test]
+fn files_are_one_idea_and_say_which() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let longer = LONGER.iter().find(|(name, _)| *name == source.name);
+        let most = longer.map_or(MOST_LINES, |(_, most)| *most);
+        if source.lines > most {
+            wrong.push(format!("{} has {} lines, {most} at most", source.name, source.lines));
+        }
+        if !source.text.starts_with("//!") {
+            wrong.push(format!("{} does not begin with what it is", source.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn nothing_forbidden_is_written() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (text, allowed, instead) in FORBIDDEN {
+            if source.code.contains(text) && !allowed.contains(&source.name.as_str()) {
+                wrong.push(format!("{}: {text}: {instead}", source.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_module_uses_another_only_as_its_layer_allows() {
+    // The rule itself, tried on what it must find.
+    assert!(layer("engine") > layer("model") && layer("admin") == layer("archive"));
+    let code = "use crate::engine::Engine;\nlet x = crate::time::now();\n";
+    assert_eq!(uses(code).into_iter().collect::<Vec<_>>(), ["engine", "time"]);
+    assert_eq!((module("kv/sled.rs"), module("boot.rs")), ("kv", "boot"));
+}
