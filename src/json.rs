@@ -240,4 +240,25 @@ mod tests {
         push_member(&mut out, "payload", r#""\ud83d""#);
         assert_eq!(out, r#""payload_text":"\"\\ud83d\"""#);
     }
+
+    #[test]
+    fn what_passes_is_read_alike_by_others() {
+        use crate::mutants::Mutants;
+        let samples: [&[u8]; 3] = [
+            br#"{"a": [1, -2.5e3, "x\u00e9\ud83d\ude00", null, true], "b": {"c": {}}, "": 9007199254740993}"#,
+            br#"[{"openid": "oA", "data": {"thing1": "a"}}, [[[[]]]], 0.1]"#,
+            "\"通知\\n\"".as_bytes(),
+        ];
+        for bytes in Mutants::of(&samples, 30_000) {
+            let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+            match check(text) {
+                Ok(()) => {
+                    let value: serde_json::Value = serde_json::from_str(text)
+                        .unwrap_or_else(|error| panic!("{text:?}: {error}"));
+                    assert!(check(&value.to_string()).is_ok(), "{text:?}");
+                }
+                Err(why) => assert!(!why.detail.is_empty(), "{text:?}"),
+            }
+        }
+    }
 }

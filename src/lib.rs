@@ -81,6 +81,8 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod logger;
+#[cfg(test)]
+mod mutants;
 mod near;
 mod regular;
 pub mod secret;

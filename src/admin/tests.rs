@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod hostile;
 mod limits;
 mod streams;
 

@@ -261,4 +261,28 @@ pub(super) mod tests {
         newer[52..].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(Header::decode(&newer), Err(BadHeader::Newer(2)));
     }
+
+    #[test]
+    fn a_hostile_frame_is_the_good_one_or_none() {
+        use crate::mutants::Mutants;
+        let mut good = Vec::new();
+        encode(&mut good, 42, &changes());
+        let header =
+            Header { instance: InstanceId(5), previous: InstanceId(3), first_seq: 99 }.encode();
+        for bytes in Mutants::of(&[&good, &header], 20_000) {
+            if let Some(frame) = Frame::parse(&bytes) {
+                assert_eq!(bytes[..frame.total()], good);
+            }
+            if let Ok(read) = Header::decode(&bytes) {
+                assert_eq!(read.encode(), header);
+            }
+            // Were it not for the checksums.
+            let mut rest = &bytes[bytes.len().min(FRAME_HEAD_BYTES)..];
+            let (most, mut taken) = (rest.len(), 0);
+            while let Some(write) = take_write(&mut rest) {
+                taken += write.key.len() + write.value.map_or(0, |value| value.len()) + 3;
+            }
+            assert!(taken <= most, "{bytes:?}");
+        }
+    }
 }

@@ -275,4 +275,20 @@ mod tests {
         fs::write(&made.path, [&whole[..], b"x"].concat()).unwrap();
         assert!(verify(&made.path).is_err() && peek(&made.path).is_err(), "longer");
     }
+
+    #[test]
+    fn a_hostile_image_is_the_good_one_or_refused() {
+        use crate::mutants::Mutants;
+        let dir = tempfile::tempdir().unwrap();
+        let made = make(&filled(600), dir.path(), A, &|| 9, &mut |_| {}).unwrap();
+        let good = fs::read(&made.path).unwrap();
+        let path = dir.path().join("mutant");
+        for bytes in Mutants::of(&[&good], 1_500) {
+            fs::write(&path, &bytes).unwrap();
+            let looked = (verify(&path), peek(&path).map(|_| ()));
+            let loaded = load(&path, &MemoryKv::new(), &mut |_| {});
+            assert_eq!(looked.0.is_ok(), bytes == good, "{looked:?}");
+            assert_eq!(loaded.is_ok(), bytes == good);
+        }
+    }
 }

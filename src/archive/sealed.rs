@@ -101,4 +101,20 @@ mod tests {
             assert!(matches!(read::<u64>(dir.path(), "x").unwrap(), Sealed::Damaged(_)), "{at}");
         }
     }
+
+    #[test]
+    fn a_hostile_file_is_the_good_one_or_damaged() {
+        use crate::mutants::Mutants;
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "x", |_| Ok(vec!["a", "b\n", "通"])).unwrap();
+        let good = fs::read(dir.path().join("x")).unwrap();
+        for bytes in Mutants::of(&[&good], 3_000) {
+            fs::write(dir.path().join("x"), &bytes).unwrap();
+            match read::<Vec<String>>(dir.path(), "x") {
+                Ok(Sealed::Found(read)) => assert_eq!(read, ["a", "b\n", "通"], "{bytes:?}"),
+                Ok(Sealed::Damaged(_)) => assert_ne!(bytes, good),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }

@@ -375,3 +375,26 @@ fn the_old_paths_get_a_port_of_their_own_for_named_networks() {
         assert!(refused.contains(told), "{refused}");
     }
 }
+
+#[test]
+fn a_hostile_configuration_is_read_or_refused_in_words() {
+    use crate::mutants::Mutants;
+    let home = home();
+    let example = include_str!("../../systemd/duebox.toml");
+    let switched_on: String = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let path = home.path().join("mutant.toml");
+    for bytes in Mutants::of(&[example.as_bytes(), switched_on.as_bytes()], 1_000) {
+        std::fs::write(&path, &bytes).unwrap();
+        if let Err(error) = Config::load(&path) {
+            assert!(!error.problems.is_empty());
+            let longest = error.problems.iter().map(String::len).max();
+            assert!(longest.is_some_and(|bytes| 0 < bytes && bytes < 4_096), "{error:?}");
+        }
+    }
+}

@@ -172,4 +172,29 @@ mod tests {
             assert!(matches!(read(&block), Err(Fault::Damaged { .. })), "{rows:?}");
         }
     }
+
+    #[test]
+    fn a_hostile_block_is_read_to_an_end_or_refused() {
+        use crate::mutants::{Mutants, sealed};
+        let mut builder = Builder::new();
+        for (key, value) in [(&b"a"[..], &b""[..]), (b"ab", &[7; 300]), (&[0xff; 200], b"y")] {
+            builder.push(key, value);
+        }
+        let block = builder.finish();
+        let (mut whole, mut refused) = (0, 0);
+        for bytes in Mutants::of(&[&block[..block.len() - 4]], 20_000) {
+            assert!(bytes == block[..block.len() - 4] || read(&bytes).is_err() || bytes.is_empty());
+            // Were it not for the checksum.
+            match read(&sealed(bytes.clone())) {
+                Ok(rows) => {
+                    whole += 1;
+                    let values: usize = rows.iter().map(|(_, value)| value.len()).sum();
+                    assert!(rows.len() <= bytes.len() && values <= bytes.len(), "{bytes:?}");
+                }
+                Err(Fault::Damaged { .. }) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(whole > 0 && refused > 0, "{whole} {refused}");
+    }
 }

@@ -7,6 +7,8 @@ pub mod attention;
 pub mod cron;
 pub mod delivery;
 pub mod errcode;
+#[cfg(test)]
+mod hostile;
 pub mod keyword;
 pub mod message;
 pub mod notice;

@@ -129,4 +129,20 @@ mod tests {
             assert!(error.reason.contains(but) && !error.retryable, "{body}: {error}");
         }
     }
+
+    #[test]
+    fn a_hostile_answer_is_a_page_or_refused_in_words() {
+        use crate::mutants::Mutants;
+        let samples: [&[u8]; 3] = [
+            br#"{"notices": [{"tenant": "a", "key": "k", "data": {"thing1": "x"}}], "next": "c2"}"#,
+            br#"[{"tenant": "a"}, {"tenant": "b"}]"#,
+            b"",
+        ];
+        for bytes in Mutants::of(&samples, 20_000) {
+            match read(&bytes) {
+                Ok(page) => assert!(page.notices.len() <= PULL_NOTICES),
+                Err(why) => assert!(!why.reason.is_empty() && !why.retryable, "{bytes:?}"),
+            }
+        }
+    }
 }

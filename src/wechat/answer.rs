@@ -193,4 +193,25 @@ mod tests {
         let answer = read(200, r#"{"errcode":40252,"errmsg":"审核","msgid":0}"#);
         assert_eq!((answer.class, answer.msgid), (Class::Review, None));
     }
+
+    #[test]
+    fn a_hostile_answer_is_accepted_only_if_it_says_so() {
+        use crate::mutants::Mutants;
+        let samples: [&[u8]; 3] = [
+            br#"{"errcode":0,"errmsg":"ok","msgid":4098711234567890123}"#,
+            br#"{"errcode":47003,"errmsg":"argument invalid! data.thing1.value is empty rid: 1-2-3"}"#,
+            br#"{"errcode":-1,"errmsg":"system error"}"#,
+        ];
+        for bytes in Mutants::of(&samples, 20_000) {
+            let text = String::from_utf8_lossy(&bytes);
+            for status in [200, 404, 502] {
+                let answer = read(status, &text);
+                assert!(answer.errmsg.len() <= limits::TEXT_BYTES, "{text}");
+                if answer.class == Class::Ok {
+                    assert!(status == 200, "{status} {text}");
+                    assert!(answer.msgid.is_some() || answer.errcode == Some(0), "{text}");
+                }
+            }
+        }
+    }
 }

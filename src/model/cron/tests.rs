@@ -278,3 +278,31 @@ fn an_unknown_zone_is_named() {
     let error = CronRule::parse("0 0 9 * * ?", "Asia/Shangai").unwrap_err();
     assert!(error.to_string().starts_with("\"Asia/Shangai\" is not a time zone"), "{error}");
 }
+
+#[test]
+fn a_hostile_rule_is_read_or_refused_and_its_ticks_go_forward() {
+    use crate::mutants::Mutants;
+    let samples: [&[u8]; 5] = [
+        b"0 0/5 * * * ?",
+        b"0 15 10 ? * MON-FRI#3,L 2026-2030",
+        b"*/15 9-17 1,15 * 1-5",
+        b"0 0 9 LW * ?",
+        b"@daily",
+    ];
+    let at = Timestamp::parse(MONDAY).unwrap();
+    let mut read = 0;
+    for bytes in Mutants::of(&samples, 5_000) {
+        let text = String::from_utf8_lossy(&bytes);
+        match CronRule::parse(&text, "Asia/Shanghai") {
+            Ok(rule) => {
+                read += 1;
+                if let Some(tick) = rule.next_after(at) {
+                    assert!(tick > at, "{text:?}");
+                    assert!(rule.next_after(tick).is_none_or(|next| next > tick), "{text:?}");
+                }
+            }
+            Err(error) => assert!(!error.to_string().is_empty(), "{text:?}"),
+        }
+    }
+    assert!(read > 0);
+}
