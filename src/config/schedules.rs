@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::section::Section;
-use super::text::{advise, check_name, check_template};
+use super::text::{Route, advise, check_name, check_template};
 use crate::limits::PAYLOAD_BYTES;
 use crate::model::cron::CronRule;
 use crate::model::rules::{Action, ScheduleRule};
@@ -119,8 +119,13 @@ fn read_cron(section: &Section<'_>) -> Option<CronRule> {
 
 fn read_pull(section: &Section<'_>) -> Option<Pull> {
     let url = section.text("pull")?;
-    if let Err(why) = check_template(url, &["tenant", "last_run"]) {
-        section.problem("pull", why);
+    match check_template(url, &["tenant", "last_run"]) {
+        Ok(Route::Open) => {
+            section
+                .warn("pull", "what it brings is sent on, and comes unencrypted: https is safer");
+        }
+        Ok(Route::Private) => {}
+        Err(why) => section.problem("pull", why),
     }
     Some(Pull { url: url.to_owned() })
 }

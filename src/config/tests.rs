@@ -377,6 +377,23 @@ fn the_old_paths_get_a_port_of_their_own_for_named_networks() {
 }
 
 #[test]
+fn a_pull_that_comes_unencrypted_from_elsewhere_is_warned_of() {
+    let home = home();
+    for (url, warns) in [
+        ("http://shop.example/new?since={last_run}", true),
+        ("https://shop.example/new?since={last_run}", false),
+        ("http://127.0.0.1:8080/new?since={last_run}", false),
+    ] {
+        let text = format!(
+            "data_dir = 'x'\n[tenants.a]\nappid = 'w'\nsecret = 's'\n\
+             [[schedules]]\nname = 'new'\ncron = '*/5 * * * *'\npull = '{url}'\n"
+        );
+        let warnings = load_in(&home, &text).unwrap().warnings;
+        assert_eq!(warnings.iter().any(|line| line.contains("unencrypted")), warns, "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_hostile_configuration_is_read_or_refused_in_words() {
     use crate::mutants::Mutants;
     let home = home();
