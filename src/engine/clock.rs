@@ -191,7 +191,9 @@ impl<K: Kv> Engine<K> {
         self.plan_schedules_anew(now)?;
         self.end_rests(now)?;
         self.mend_timers(now, by_ms)?;
-        self.mend_lanes(now)
+        self.mend_lanes(now)?;
+        self.mend_pauses(now);
+        Ok(())
     }
 
     /// For the end of a group: what the wall clock has shown goes with it.
@@ -295,7 +297,7 @@ impl<K: Kv> Engine<K> {
                 }
                 longest
             }
-            Timer::Sweep(_) => now,
+            Timer::Sweep(_) | Timer::Mend => now,
             Timer::TaskClaim(_)
             | Timer::DeliveryClaim(..)
             | Timer::NoticeStart(_)

@@ -17,6 +17,7 @@ pub mod dead;
 mod kinds;
 mod lanes;
 mod letter;
+mod mend;
 mod names;
 pub mod prune;
 mod push;

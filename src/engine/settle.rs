@@ -354,7 +354,13 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Moves the due time of a pending delivery.
-    fn postpone(&mut self, id: DeliveryId, notice: &Notice, row: &mut Delivery, due: Timestamp) {
+    pub(super) fn postpone(
+        &mut self,
+        id: DeliveryId,
+        notice: &Notice,
+        row: &mut Delivery,
+        due: Timestamp,
+    ) {
         let tenant = TenantNo(notice.tenant);
         let (lane, number) = (Lane::Notice(tenant, id.notice), id.number.to_be_bytes());
         self.delay_delete(lane, row.due, &number);

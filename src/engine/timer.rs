@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Schedule(String),
     /// The next step of pruning.
     Prune,
+    /// The next step of the look at pauses after the clock went back.
+    Mend,
 }
 
 impl Timer {
@@ -37,6 +39,7 @@ impl Timer {
             Self::Sweep(notice) => tagged(5, &keys::id(*notice)),
             Self::Schedule(name) => tagged(6, name.as_bytes()),
             Self::Prune => vec![7],
+            Self::Mend => vec![8],
         }
     }
 
@@ -50,6 +53,7 @@ impl Timer {
             5 => keys::read_id(item).map(Self::Sweep),
             6 => String::from_utf8(item.to_vec()).ok().map(Self::Schedule),
             7 => Some(Self::Prune),
+            8 => Some(Self::Mend),
             _ => None,
         }
     }
@@ -107,6 +111,7 @@ impl<K: Kv> Engine<K> {
             Timer::Sweep(notice) => self.sweep_step(now, notice),
             Timer::Schedule(name) => self.schedule_ticked(now, due, &name, ticked),
             Timer::Prune => self.prune_step(now),
+            Timer::Mend => self.mend_step(now),
         }
     }
 }
@@ -126,6 +131,7 @@ mod tests {
             Timer::Sweep(Id(4)),
             Timer::Schedule("new-tasks".into()),
             Timer::Prune,
+            Timer::Mend,
         ] {
             assert_eq!(Timer::decode(&timer.encode()), Some(timer));
         }

@@ -47,6 +47,8 @@ pub const LAST_ID: &[u8] = b"last_id";
 pub const NEXT_TYPE: &[u8] = b"next_type";
 /// `meta`: what is known of the wall clock.
 pub const WALL: &[u8] = b"wall";
+/// `meta`: how far the look at pauses has come after the clock went back.
+pub const MENDING: &[u8] = b"mending";
 /// `meta`: what is known of this directory as a copy.
 pub const COPY: &[u8] = b"copy";
 /// `meta`: the term of the present or last leader.
@@ -127,6 +129,33 @@ impl Lane {
 pub fn split_delay(key: &[u8], prefix: usize) -> Option<(Timestamp, &[u8])> {
     let (due, item) = key.get(prefix..)?.split_first_chunk::<8>()?;
     Some((Timestamp(u64::from_be_bytes(*due)), item))
+}
+
+/// The first key that an item waiting in a notice's or a type's lane can have.
+#[must_use]
+pub fn first_pause() -> Key {
+    vec![3]
+}
+
+/// The first key after all of these.
+#[must_use]
+pub fn after_pauses() -> Key {
+    vec![5]
+}
+
+/// The lane, the due time and the item in a delay key of a notice or a type.
+#[must_use]
+pub fn read_pause(key: &[u8]) -> Option<(Lane, Timestamp, &[u8])> {
+    let (lane, prefix) = match key.first()? {
+        3 => {
+            let tenant = TenantNo(read_u32(key.get(1..5)?)?);
+            (Lane::Notice(tenant, read_id(key.get(5..13)?)?), 13)
+        }
+        4 => (Lane::Queue(TypeNo(read_u32(key.get(1..5)?)?), queue_priority(key)?), 6),
+        _ => return None,
+    };
+    let (due, item) = split_delay(key, prefix)?;
+    Some((lane, due, item))
 }
 
 /// All keys of one type's lanes, from `priority` on.

@@ -1,12 +1,14 @@
 //! Wall clocks that jump, beside a boot clock that does not.
 
 use duebox::engine::Handled;
-use duebox::engine::command::{Command, NoticeDraft, Reply};
+use duebox::engine::command::{Command, NoticeDraft, Reply, Settlement, TaskDraft, Verdict};
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::model::attempt::Class;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Steady, Timestamp};
 
-use super::behaviour::{accept_all, count, draft, notice_id, sends, settle, submit};
+use super::behaviour::{
+    accept_all, add, claim, count, draft, notice_id, sends, settle, submit, task,
+};
 use super::rules;
 use super::world::World;
 
@@ -206,4 +208,92 @@ fn the_log_is_found_by_the_time_of_what_happened() {
     assert_eq!(found(right.plus(HOUR_MS), right.plus(2 * HOUR_MS)), 0);
     let latest = machine.world.engine.latest(machine.world.now);
     assert!(latest > right.plus(DAY_MS - HOUR_MS));
+}
+
+fn both() -> Machine {
+    let both = duebox::model::rules::Rules { queues: rules::queues().queues, ..rules::outbox() };
+    Machine { world: World::new(0, both), ..Machine::new() }
+}
+
+/// A delivery and a task that failed while the clock was a day ahead, and the right time.
+fn failed_ahead() -> (Machine, Timestamp) {
+    let mut machine = both();
+    machine.pass(HOUR_MS);
+    let right = machine.world.now;
+    machine.set(right.plus(DAY_MS));
+    let jobs = sends(machine.world.run(submit(draft("a", 3))).effects);
+    for job in &jobs {
+        settle(&mut machine.world, job, Class::Retry, Some(-1));
+    }
+    let ids = add(&mut machine.world, vec![task("1"), task("2")]);
+    let claimed = claim(&mut machine.world, 1);
+    assert_eq!(claimed[0].id, ids[0]);
+    let verdict = Verdict::Nack { delay_ms: Some(30 * SECOND_MS), reason: None };
+    let item = Settlement { task: ids[0], claim: claimed[0].claim.clone(), verdict };
+    machine.world.ask(Command::Settle(vec![item])).unwrap();
+    (machine, right)
+}
+
+#[test]
+fn what_failed_while_a_clock_was_ahead_is_tried_again_after_its_own_pause() {
+    for crash in [false, true] {
+        let (mut machine, right) = failed_ahead();
+        machine.set(right.plus(MINUTE_MS));
+        if crash {
+            let boot = machine.steady.boot;
+            machine.restart(boot);
+        }
+        let mut sent = 0;
+        for _ in 0..120 {
+            machine.steady.ms += SECOND_MS;
+            machine.look();
+            let jobs = sends(machine.world.pass(SECOND_MS));
+            sent += jobs.len();
+            accept_all(&mut machine.world, jobs);
+        }
+        assert_eq!(sent, 3, "crash: {crash}");
+        assert_eq!(claim(&mut machine.world, 5).len(), 2, "crash: {crash}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_at_a_time_of_its_own_keeps_it() {
+    let mut machine = both();
+    machine.pass(HOUR_MS);
+    let right = machine.world.now;
+    machine.set(right.plus(DAY_MS));
+    let due = Some(right.plus(2 * DAY_MS));
+    add(&mut machine.world, vec![TaskDraft { due, ..task("1") }]);
+    let later = NoticeDraft { send_at: due, ..draft("a", 2) };
+    machine.world.run(submit(later));
+    machine.set(right.plus(MINUTE_MS));
+    machine.pass(2 * DAY_MS - 2 * MINUTE_MS);
+    assert_eq!(machine.log(), 0);
+    assert_eq!(claim(&mut machine.world, 5).len(), 0);
+    machine.pass(MINUTE_MS);
+    assert_eq!(claim(&mut machine.world, 5).len(), 1);
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_let_begin_goes_on() {
+    let mut machine = both();
+    machine.pass(HOUR_MS);
+    let right = machine.world.now;
+    machine.set(right.plus(DAY_MS));
+    // More than may be on the wire at once: the others wait.
+    let mut jobs = sends(machine.world.run(submit(draft("a", 600))).effects);
+    assert!(!jobs.is_empty() && jobs.len() < 600, "{}", jobs.len());
+    machine.set(right.plus(MINUTE_MS));
+    let mut sent = 0;
+    for _ in 0..600 {
+        sent += jobs.len();
+        accept_all(&mut machine.world, std::mem::take(&mut jobs));
+        machine.steady.ms += SECOND_MS;
+        machine.look();
+        jobs = sends(machine.world.pass(SECOND_MS));
+    }
+    let page = Page { limit: 1000, cursor: None };
+    let log = Query::Log { filter: LogFilter::default(), page };
+    let logged = machine.world.look(log)["items"].as_array().unwrap().len();
+    assert_eq!(logged, 600, "{sent} of them by themselves");
 }
