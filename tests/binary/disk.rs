@@ -162,6 +162,8 @@ fn a_full_disk_loses_nothing_and_the_daemon_comes_back_by_itself() {
     // The base may still be taking space: then it is tried again.
     let leave = |free: u64| {
         until("the disk is as full as wanted", PATIENCE, || {
+            // One that did not fit left a part of it, which is not to be counted.
+            let _ = fs::remove_file(&filler);
             let now = duebox::kv::free_bytes(&home.data()).unwrap();
             let bytes = usize::try_from(now.saturating_sub(free)).unwrap();
             fs::write(&filler, vec![1; bytes]).ok()
@@ -179,8 +181,13 @@ fn a_full_disk_loses_nothing_and_the_daemon_comes_back_by_itself() {
     leave(0);
     let claim = json!({ "type": "k", "max": 1 });
     let claimed = || http.try_post(&daemon.at("/v1/tasks/claim"), &claim);
-    while claimed().is_some_and(|answer| answer.status == 200) {}
-    while http.try_post(&daemon.at("/v1/queues/other/pause"), &json!({})).is_some() {}
+    until("nothing is handed out", PATIENCE, || {
+        claimed().is_none_or(|answer| answer.status != 200).then_some(())
+    });
+    until("what cannot be written ends it", PATIENCE, || {
+        let paused = http.try_post(&daemon.at("/v1/queues/other/pause"), &json!({}));
+        paused.is_none().then_some(())
+    });
     assert_eq!(daemon.wait(PATIENCE).code(), Some(1));
     let logged = home.log().len();
     let _ = fs::remove_file(home.data().join("admin.addr"));
@@ -246,7 +253,7 @@ fn neither_a_fast_loader_nor_what_comes_back_eats_what_is_kept_free() {
     // What is handed out and comes back at once takes space each time: it ends before the disk does.
     let claim = json!({"type": "k", "max": 300});
     let mut rounds = 0;
-    let scarce = until("nothing is handed out any more", PATIENCE * 3, || {
+    let scarce = until("nothing is handed out any more", PATIENCE * 8, || {
         rounds += 1;
         let claimed = http.post(&daemon.at("/v1/tasks/claim"), &claim);
         if claimed.status == 507 {
