@@ -7,7 +7,7 @@ use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, Resolution};
-use crate::model::notice::{Notice, Sweep, SweepKind};
+use crate::model::notice::{Notice, NoticeState, PAUSED_BY_OPERATOR, Sweep, SweepKind};
 use crate::store::keys::{self, DeadItem, Lane, TenantNo};
 use crate::store::{Order, codec};
 use crate::time::{MINUTE_MS, Timestamp};
@@ -37,7 +37,7 @@ impl<K: Kv> Engine<K> {
                 if notice.finished.is_some() {
                     return Ok(Err(wrong_state(&notice, "there is nothing left to pause")));
                 }
-                notice.paused.get_or_insert_with(|| "paused by an operator".into());
+                notice.paused.get_or_insert_with(|| PAUSED_BY_OPERATOR.into());
             }
             Act::Resume => {
                 notice.paused = None;
@@ -45,7 +45,8 @@ impl<K: Kv> Engine<K> {
                 self.forget_streak(&keys::notice_streak(id))?;
             }
             Act::Cancel => {
-                if notice.finished.is_some() && !notice.cancelled {
+                let is_over = notice.state() == NoticeState::Done;
+                if is_over && notice.finished.is_some() && !notice.cancelled {
                     return Ok(Err(wrong_state(&notice, "there is nothing left to withdraw")));
                 }
                 self.begin_cancel(now, &mut notice);

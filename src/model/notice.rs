@@ -58,6 +58,9 @@ pub struct Notice {
     pub finished: Option<Timestamp>,
 }
 
+/// Why a notice is paused that nobody but an operator holds.
+pub const PAUSED_BY_OPERATOR: &str = "paused by an operator";
+
 impl Record for Notice {
     const TREE: Tree = Tree::Notices;
 }
@@ -169,8 +172,8 @@ impl Notice {
     pub fn state(&self) -> NoticeState {
         if self.cancelled {
             NoticeState::Cancelled
-        } else if self.finished.is_some() {
-            // Also of one that is paused: there is nothing left to hold.
+        } else if self.finished.is_some() && !self.is_refused_for_all() {
+            // Also of one that an operator paused: there is nothing left to hold.
             NoticeState::Done
         } else if self.paused.is_some() {
             NoticeState::Paused
@@ -181,6 +184,16 @@ impl Notice {
         } else {
             NoticeState::Sending
         }
+    }
+
+    /// Whether it came to its end because the provider refuses it for everyone: nobody got it, and
+    /// a person has to hear of that.
+    fn is_refused_for_all(&self) -> bool {
+        let got = |state| self.counts.of(state) > 0;
+        self.paused.as_deref().is_some_and(|why| why != PAUSED_BY_OPERATOR)
+            && got(DeliveryState::Refused)
+            && !got(DeliveryState::Accepted)
+            && !got(DeliveryState::Delivered)
     }
 
     /// Whether its pending deliveries may be claimed.

@@ -239,7 +239,8 @@ fn a_notice_with_nothing_left_to_do_is_done_though_it_was_paused() {
     assert_eq!(world.look(Query::Notice(expired))["state"], "done");
     let (refused, jobs) = begin(&mut world, draft("a", 1));
     settle(&mut world, &jobs[0], Class::Notice, Some(40_249));
-    assert_eq!(world.look(Query::Notice(refused))["state"], "done");
+    // Nothing is left to do here either, but nobody got it, and somebody has to hear of that.
+    assert_eq!(world.look(Query::Notice(refused))["state"], "paused");
     let resend = Act::Resend { states: vec![DeliveryState::Refused], errcode: None };
     let effects = world.run(Command::Act { notice: refused, act: resend }).effects;
     assert!(sends(effects).is_empty(), "it is still held until somebody mends it");

@@ -111,3 +111,25 @@ fn what_is_the_recipients_own_settles_the_recipient_only() {
         assert_eq!((&notice["state"], &notice["counts"]["refused"]), (&"done".into(), &60.into()));
     }
 }
+
+#[test]
+fn a_notice_that_everybody_is_refused_is_not_done() {
+    for act in [Act::Resume, Act::Cancel] {
+        let mut world = World::new(0, rules::outbox());
+        let (id, jobs) = begin(&mut world, 2);
+        assert_eq!(jobs.len(), 2, "both are on the wire before the first refusal");
+        answer_all(&mut world, jobs, HOUR_MS, Class::Notice, Some(47_003));
+        let notice = world.look(Query::Notice(id));
+        assert_eq!((&notice["state"], &notice["counts"]["refused"]), (&"paused".into(), &2.into()));
+        assert!(notice["reason"].as_str().unwrap().contains("47003"), "{notice}");
+        world.ask(Command::Act { notice: id, act: act.clone() }).unwrap();
+        let state = world.look(Query::Notice(id))["state"].clone();
+        assert_eq!(state, if act == Act::Resume { "done" } else { "cancelled" });
+    }
+    // Somebody got it: the others were refused for what is their own.
+    let mut world = World::new(0, rules::outbox());
+    let (id, jobs) = begin(&mut world, 2);
+    settle(&mut world, &jobs[0], Class::Ok, Some(0));
+    settle(&mut world, &jobs[1], Class::Notice, Some(47_003));
+    assert_eq!(world.look(Query::Notice(id))["state"], "done");
+}
