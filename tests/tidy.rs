@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 /// What a file may hold at most, so that it stays one idea.
 const MOST_LINES: usize = 600;
 /// Files that were longer when the rule was made. They may only shrink.
-const LONGER: [(&str, usize); 3] =
-    [("engine/settle.rs", 721), ("engine/command.rs", 680), ("daemon/duties.rs", 605)];
+const LONGER: [(&str, usize); 2] = [("engine/command.rs", 680), ("daemon/duties.rs", 605)];
 
 /// Modules from the ground up, as on the page of `src/lib.rs`. A module uses those of lower layers;
 /// on the ground, those beside it as well.
@@ -79,11 +78,11 @@ fn sources() -> Vec<Source> {
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
-        let of_tests = ["tests", "conformance", "oracle", "support"];
+        let of_tests = ["tests", "conformance", "oracle", "support", "mutants", "hostile"];
         if name.split(['/', '.', '_']).any(|part| of_tests.contains(&part)) {
             continue;
         }
-        let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+        let end = text.find("mod tests {").unwrap_or(text.len());
         let code = text[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
         let code = code.collect::<Vec<_>>().join("\n");
         let lines = text.lines().count();
@@ -140,6 +139,7 @@ fn imports_go_downward_only() {
 fn the_architecture_page_names_every_module() {
     let page = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let words: String = page.lines().filter(|line| line.starts_with("//!")).collect();
+    let page = page.replace("#[cfg(test)]\nmod ", "of tests: ");
     let declared = page.lines().filter_map(|line| {
         let name = line.strip_prefix("pub mod ").or(line.strip_prefix("mod "))?;
         name.strip_suffix(';')

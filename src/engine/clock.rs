@@ -210,7 +210,7 @@ impl<K: Kv> Engine<K> {
             let key = keys::tenant_state(tenant);
             let Some(mut state) = self.store.read::<TenantState>(&key)? else { continue };
             let before = state.clone();
-            state.hold_until = state.hold_until.min(super::settle::longest_rest(now, &state));
+            state.hold_until = state.hold_until.min(super::tenants::longest_rest(now, &state));
             state.rate_at_us = state.rate_at_us.min(now.0.saturating_mul(1_000));
             if state != before {
                 self.store.write(key, &state);

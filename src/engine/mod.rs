@@ -29,6 +29,7 @@ pub mod send;
 pub mod settle;
 pub mod submit;
 pub mod task;
+mod tenants;
 mod timer;
 mod trouble;
 mod verdict;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::command::{Audience, Code, NoticeDraft, Recipient, Refusal, Reply};
-use super::settle::shanghai_day;
+use super::tenants::shanghai_day;
 use super::timer::Timer;
 use super::{BODIES, Decision, Engine, Mode, not_found};
 use crate::id::{DeliveryId, Id};

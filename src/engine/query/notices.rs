@@ -256,7 +256,7 @@ impl<K: Kv> Engine<K> {
     }
 
     fn is_today(&self, now: Timestamp, day: u32) -> bool {
-        u64::from(day) == super::super::settle::shanghai_day(now)
+        u64::from(day) == super::super::tenants::shanghai_day(now)
     }
 }
 

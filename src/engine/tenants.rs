@@ -1,0 +1,199 @@
+//! The tenant's row: its rests, its requests of the day, its token.
+
+use super::command::Reply;
+use super::{Decision, Engine};
+use crate::kv::{Fault, Kv};
+use crate::limits;
+use crate::model::tenant::{StoredToken, TenantState};
+use crate::store::keys::{self, TenantNo};
+use crate::text::cut;
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+
+/// The first rest of a tenant whose account is refused; doubled up to [`TENANT_REST_MAX_MS`].
+const TENANT_REST_MS: u64 = 30 * SECOND_MS;
+const TENANT_REST_MAX_MS: u64 = 10 * MINUTE_MS;
+/// After midnight in Shanghai, by this much, the day's quota is tried again.
+const DAY_GRACE_MS: u64 = 5 * MINUTE_MS;
+/// Shanghai is eight hours ahead and has no summer time.
+const SHANGHAI_MS: u64 = 8 * HOUR_MS;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn change_tenant(
+        &mut self,
+        tenant: TenantNo,
+        change: impl FnOnce(&mut TenantState) -> bool,
+    ) -> Result<(), Fault> {
+        let key = keys::tenant_state(tenant);
+        let mut state = self.store.read::<TenantState>(&key)?.unwrap_or_default();
+        if change(&mut state) {
+            self.store.write(key, &state);
+        }
+        Ok(())
+    }
+
+    /// Nothing is sent until then; the first send after it goes alone.
+    pub(super) fn hold(
+        &mut self,
+        tenant: TenantNo,
+        until: Timestamp,
+        why: &str,
+    ) -> Result<(), Fault> {
+        let name = self.names.tenant_name(tenant).to_owned();
+        self.change_tenant(tenant, |state| {
+            let later = until > state.hold_until;
+            if later {
+                note_rest(&name, state, until, why);
+                state.refusals = state.refusals.max(1);
+            }
+            later
+        })
+    }
+
+    pub(super) fn day_is_over(&mut self, now: Timestamp, tenant: TenantNo) -> Result<(), Fault> {
+        self.hold(tenant, next_day(now), DAY_IS_OVER)
+    }
+
+    pub(super) fn refuse_tenant(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+        why: &str,
+    ) -> Result<(), Fault> {
+        self.rest_tenant(now, tenant, TENANT_REST_MS, TENANT_REST_MAX_MS, why)
+    }
+
+    /// A rest that is doubled with each one that follows without an answer of the provider between.
+    pub(super) fn rest_tenant(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+        first_ms: u64,
+        max_ms: u64,
+        why: &str,
+    ) -> Result<(), Fault> {
+        let name = self.names.tenant_name(tenant).to_owned();
+        self.change_tenant(tenant, |state| {
+            // All that was in flight fails together: one rest for one outage.
+            if state.hold_until > now {
+                return false;
+            }
+            let rest = (first_ms << state.refusals.min(10)).min(max_ms);
+            note_rest(&name, state, now.plus(rest), why);
+            state.refusals = state.refusals.saturating_add(1);
+            true
+        })
+    }
+
+    pub(super) fn forget_refusals(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+    ) -> Result<(), Fault> {
+        let name = self.names.tenant_name(tenant).to_owned();
+        self.change_tenant(tenant, |state| {
+            // Nothing begins during a rest: this is an answer to what was sent before it.
+            if state.hold_until > now || (state.refusals == 0 && state.hold_reason.is_none()) {
+                return false;
+            }
+            tracing::info!(event = "tenant.goes_on", tenant = name, "its rest is over");
+            state.refusals = 0;
+            state.hold_reason = None;
+            true
+        })
+    }
+
+    pub(super) fn count_requests(
+        &mut self,
+        now: Timestamp,
+        tenant: TenantNo,
+        requests: usize,
+    ) -> Result<(), Fault> {
+        let day = u32::try_from(shanghai_day(now)).unwrap_or(0);
+        self.change_tenant(tenant, |state| {
+            if state.day != day {
+                state.day = day;
+                state.sent_today = 0;
+            }
+            state.sent_today += requests as u64;
+            true
+        })
+    }
+
+    /// Ends a tenant's rest, whatever began it: an operator knows better.
+    pub(super) fn resume_tenant(&mut self, tenant: &str) -> Result<Decision, Fault> {
+        let number = self.names.known_tenant(tenant);
+        let Some(number) = number.filter(|_| self.rules.tenants.contains_key(tenant)) else {
+            return Ok(Err(super::Refusal::new(super::Code::NotFound, self.no_tenant(tenant))));
+        };
+        self.forget_streak(&keys::tenant_streak(number))?;
+        self.change_tenant(number, |state| {
+            state.hold_until = Timestamp(0);
+            state.hold_reason = None;
+            state.refusals = 0;
+            true
+        })?;
+        Ok(Ok(Reply::Done))
+    }
+
+    pub(super) fn save_token(
+        &mut self,
+        tenant: &str,
+        token: StoredToken,
+    ) -> Result<Decision, Fault> {
+        if let Some(tenant) = self.names.known_tenant(tenant) {
+            self.change_tenant(tenant, |state| {
+                state.token = Some(token);
+                state.token_fetches += 1;
+                true
+            })?;
+        }
+        Ok(Ok(Reply::Done))
+    }
+}
+
+/// Writes a rest down; the first of an outage is told.
+fn note_rest(name: &str, state: &mut TenantState, until: Timestamp, why: &str) {
+    let why = cut(why, limits::TEXT_BYTES);
+    if state.refusals == 0 {
+        tracing::warn!(
+            event = "tenant.rests", tenant = name, until = %until, reason = why,
+            "nothing is sent for it; one send is tried after each rest"
+        );
+    }
+    state.hold_until = until;
+    state.hold_reason = Some(why.to_owned());
+}
+
+/// The latest that a tenant's rest may end, however it was begun.
+pub(super) fn longest_rest(now: Timestamp, state: &TenantState) -> Timestamp {
+    match state.hold_reason.as_deref() {
+        Some(DAY_IS_OVER) => next_day(now),
+        Some(_) | None => now.plus(TENANT_REST_MAX_MS),
+    }
+}
+
+/// Why a tenant rests until tomorrow.
+const DAY_IS_OVER: &str = "the provider's quota of the day is used up";
+
+/// Days since 1970 in Shanghai, where the provider's day begins.
+pub(super) fn shanghai_day(now: Timestamp) -> u64 {
+    (now.0 + SHANGHAI_MS) / DAY_MS
+}
+
+/// A few minutes after the next midnight in Shanghai.
+fn next_day(now: Timestamp) -> Timestamp {
+    let days = shanghai_day(now) + 1;
+    Timestamp((days * DAY_MS).saturating_sub(SHANGHAI_MS)).plus(DAY_GRACE_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_ends_at_midnight_in_shanghai() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        assert_eq!(next_day(at("2026-11-23T15:59:59Z")), at("2026-11-23T16:05:00Z"));
+        assert_eq!(next_day(at("2026-11-23T16:00:00Z")), at("2026-11-24T16:05:00Z"));
+    }
+}
