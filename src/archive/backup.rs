@@ -11,7 +11,7 @@ use super::mark::{self, Mark};
 use super::refused::{self, Reason, Refused};
 use super::source::{self, Source};
 use super::{journal, reader, sealed, startup, sync_dir};
-use crate::kv::Fault;
+use crate::kv::{Cause, Fault};
 use crate::regular;
 use crate::time::Timestamp;
 
@@ -295,8 +295,7 @@ fn reached(data_dir: &Path) -> Result<u64, BackupError> {
 
 /// Refuses a source that is not there, and a target that would be a part of it.
 fn check_places(source: &Path, dest: &Path) -> Result<(), BackupError> {
-    let looking =
-        |error: &str| io("looking at the source", format_args!("{}: {error}", source.display()));
+    let looking = |error: &str| io("looking at the source", Cause::at(source, error));
     match fs::metadata(source) {
         Ok(facts) if facts.is_dir() => {}
         Ok(_) => return Err(looking("it is not a directory").into()),
@@ -393,7 +392,7 @@ impl<'a> Copier<'a> {
 
     /// Copies a file that has at most `most` bytes, if it is one of ours.
     fn file(&mut self, from: &Path, to: &Path, most: u64) -> Result<(), Fault> {
-        let copying = |error| io("copying a file", format_args!("{}: {error}", from.display()));
+        let copying = |error| io("copying a file", Cause::at(from, error));
         let source = regular::open(from).map_err(copying)?;
         // As it is now: one that grows faster than it is copied would never end.
         let mut left = source.metadata().map_err(copying)?.len();
@@ -445,6 +444,6 @@ fn copied(source: &Source, dir: &Path) -> Result<Copied, BackupError> {
     })
 }
 
-fn io(doing: &'static str, cause: impl std::fmt::Display) -> Fault {
+fn io(doing: &'static str, cause: impl Into<Cause>) -> Fault {
     Fault::io(doing, cause)
 }

@@ -287,7 +287,7 @@ pub fn release(data_dir: &Path) -> Result<(), Fault> {
             identity.held = None;
             identity.write(data_dir)
         }
-        other => Err(Fault::io("releasing the data directory", format_args!("{other:?}"))),
+        other => Err(Fault::io("releasing the data directory", format!("{other:?}"))),
     }
 }
 

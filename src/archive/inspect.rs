@@ -12,7 +12,7 @@ use super::refused::Refused;
 use super::source::{self, NoSource, Source};
 use super::{existing, retention, startup};
 use crate::id::Id;
-use crate::kv::{Fault, Tree};
+use crate::kv::{Cause, Fault, Tree};
 use crate::store::keys;
 use crate::time::Timestamp;
 
@@ -49,12 +49,10 @@ pub struct Report {
 
 /// Looks at everything but changes nothing; works beside a running daemon.
 pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
-    let facts = std::fs::metadata(data_dir).map_err(|error| {
-        Fault::io("looking at a directory", format_args!("{}: {error}", data_dir.display()))
-    })?;
+    let facts = std::fs::metadata(data_dir)
+        .map_err(|error| Fault::io("looking at a directory", Cause::at(data_dir, error)))?;
     if !facts.is_dir() {
-        let what = format_args!("{}: it is no directory", data_dir.display());
-        return Err(Fault::io("looking at a directory", what));
+        return Err(Fault::io("looking at a directory", Cause::at(data_dir, "it is no directory")));
     }
     let identity = identity::read(data_dir)?;
     let (copy, mark) = match &identity {

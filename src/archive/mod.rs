@@ -50,7 +50,7 @@ mod torn;
 use std::fs::File;
 use std::path::Path;
 
-use crate::kv::{Fault, Tree};
+use crate::kv::{Cause, Fault, Tree};
 
 /// The key in [`Tree::Meta`] with the number of the last commit that the base certainly holds:
 /// eight bytes, big-endian. Absent means 0.
@@ -68,7 +68,6 @@ pub const DIRECTORY_FORMAT: u32 = 2;
 
 /// Makes created, renamed and removed names of a directory survive a power cut.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Fault> {
-    File::open(dir).and_then(|handle| handle.sync_all()).map_err(|error| {
-        Fault::io("syncing a directory", format_args!("{}: {error}", dir.display()))
-    })
+    let synced = File::open(dir).and_then(|handle| handle.sync_all());
+    synced.map_err(|error| Fault::io("syncing a directory", Cause::at(dir, error)))
 }

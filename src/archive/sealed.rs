@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::sync_dir;
-use crate::kv::Fault;
+use crate::kv::{Cause, Fault};
 use crate::regular;
 
 /// More than any of these files has.
@@ -32,8 +32,7 @@ pub(crate) fn write<T: Serialize>(
     name: &str,
     content: impl FnOnce(&File) -> Result<T, Fault>,
 ) -> Result<(), Fault> {
-    let fault =
-        |error| Fault::io("writing a file", format_args!("{}: {error}", dir.join(name).display()));
+    let fault = |error| Fault::io("writing a file", Cause::at(&dir.join(name), error));
     let new = dir.join(format!("{name}.new"));
     // A left-over is removed, not reused: the new file is a new inode with its own birth time.
     match fs::remove_file(&new) {
@@ -42,7 +41,7 @@ pub(crate) fn write<T: Serialize>(
     }
     let mut file = File::create_new(&new).map_err(fault)?;
     let text = serde_json::to_string(&content(&file)?)
-        .map_err(|error| Fault::io("encoding a file", error))?;
+        .map_err(|error| Fault::io("encoding a file", error.to_string()))?;
     let crc = crc32fast::hash(text.as_bytes());
     file.write_all(format!("{text}\n{crc:08x}\n").as_bytes())
         .and_then(|()| file.sync_all())
@@ -62,7 +61,7 @@ pub(crate) fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Sealed
             return Ok(Sealed::Damaged(error.to_string()));
         }
         Err(error) => {
-            return Err(Fault::io("reading a file", format_args!("{}: {error}", path.display())));
+            return Err(Fault::io("reading a file", Cause::at(&path, error)));
         }
     };
     let Some((line, seal)) =

@@ -305,7 +305,7 @@ pub(super) fn refused(error: BuildError) -> Refused {
     match error {
         BuildError::Fault(fault) => fault.into(),
         BuildError::Broken(broken) => Reason::Journal(broken).into(),
-        BuildError::Image(error) => Fault::io("loading an image", error).into(),
+        BuildError::Image(error) => Fault::io("loading an image", error.to_string()).into(),
         BuildError::Newer(words) => Reason::Newer(words).into(),
         BuildError::Panicked(words) => Reason::CannotBuild(words).into(),
     }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::caught;
+use crate::kv;
 
 static IN_THE_BASE: AtomicBool = AtomicBool::new(false);
 static TOLD: Notify = Notify::const_new();
@@ -15,7 +16,7 @@ static TOLD: Notify = Notify::const_new();
 pub(super) fn watch() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
-        if place.contains("/sled-") && !caught::is_caught() {
+        if kv::is_in_the_base() && !caught::is_caught() {
             IN_THE_BASE.store(true, Ordering::SeqCst);
             TOLD.notify_one();
         }

@@ -12,6 +12,8 @@ mod backward;
 mod block;
 #[cfg(test)]
 mod conformance;
+mod fault;
+mod inside;
 mod layout;
 pub mod memory;
 mod packed;
@@ -20,6 +22,9 @@ pub(crate) mod varint;
 
 use std::path::Path;
 use std::sync::Arc;
+
+pub use fault::{Cause, Fault};
+pub use inside::is_in_the_base;
 
 /// The trees. The number is part of the journal's and the image's format: never reuse one.
 ///
@@ -123,52 +128,6 @@ pub struct Write {
     pub key: Key,
     /// The new value; `None` deletes.
     pub value: Option<Value>,
-}
-
-/// Storage that failed or lied. It ends the process; nobody retries it.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The operating system or the engine refused an operation.
-    #[error("storage failed while {doing}: {cause}")]
-    Io {
-        /// What was attempted.
-        doing: &'static str,
-        /// What came back.
-        cause: String,
-    },
-    /// Bytes that cannot be what was written: checksum, version, length.
-    #[error("damaged record in {tree}: {why}")]
-    Damaged {
-        /// The tree it was read from.
-        tree: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-}
-
-impl Fault {
-    /// An I/O fault with the operation's name.
-    pub fn io(doing: &'static str, cause: impl std::fmt::Display) -> Self {
-        Self::Io { doing, cause: cause.to_string() }
-    }
-
-    /// Whether the store itself is damaged, so that it must be made anew, and not merely its disk
-    /// full or away. sled tells damage in words: "Read corrupted data at …".
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Damaged { .. } => true,
-            Self::Io { cause, .. } => cause.contains("orrupt"),
-        }
-    }
-
-    /// Whether there was no space (28) or no quota (122) left. sled passes on what it was told, in
-    /// words.
-    #[must_use]
-    pub fn is_disk_full(&self) -> bool {
-        let told = ["os error 28)", "os error 122)", "StorageFull", "QuotaExceeded"];
-        matches!(self, Self::Io { cause, .. } if told.iter().any(|words| cause.contains(words)))
-    }
 }
 
 /// Free bytes on the file system of a directory, for a process without privileges: 0 where no file

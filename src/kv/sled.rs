@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backward;
+use super::inside::Inside;
 use super::layout::{self, Layout};
 use super::packed::PackedTree;
 use super::{Fault, Key, Kv, Tree, Value, Write, free_bytes};
@@ -35,6 +36,7 @@ pub struct SledKv {
 impl SledKv {
     /// Opens or creates the database in `dir` with a page cache of `cache_bytes`.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Fault> {
+        let _inside = Inside::enter();
         fs::create_dir_all(dir)
             .map_err(|error| Fault::io("creating the store's directory", error))?;
         remove_half_made_snapshots(dir)?;
@@ -72,6 +74,7 @@ impl SledKv {
 
 impl Kv for SledKv {
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
+        let _inside = Inside::enter();
         let stored = self.stored(tree);
         match layout::layout(tree, key) {
             Layout::Packed => stored.packed().get(key),
@@ -90,6 +93,7 @@ impl Kv for SledKv {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Key, Value)>, Fault> {
+        let _inside = Inside::enter();
         let stored = self.stored(tree);
         let mut found = Vec::new();
         for (from, to, layout) in parts(tree, from, to) {
@@ -111,6 +115,7 @@ impl Kv for SledKv {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Key, Value)>, Fault> {
+        let _inside = Inside::enter();
         let stored = self.stored(tree);
         let mut found = Vec::new();
         for (from, to, layout) in parts(tree, from, to).rev() {
@@ -123,6 +128,7 @@ impl Kv for SledKv {
     }
 
     fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
+        let _inside = Inside::enter();
         if self.reserve > 0 && free_bytes(&self.dir).is_some_and(|free| free < self.reserve) {
             let full = std::io::Error::from(rustix::io::Errno::NOSPC);
             return Err(Fault::io("writing the store", full));
@@ -140,6 +146,7 @@ impl Kv for SledKv {
     }
 
     fn sync(&self) -> Result<(), Fault> {
+        let _inside = Inside::enter();
         self.db.flush().map_err(|error| Fault::io("flushing the store", error))?;
         self.file.sync_data().map_err(|error| Fault::io("syncing the store", error))
     }
