@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// What a file may hold at most, so that it stays one idea.
 const MOST_LINES: usize = 600;
 /// Files that were longer when the rule was made. They may only shrink.
-const LONGER: [(&str, usize); 2] = [("engine/command.rs", 680), ("daemon/duties.rs", 605)];
+const LONGER: [(&str, usize); 1] = [("engine/command.rs", 680)];
 
 /// Modules from the ground up, as on the page of `src/lib.rs`. A module uses those of lower layers;
 /// on the ground, those beside it as well.
