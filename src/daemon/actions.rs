@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::duties::ImageRequest;
+use super::phase::Phase;
 use super::state::State;
 use crate::admin::{self, BoxFuture, Role};
 use crate::archive::identity;
@@ -49,7 +50,7 @@ impl admin::Actions for Actions {
             let gone = |_| Refusal::new(Code::Draining, "the daemon is stopping");
             self.mailbox.call(Command::Release { held: hold }).await.map_err(gone)?;
             if self.state.role() == Role::Held {
-                self.state.set(Role::Leader, None);
+                self.state.enter(Phase::Working, None);
                 tracing::info!(event = "daemon.released", held = hold, "this copy works now");
             }
             Ok(())

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::phase::{Phase, Phases};
 use super::state::State;
-use super::stop::{Stage, Stopping};
 use crate::admin;
 use crate::archive::backup::last_backup;
 use crate::engine::attention::Died;
@@ -63,19 +63,14 @@ impl Board {
 }
 
 /// Looks at the list for as long as the daemon works, and tells what changed.
-pub(super) async fn watch(
-    data_dir: PathBuf,
-    mailbox: Mailbox,
-    state: Arc<State>,
-    stopping: Stopping,
-) {
+pub(super) async fn watch(data_dir: PathBuf, mailbox: Mailbox, state: Arc<State>, phase: Phases) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seen = Seen::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = stopping.reached(Stage::Drain) => return,
+            () = phase.reached(Phase::Draining) => return,
         }
         match old_backup(SystemClock.now(), last_backup(&data_dir)) {
             Some(row) => state.board().raise(row),

@@ -1,21 +1,21 @@
 //! Leading: from the open store to the clean stop.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::duties::{self, CLOSE_WITHIN, Closing, Images, Liveness};
+use super::duties::{self, CLOSE_WITHIN, Images, Liveness};
 use super::opening::NotOpened;
+use super::phase::{Phase, Phases};
 use super::signals::StopAsked;
 use super::state::State;
-use super::stop::{Stage, Stopper, Stopping, stopper};
 use super::tokens::{Kept, Tokens};
 use super::work::{self, Tools, Workers};
 use super::{ADDRESS_FILE, Ended, actions, attention, notify, opening, panics};
-use crate::admin::{self, Role};
+use crate::admin;
 use crate::archive::identity::InstanceId;
 use crate::archive::journal::JournalWriter;
 use crate::archive::mark;
@@ -27,7 +27,7 @@ use crate::engine::{Engine, Identity, Mode};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv, Tree, Write};
 use crate::lease::{self, Holder, Lease};
-use crate::mailbox::{Journal, Writer};
+use crate::mailbox::{Journal, Pulse, Writer};
 use crate::store::{Store, keys};
 use crate::time::{Clock, SystemClock};
 
@@ -96,9 +96,6 @@ struct Leading {
 
 /// What a stop takes hold of.
 struct Ends {
-    stopper: Stopper,
-    stopping: Stopping,
-    closing: Closing,
     marks: tokio::task::JoinHandle<()>,
     /// The admin port, and that of the old paths.
     ports: tokio::task::JoinSet<()>,
@@ -169,11 +166,14 @@ impl Leading {
         let address = listener.local_addr().map_err(|error| fault(&error))?;
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
         let bound = work::outstanding(&config);
+        let pulse = Arc::new(Pulse::default());
+        let alive = Liveness::start(pulse.clone(), state.phases());
+        let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
+        let lease = lease.map_err(|error| fault(&error))?;
         // A process that slept past its lease may find itself with much that is due.
-        let leased = Arc::new(OnceLock::<Lease>::new());
-        let stands = leased.clone();
-        let leads = move || stands.get().is_none_or(|lease| lease.may_send(0));
-        let mut writer = Writer::start(engine, journal, clock.clone(), bound, leads)
+        let stands = lease.clone();
+        let leads = move || stands.may_send(0);
+        let mut writer = Writer::start(engine, journal, clock.clone(), bound, pulse, leads)
             .map_err(|error| fault(&error))?;
         // The term is durable before anything is done in its name.
         if writer.mailbox.call(Command::Query(Query::Stats)).await.is_err() {
@@ -182,17 +182,12 @@ impl Leading {
             let result = tokio::task::spawn_blocking(move || writer.stop()).await;
             return Err(failed(&data_dir, result));
         }
-        let closing = Closing::default();
-        let alive = Liveness::start(writer.mailbox.pulse().clone(), closing.clone());
-        let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
-        let lease = lease.map_err(|error| fault(&error))?;
-        let _ = leased.set(lease.clone());
-        let (stopper, stopping) = stopper();
+        let phase = state.phases();
         let held_lease = lease.clone();
         let tools = Tools {
             mailbox: writer.mailbox.clone(),
             clock,
-            stopping: stopping.clone(),
+            phase: phase.clone(),
             may_send: Arc::new(move |needs_ms| held_lease.may_send(needs_ms)),
         };
         let workers =
@@ -200,14 +195,8 @@ impl Leading {
         let (never, effects) = mpsc::channel(1);
         drop(never);
         let effects = std::mem::replace(&mut writer.effects, effects);
-        panics::spawn_vital(workers.dispatch(effects, stopping.clone()));
-        let duties = Duties {
-            instance,
-            image_wanted,
-            stopping: &stopping,
-            closing: &closing,
-            state: &state,
-        };
+        panics::spawn_vital(workers.dispatch(effects, phase.clone()));
+        let duties = Duties { instance, image_wanted, phase: &phase, state: &state };
         let (images, marks) = duties.start(&config, &writer, &kv);
         lease.set_admin(address.to_string());
         state.tell(serde_json::json!({
@@ -215,11 +204,11 @@ impl Leading {
         }));
         let reason =
             held.map(|why| format!("held: {why}; {waiting}; release it with POST /v1/release"));
-        let role = if reason.is_some() { Role::Held } else { Role::Leader };
+        let now = if reason.is_some() { Phase::Held } else { Phase::Working };
         if let Some(reason) = &reason {
             tracing::warn!(event = "daemon.held", "{reason}");
         }
-        state.set(role, reason);
+        state.enter(now, reason);
         let actions: Arc<dyn admin::Actions> = Arc::new(actions::Actions {
             images,
             mailbox: writer.mailbox.clone(),
@@ -248,7 +237,7 @@ impl Leading {
         open(listener, settings);
         tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
         notify::ready(&format!("leader, term {term}, listening on {address}"));
-        let ends = Ends { stopper, stopping, closing, marks, ports, stop_admin };
+        let ends = Ends { marks, ports, stop_admin };
         Ok(Self { config, stop, state, lease, writer, kv, ends })
     }
 
@@ -268,17 +257,16 @@ impl Leading {
         tracing::info!(event = "daemon.stopping", drain_ms = self.config.drain_ms);
         notify::stopping("finishing what is under way");
         notify::extend_timeout(drain + SETTLE_WITHIN + EXTEND);
-        self.state.set(Role::Draining, Some("the daemon is stopping".to_owned()));
+        let state = &self.state;
+        state.enter(Phase::Draining, Some("the daemon is stopping".to_owned()));
         self.lease.set_draining();
         // From here on the engine claims nothing.
         let _ = self.writer.mailbox.call(Command::Drain).await;
-        let Ends { mut stopper, stopping, closing, marks, mut ports, stop_admin } = self.ends;
-        stopper.enter(Stage::Drain);
-        drop(stopping);
-        if tokio::time::timeout(drain, stopper.all_gone()).await.is_err() {
+        let Ends { marks, mut ports, stop_admin } = self.ends;
+        if tokio::time::timeout(drain, state.all_gone()).await.is_err() {
             tracing::warn!(event = "daemon.cut", "recording what is still on the wire as in doubt");
-            stopper.enter(Stage::Cut);
-            let _ = tokio::time::timeout(SETTLE_WITHIN, stopper.all_gone()).await;
+            state.go_on_to(Phase::Cut);
+            let _ = tokio::time::timeout(SETTLE_WITHIN, state.all_gone()).await;
         }
         drop(stop_admin);
         let all = async { while ports.join_next().await.is_some() {} };
@@ -286,9 +274,9 @@ impl Leading {
             ports.shutdown().await;
         }
         // The last mark is written by the closing: two writers of one file would disturb each other.
-        stopper.enter(Stage::Cut);
+        state.go_on_to(Phase::Cut);
         let _ = tokio::time::timeout(SETTLE_WITHIN, marks).await;
-        closing.begin();
+        state.go_on_to(Phase::Closing);
         self.lease.close_within(CLOSE_WITHIN);
         let (writer, kv, config, lease) = (self.writer, self.kv, self.config, self.lease);
         let closing = config.clone();
@@ -307,6 +295,9 @@ impl Leading {
     }
 }
 
+/// How long whoever else has the base may take to let go of it.
+const OTHERS_LET_GO: Duration = Duration::from_secs(30);
+
 /// Ends the writer and closes the base, so that the next start finds everything in place. Returns
 /// the last commit.
 fn close(writer: Writer, kv: Arc<SledKv>, config: &Config) -> Result<u64, Fault> {
@@ -315,18 +306,11 @@ fn close(writer: Writer, kv: Arc<SledKv>, config: &Config) -> Result<u64, Fault>
     let commit = pulse.commit.load(std::sync::atomic::Ordering::Acquire);
     let written = pulse.applied_bytes.load(std::sync::atomic::Ordering::Acquire);
     // Others let go of the base when they saw the stop; an image under way takes a moment longer.
-    let patience = std::time::Instant::now() + Duration::from_secs(30);
-    let mut kv = Some(kv);
-    while let Some(shared) = kv.take() {
-        match Arc::try_unwrap(shared) {
-            Ok(last) => drop(last),
-            Err(shared) if std::time::Instant::now() < patience => {
-                std::thread::sleep(Duration::from_millis(10));
-                kv = Some(shared);
-            }
-            // Not a clean close then: the next start recovers, which loses nothing.
-            Err(_) => return Ok(commit),
-        }
+    let closed = kv.when_closed();
+    drop(kv);
+    if !closed.wait(OTHERS_LET_GO) {
+        // Not a clean close then: the next start recovers, which loses nothing.
+        return Ok(commit);
     }
     startup::settle_store(&config.data_dir, config.storage.cache_bytes, written)?;
     startup::close_clean(&config.data_dir, commit)?;
@@ -351,8 +335,7 @@ fn failed(data_dir: &Path, result: Result<Result<(), Fault>, tokio::task::JoinEr
 struct Duties<'a> {
     instance: InstanceId,
     image_wanted: bool,
-    stopping: &'a Stopping,
-    closing: &'a Closing,
+    phase: &'a Phases,
     state: &'a Arc<State>,
 }
 
@@ -364,7 +347,7 @@ impl Duties<'_> {
         writer: &Writer,
         kv: &Arc<SledKv>,
     ) -> (mpsc::Sender<duties::ImageRequest>, tokio::task::JoinHandle<()>) {
-        let Self { instance, image_wanted, stopping, closing, state } = self;
+        let Self { instance, image_wanted, phase, state } = self;
         let pulse = writer.mailbox.pulse();
         let (images, requests) = mpsc::channel(4);
         let maker = Images {
@@ -377,30 +360,30 @@ impl Duties<'_> {
             wanted: image_wanted,
             requests,
             mailbox: writer.mailbox.clone(),
-            stopping: stopping.clone(),
+            phase: phase.clone(),
             state: state.clone(),
         };
         panics::spawn_vital(maker.run());
         panics::spawn_vital(duties::watch_base(config.data_dir.clone()));
-        panics::spawn_vital(duties::feed_watchdog(Liveness::start(pulse.clone(), closing.clone())));
+        panics::spawn_vital(duties::feed_watchdog(Liveness::start(pulse.clone(), phase.clone())));
         let marks = panics::spawn_vital(duties::keep_mark(
             config.data_dir.clone(),
             instance,
             pulse.clone(),
-            stopping.clone(),
+            phase.clone(),
         ));
         panics::spawn_vital(duties::watch_disk(
             config.data_dir.clone(),
             config.storage.min_free_bytes,
             pulse.clone(),
             state.clone(),
-            stopping.clone(),
+            phase.clone(),
         ));
         panics::spawn_vital(attention::watch(
             config.data_dir.clone(),
             writer.mailbox.clone(),
             state.clone(),
-            stopping.clone(),
+            phase.clone(),
         ));
         (images, marks)
     }

@@ -1,7 +1,7 @@
 //! The daemon: assembly, start and stop.
 //!
 //! Start: lease, store (opened, replayed or rebuilt), engine, writer, workers, admin port, ready.
-//! Stop, in stages (see [`stop`]): no new claims; what is not on the wire goes back; what is on the
+//! Stop, in phases (see [`phase`]): no new claims; what is not on the wire goes back; what is on the
 //! wire gets until the deadline, then it is recorded as in doubt; the writer ends and the base holds
 //! everything; a clean mark; the lease is released.
 
@@ -13,13 +13,13 @@ mod lead;
 pub mod notify;
 mod opening;
 mod panics;
+pub mod phase;
 mod pulls;
 mod pushers;
 mod senders;
 pub mod signals;
 mod standby;
 pub mod state;
-pub mod stop;
 mod tokens;
 mod work;
 

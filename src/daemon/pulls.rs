@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::panics;
-use super::stop::{Stage, Stopping};
+use super::phase::{Phase, Phases};
 use crate::engine::command::{Audience, Command, NoticeDraft, PullJob, RefusedNotice, Reply};
 use crate::limits;
 use crate::mailbox::{CallError, Mailbox};
@@ -28,7 +28,7 @@ pub(super) struct Pulls {
     /// Addresses by schedule.
     pub(super) urls: BTreeMap<String, String>,
     pub(super) mailbox: Mailbox,
-    pub(super) stopping: Stopping,
+    pub(super) phase: Phases,
     pub(super) read: ReadNotice,
 }
 
@@ -37,11 +37,11 @@ impl Pulls {
     /// after the next start.
     pub(super) fn take(self: &Arc<Self>, job: PullJob) {
         let pulls = self.clone();
-        let guard = self.stopping.guard();
+        let guard = self.phase.guard();
         panics::spawn_vital(async move {
             tokio::select! {
                 () = pulls.run(job) => {}
-                () = pulls.stopping.reached(Stage::Drain) => {}
+                () = pulls.phase.reached(Phase::Draining) => {}
             }
             drop(guard);
         });

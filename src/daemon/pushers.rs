@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::panics;
-use super::stop::{Stage, Stopping};
+use super::phase::{Phase, Phases};
 use crate::engine::command::{ClaimedTask, Command, PushOutcome};
 use crate::mailbox::Mailbox;
 use crate::time::Clock;
@@ -22,7 +22,7 @@ pub(super) struct Pushers {
     pub(super) targets: BTreeMap<String, Target>,
     pub(super) mailbox: Mailbox,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) stopping: Stopping,
+    pub(super) phase: Phases,
     /// Whether the lease lasts for a push of this many milliseconds.
     pub(super) may_send: Arc<dyn Fn(u64) -> bool + Send + Sync>,
 }
@@ -31,7 +31,7 @@ impl Pushers {
     /// Takes a task over. How many are under way at once is the engine's decision.
     pub(super) fn take(self: &Arc<Self>, task: ClaimedTask) {
         let pushers = self.clone();
-        let guard = self.stopping.guard();
+        let guard = self.phase.guard();
         panics::spawn_vital(async move {
             let outcome = pushers.push(&task).await;
             let command = Command::SettlePush { task: task.id, claim: task.fence, outcome };
@@ -44,7 +44,7 @@ impl Pushers {
         let Some(target) = self.targets.get(&task.kind) else {
             return PushOutcome::Failed("no worker of this type is built in".to_owned());
         };
-        if self.stopping.has_reached(Stage::Drain) || !(self.may_send)(target.timeout_ms) {
+        if self.phase.has_reached(Phase::Draining) || !(self.may_send)(target.timeout_ms) {
             return PushOutcome::Returned;
         }
         let id = task.id.to_string();
@@ -72,7 +72,7 @@ impl Pushers {
                 }
             }
             // The consumer may be at it: the claim stands until it runs out.
-            () = self.stopping.reached(Stage::Cut) => PushOutcome::Later,
+            () = self.phase.reached(Phase::Cut) => PushOutcome::Later,
         }
     }
 }

@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use tokio::sync::Semaphore;
 
 use super::panics;
-use super::stop::{Stage, Stopping};
+use super::phase::{Phase, Phases};
 use crate::engine::command::{Command, SendJob};
 use crate::limits;
 use crate::mailbox::Mailbox;
@@ -30,7 +30,7 @@ pub(super) struct Senders {
     pub(super) channels: BTreeMap<String, Arc<Channel>>,
     pub(super) mailbox: Mailbox,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) stopping: Stopping,
+    pub(super) phase: Phases,
     /// Whether the lease lasts for a send of this many milliseconds.
     pub(super) may_send: Arc<dyn Fn(u64) -> bool + Send + Sync>,
 }
@@ -39,7 +39,7 @@ impl Senders {
     /// Takes a job over. It ends in exactly one settlement or return, whatever happens.
     pub(super) fn take(self: &Arc<Self>, job: SendJob) {
         let senders = self.clone();
-        let guard = self.stopping.guard();
+        let guard = self.phase.guard();
         panics::spawn_vital(async move {
             let SendJob { tenant, delivery, claim, body } = job;
             let tries = senders.send(&tenant, body).await;
@@ -58,9 +58,9 @@ impl Senders {
         let channel = self.channels.get(tenant)?;
         let permit = tokio::select! {
             permit = channel.permits.acquire() => permit.ok()?,
-            () = self.stopping.reached(Stage::Drain) => return None,
+            () = self.phase.reached(Phase::Draining) => return None,
         };
-        if self.stopping.has_reached(Stage::Drain) || !(self.may_send)(channel.timeout_ms) {
+        if self.phase.has_reached(Phase::Draining) || !(self.may_send)(channel.timeout_ms) {
             return None;
         }
         let message = Message { body: Bytes::from(body) };
@@ -68,7 +68,7 @@ impl Senders {
         let on_wire = AtomicBool::new(false);
         let tries = tokio::select! {
             tries = channel.provider.send_noting(&message, &on_wire) => tries,
-            () = self.stopping.reached(Stage::Cut) => {
+            () = self.phase.reached(Phase::Cut) => {
                 if !on_wire.load(Ordering::Relaxed) {
                     // It was still waiting for a token: there is nothing to doubt.
                     return None;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::phase::Phase;
 use super::signals::StopAsked;
 use super::state::State;
 use super::{Ended, admin_settings, notify};
-use crate::admin::{self, Role};
+use crate::admin;
 use crate::config::Config;
 use crate::lease::{Holder, Options, Trouble, Watch};
 use crate::limits::LEASE_TTL_MS;
@@ -81,7 +82,7 @@ async fn stand_by(
         }
         if let Some(holder) = watch.try_acquire()? {
             tracing::info!(event = "lease.taken", "the leader is gone: taking over");
-            state.set(Role::Starting, Some("taking over".to_owned()));
+            state.enter(Phase::Starting, Some("taking over".to_owned()));
             return Ok(Some(holder));
         }
         let seen = watch.poll();
@@ -92,7 +93,7 @@ async fn stand_by(
             Some(Trouble::Stopped { .. }) => "; continue it or kill it",
         };
         let status = format!("standby: {seen}{hint}");
-        state.set(Role::Standby, Some(status.clone()));
+        state.enter(Phase::Standby, Some(status.clone()));
         state.tell(serde_json::json!({ "leader": seen.record }));
         // The silence's length changes at each look; the line is said once per kind of trouble.
         let kind: String = status.chars().filter(|c| !c.is_ascii_digit()).collect();

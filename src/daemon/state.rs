@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use super::attention::Board;
+use super::phase::{Phase, PhaseOut, Phases};
 use crate::admin::{Readiness, Role, Status};
 use crate::model::attention::{Act, Kind, Row};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -16,13 +17,13 @@ const FULL_FOR: Duration = Duration::from_secs(60);
 
 /// Shared by whoever changes it and the admin port.
 pub struct State {
+    phase: PhaseOut,
     inner: Mutex<Inner>,
     board: Board,
     refused: Mutex<Option<(Instant, Timestamp, usize)>>,
 }
 
 struct Inner {
-    role: Role,
     since: Timestamp,
     reason: Option<String>,
     about: Json,
@@ -34,12 +35,8 @@ impl State {
     pub fn new() -> Self {
         let now = SystemClock.now();
         Self {
-            inner: Mutex::new(Inner {
-                role: Role::Starting,
-                since: now,
-                reason: None,
-                about: json!({}),
-            }),
+            phase: PhaseOut::default(),
+            inner: Mutex::new(Inner { since: now, reason: None, about: json!({}) }),
             board: Board::default(),
             refused: Mutex::new(None),
         }
@@ -49,14 +46,30 @@ impl State {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Takes a role, with the reason for not being ready if it is not the leader's.
-    pub fn set(&self, role: Role, reason: Option<String>) {
+    /// Enters a phase, with the reason for not being ready if it is another than working.
+    pub fn enter(&self, phase: Phase, reason: Option<String>) {
         let mut inner = self.lock();
-        if inner.role != role {
+        if self.phase.now().role() != phase.role() {
             inner.since = SystemClock.now();
         }
-        inner.role = role;
         inner.reason = reason;
+        self.phase.enter(phase);
+    }
+
+    /// Goes on within stopping: the reason stays.
+    pub fn go_on_to(&self, phase: Phase) {
+        self.phase.enter(phase);
+    }
+
+    /// The phase, for those who go by it.
+    #[must_use]
+    pub fn phases(&self) -> Phases {
+        self.phase.seen()
+    }
+
+    /// Resolves when nobody is at work who must be waited for.
+    pub async fn all_gone(&self) {
+        self.phase.all_gone().await;
     }
 
     /// Facts shown beside the role: address, term, who leads.
@@ -71,7 +84,7 @@ impl State {
 
     fn is_held(&self) -> Option<Row> {
         let inner = self.lock();
-        let reason = inner.reason.as_deref().filter(|_| inner.role == Role::Held)?;
+        let reason = inner.reason.as_deref().filter(|_| self.role() == Role::Held)?;
         Some(Row {
             kind: Kind::Held,
             subject: "directory".to_owned(),
@@ -112,7 +125,7 @@ impl State {
     /// The role now.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.lock().role
+        self.phase.now().role()
     }
 }
 
@@ -127,8 +140,8 @@ impl Status for State {
         let low = self.board.own().into_iter().find(|row| row.kind == Kind::DiskLow);
         let inner = self.lock();
         Readiness {
-            ready: inner.role == Role::Leader,
-            role: inner.role,
+            ready: self.role() == Role::Leader,
+            role: self.role(),
             reasons: inner.reason.iter().cloned().chain(low.map(|row| row.sentence)).collect(),
             lease: inner.about.clone(),
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::phase::{Phase, Phases};
 use super::pulls::{Pulls, ReadNotice};
 use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
-use super::stop::{Stage, Stopping};
 use super::tokens::{Kept, Tokens};
 use crate::config::{Config, Tenant};
 use crate::engine::command::{Command, Effect};
@@ -33,7 +33,7 @@ const SPARE_EFFECTS: usize = 1_024;
 pub(super) struct Tools {
     pub(super) mailbox: Mailbox,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) stopping: Stopping,
+    pub(super) phase: Phases,
     /// Whether the lease lasts for a request of this many milliseconds.
     pub(super) may_send: Arc<dyn Fn(u64) -> bool + Send + Sync>,
 }
@@ -95,7 +95,7 @@ impl Workers {
             channels: channels(config, tools, tokens)?,
             mailbox: tools.mailbox.clone(),
             clock: tools.clock.clone(),
-            stopping: tools.stopping.clone(),
+            phase: tools.phase.clone(),
             may_send: tools.may_send.clone(),
         };
         let pushers = Pushers {
@@ -103,7 +103,7 @@ impl Workers {
             targets: targets(config)?,
             mailbox: tools.mailbox.clone(),
             clock: tools.clock.clone(),
-            stopping: tools.stopping.clone(),
+            phase: tools.phase.clone(),
             may_send: tools.may_send.clone(),
         };
         let urls = config.pulls.iter().map(|(name, pull)| (name.clone(), pull.url.clone()));
@@ -111,7 +111,7 @@ impl Workers {
             puller: Puller::new(PULL_TIMEOUT_MS).map_err(|error| error.to_string())?,
             urls: urls.collect(),
             mailbox: tools.mailbox.clone(),
-            stopping: tools.stopping.clone(),
+            phase: tools.phase.clone(),
             read,
         };
         let (senders, pushers, pulls) = (Arc::new(senders), Arc::new(pushers), Arc::new(pulls));
@@ -120,15 +120,15 @@ impl Workers {
 
     /// Gives effects to their workers until the writer ends. When the daemon drains, what was
     /// given out before is taken first: it must be waited for.
-    pub(super) async fn dispatch(self, mut effects: mpsc::Receiver<Effect>, stopping: Stopping) {
-        let guard = stopping.guard();
+    pub(super) async fn dispatch(self, mut effects: mpsc::Receiver<Effect>, phase: Phases) {
+        let guard = phase.guard();
         loop {
             tokio::select! {
                 effect = effects.recv() => match effect {
                     Some(effect) => self.take(effect),
                     None => return,
                 },
-                () = stopping.reached(Stage::Drain) => break,
+                () = phase.reached(Phase::Draining) => break,
             }
         }
         while let Ok(effect) = effects.try_recv() {

@@ -13,7 +13,7 @@
 use std::fs::{self, File};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backward;
@@ -31,6 +31,39 @@ pub struct SledKv {
     dir: PathBuf,
     /// Free bytes of the disk below which nothing is applied any more.
     reserve: u64,
+    /// The last, so that it is dropped after all the others.
+    open: Open,
+}
+
+/// Tells when a database is closed.
+#[derive(Debug)]
+pub struct Closed(Arc<Gate>);
+
+impl Closed {
+    /// Waits until the last who has the database has dropped it, at most for so long. False if
+    /// somebody still has it then.
+    #[must_use]
+    pub fn wait(self, within: Duration) -> bool {
+        let is_open = self.0.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.0.closed.wait_timeout_while(is_open, within, |is_open| *is_open);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+#[derive(Debug)]
+struct Gate {
+    is_open: Mutex<bool>,
+    closed: Condvar,
+}
+
+/// Opens the gate to whoever waits when it is dropped.
+struct Open(Arc<Gate>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        *self.0.is_open.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.closed.notify_all();
+    }
 }
 
 impl SledKv {
@@ -53,7 +86,9 @@ impl SledKv {
         }
         let file = File::open(dir.join("db"))
             .map_err(|error| Fault::io("opening the store's file", error))?;
-        let kv = Self { db, trees, file, dir: dir.to_path_buf(), reserve: 0 };
+        let gate = Gate { is_open: Mutex::new(true), closed: Condvar::new() };
+        let open = Open(Arc::new(gate));
+        let kv = Self { db, trees, file, dir: dir.to_path_buf(), reserve: 0, open };
         kv.sync()?;
         File::open(dir)
             .and_then(|directory| directory.sync_all())
@@ -65,6 +100,12 @@ impl SledKv {
     #[must_use]
     pub fn keeping_free(self, reserve: u64) -> Self {
         Self { reserve, ..self }
+    }
+
+    /// To wait for its closing: whoever has it may drop it anywhere.
+    #[must_use]
+    pub fn when_closed(&self) -> Closed {
+        Closed(self.open.0.clone())
     }
 
     fn stored(&self, tree: Tree) -> &Stored {
@@ -423,5 +464,18 @@ mod tests {
             assert!(kv.stored(Tree::Outbox).plain.is_empty());
             assert_eq!(kv.stored(Tree::Delay).plain.len(), 4);
         }
+    }
+
+    #[test]
+    fn a_closing_is_heard_of_when_the_last_has_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = Arc::new(SledKv::open(dir.path(), CACHE).unwrap());
+        let other = kv.clone();
+        let closed = kv.when_closed();
+        drop(kv);
+        assert!(!other.when_closed().wait(Duration::ZERO), "somebody has it");
+        let letting_go = std::thread::spawn(move || drop(other));
+        assert!(closed.wait(Duration::from_secs(60)));
+        letting_go.join().unwrap();
     }
 }

@@ -47,7 +47,9 @@ fn add() -> Command {
 async fn an_answer_comes_after_its_commit() {
     let commits = Commits::default();
     let journal = Remember(commits.clone());
-    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8, || true).unwrap();
+    let writer =
+        Writer::start(engine(), journal, Arc::new(SystemClock), 8, Arc::default(), || true)
+            .unwrap();
     let Ok(Reply::Tasks(verdicts)) = writer.mailbox.call(add()).await else { panic!() };
     assert!(matches!(verdicts[..], [Ok(AddedTask { created: true, .. })]));
     assert!(!commits.lock().unwrap().is_empty());
@@ -56,7 +58,8 @@ async fn an_answer_comes_after_its_commit() {
 
 #[tokio::test]
 async fn a_failed_commit_is_never_answered_and_ends_the_writer() {
-    let mut writer = Writer::start(engine(), Broken, Arc::new(SystemClock), 8, || true).unwrap();
+    let mut writer =
+        Writer::start(engine(), Broken, Arc::new(SystemClock), 8, Arc::default(), || true).unwrap();
     assert!(matches!(writer.mailbox.call(add()).await, Err(CallError::Closed)));
     writer.ended().await;
     assert!(tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().is_err());
@@ -101,7 +104,15 @@ fn over(base: Slow) -> Writer {
     let now = SystemClock.now();
     let store = Store::new(Arc::new(base), 0);
     let engine = Engine::open(store, Rules::default(), identity, Mode::Working, now).unwrap();
-    Writer::start(engine, Remember(Commits::default()), Arc::new(SystemClock), 8, || true).unwrap()
+    Writer::start(
+        engine,
+        Remember(Commits::default()),
+        Arc::new(SystemClock),
+        8,
+        Arc::default(),
+        || true,
+    )
+    .unwrap()
 }
 
 /// About 4 MiB.
@@ -219,7 +230,9 @@ fn a_writer_that_waits_for_a_slow_base_counts_as_alive() {
 #[tokio::test]
 async fn a_waiting_claim_is_answered_when_work_comes() {
     let journal = Remember(Commits::default());
-    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8, || true).unwrap();
+    let writer =
+        Writer::start(engine(), journal, Arc::new(SystemClock), 8, Arc::default(), || true)
+            .unwrap();
     let mailbox = writer.mailbox.clone();
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
@@ -242,7 +255,9 @@ async fn a_waiting_claim_is_answered_when_work_comes() {
 async fn nothing_is_offered_to_those_who_left() {
     let commits = Commits::default();
     let journal = Remember(commits.clone());
-    let writer = Writer::start(engine(), journal, Arc::new(SystemClock), 8, || true).unwrap();
+    let writer =
+        Writer::start(engine(), journal, Arc::new(SystemClock), 8, Arc::default(), || true)
+            .unwrap();
     let wait =
         || ClaimRequest { kind: "1001".into(), max: 1, wait_ms: 60_000, ..ClaimRequest::default() };
     // The type exists.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::trouble;
 use crate::archive::startup;
 use crate::daemon::notify;
+use crate::daemon::phase::{Phase, Phases};
 use crate::daemon::signals::StopAsked;
 use crate::daemon::state::State;
-use crate::daemon::stop::{Stage, Stopping};
 use crate::kv::free_bytes;
 use crate::lease;
 use crate::mailbox::Pulse;
@@ -24,7 +24,7 @@ pub(in crate::daemon) async fn watch_disk(
     min_free: u64,
     pulse: Arc<Pulse>,
     state: Arc<State>,
-    stopping: Stopping,
+    phase: Phases,
 ) {
     let mut ticks = tokio::time::interval(DISK_EVERY);
     let mut was_low = false;
@@ -32,7 +32,7 @@ pub(in crate::daemon) async fn watch_disk(
         tokio::select! {
             _ = ticks.tick() => {}
             () = pulse.space.wants_look() => {}
-            () = stopping.reached(Stage::Drain) => return,
+            () = phase.reached(Phase::Draining) => return,
         }
         let Some(free) = free_bytes(&dir) else { continue };
         pulse.space.seen(free, min_free);

@@ -16,8 +16,8 @@ use crate::admin::Role;
 use crate::archive::identity::InstanceId;
 use crate::archive::{image, retention, source};
 use crate::daemon::panics;
+use crate::daemon::phase::{Phase, Phases};
 use crate::daemon::state::State;
-use crate::daemon::stop::{Stage, Stopping};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, free_bytes};
 use crate::mailbox::Mailbox;
@@ -47,7 +47,7 @@ pub(in crate::daemon) struct Images {
     pub(in crate::daemon) wanted: bool,
     pub(in crate::daemon) requests: mpsc::Receiver<ImageRequest>,
     pub(in crate::daemon) mailbox: Mailbox,
-    pub(in crate::daemon) stopping: Stopping,
+    pub(in crate::daemon) phase: Phases,
     pub(in crate::daemon) state: Arc<State>,
 }
 
@@ -69,7 +69,7 @@ impl Images {
                     None
                 }
                 _ = growth.tick() => None,
-                () = self.stopping.reached(Stage::Drain) => return,
+                () = self.phase.reached(Phase::Draining) => return,
             };
             let grown = journal_bytes(&self.data_dir).saturating_sub(newest.journal_bytes);
             let old = newest.made.elapsed() > self.every && grown > 0;
@@ -152,7 +152,7 @@ impl Images {
 
     /// Puts up that there is no new image.
     fn no_image(&self, why: &str) {
-        if self.stopping.has_reached(Stage::Drain) {
+        if self.phase.has_reached(Phase::Draining) {
             return;
         }
         let sentence = format!(
@@ -188,7 +188,7 @@ impl Images {
         // An image begins where the base stands: the newer, the more of the journal may go.
         self.mailbox.flush().await.map_err(|error| error.to_string())?;
         let pulse = self.mailbox.pulse().clone();
-        let stopping = self.stopping.clone();
+        let phase = self.phase.clone();
         let reserve = self.reserve();
         let made = tokio::task::spawn_blocking(move || {
             let committed = || pulse.commit.load(Ordering::Acquire);
@@ -196,7 +196,7 @@ impl Images {
             // A stop does not wait for the image of a large base, and work needs the last space.
             let mut go_on = |_| {
                 let short = free_bytes(&dir).is_some_and(|free| free < reserve);
-                match short || stopping.has_reached(Stage::Drain) {
+                match short || phase.has_reached(Phase::Draining) {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
                 }
@@ -230,7 +230,7 @@ impl Images {
                     Err(error) => Err(words(&error)),
                 }
             }
-            Ok(Ok(None)) if self.stopping.has_reached(Stage::Drain) => {
+            Ok(Ok(None)) if self.phase.has_reached(Phase::Draining) => {
                 Err("no image was made: the daemon is stopping".to_owned())
             }
             Ok(Ok(None)) => Err(words(&"the disk is nearly full")),

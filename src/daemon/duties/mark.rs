@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::archive::identity::InstanceId;
 use crate::archive::mark::{self, Mark};
-use crate::daemon::stop::{Stage, Stopping};
+use crate::daemon::phase::{Phase, Phases};
 use crate::mailbox::Pulse;
 
 /// How often the mark is brought up to date.
@@ -19,14 +19,14 @@ pub(in crate::daemon) async fn keep_mark(
     data_dir: PathBuf,
     instance: InstanceId,
     pulse: Arc<Pulse>,
-    stopping: Stopping,
+    phase: Phases,
 ) {
     let mut ticks = tokio::time::interval(MARK_EVERY);
     let mut written = (0, 0);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = stopping.reached(Stage::Cut) => return,
+            () = phase.reached(Phase::Cut) => return,
         }
         if pulse.unreadable.swap(false, Ordering::Relaxed) {
             let why = "a look at the store failed";

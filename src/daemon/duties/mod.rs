@@ -11,7 +11,7 @@ pub(super) use base::watch_base;
 pub(super) use disk::{START_FREE_BYTES, wait_for_space, watch_disk};
 pub(super) use images::{ImageRequest, Images};
 pub(super) use mark::keep_mark;
-pub(super) use watchdog::{CLOSE_WITHIN, Closing, Liveness, feed_watchdog};
+pub(super) use watchdog::{CLOSE_WITHIN, Liveness, feed_watchdog};
 
 use crate::model::attention::{Act, Kind, Row};
 use crate::time::{Clock, SystemClock};

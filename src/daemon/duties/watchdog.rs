@@ -1,10 +1,11 @@
 //! The watchdog is fed while the writer and the runtime move.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::daemon::notify;
+use crate::daemon::phase::{Phase, Phases};
 use crate::mailbox::Pulse;
 
 /// How long closing may take once the writer has ended: to write what it left to a large base on a
@@ -12,28 +13,17 @@ use crate::mailbox::Pulse;
 /// in the middle of a clean stop.
 pub(in crate::daemon) const CLOSE_WITHIN: Duration = Duration::from_secs(300);
 
-/// Says that the writer is silent because it has ended. Cheap to clone.
-#[derive(Clone, Default)]
-pub(in crate::daemon) struct Closing(Arc<AtomicBool>);
-
-impl Closing {
-    /// From here on only [`CLOSE_WITHIN`] bounds the silence.
-    pub(in crate::daemon) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Whether the writer and the runtime have moved lately. Both do so once a second while they live.
 pub(in crate::daemon) struct Liveness {
     pulse: Arc<Pulse>,
     runtime: Arc<AtomicU64>,
-    closing: Closing,
+    phase: Phases,
     seen: std::sync::Mutex<[(u64, Instant); 2]>,
 }
 
 impl Liveness {
     /// A watch over the writer's pulse and over the runtime that this is called in.
-    pub(in crate::daemon) fn start(pulse: Arc<Pulse>, closing: Closing) -> Self {
+    pub(in crate::daemon) fn start(pulse: Arc<Pulse>, phase: Phases) -> Self {
         let runtime = Arc::new(AtomicU64::new(0));
         let beat = Arc::downgrade(&runtime);
         tokio::spawn(async move {
@@ -44,12 +34,13 @@ impl Liveness {
             }
         });
         let seen = std::sync::Mutex::new([(0, Instant::now()); 2]);
-        Self { pulse, runtime, closing, seen }
+        Self { pulse, runtime, phase, seen }
     }
 
     /// Whether both moved within `within`, or longer while closing. Does not block.
     pub(in crate::daemon) fn is_alive(&self, within: Duration) -> bool {
-        let closing = self.closing.0.load(Ordering::Relaxed);
+        // The writer is silent because it has ended.
+        let closing = self.phase.has_reached(Phase::Closing);
         let within = if closing { CLOSE_WITHIN } else { within };
         let beats =
             [self.pulse.turns.load(Ordering::Relaxed), self.runtime.load(Ordering::Relaxed)];
@@ -78,13 +69,14 @@ pub(in crate::daemon) async fn feed_watchdog(liveness: Liveness) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::phase::PhaseOut;
 
     #[tokio::test]
     async fn writer_that_ended_for_the_closing_counts_as_alive() {
-        let closing = Closing::default();
-        let liveness = Liveness::start(Arc::default(), closing.clone());
+        let phase = PhaseOut::default();
+        let liveness = Liveness::start(Arc::default(), phase.seen());
         assert!(!liveness.is_alive(Duration::ZERO), "a silent writer");
-        closing.begin();
+        phase.enter(Phase::Closing);
         assert!(liveness.is_alive(Duration::ZERO), "a writer that is done");
     }
 }
