@@ -282,9 +282,9 @@ fn start(dir: &Path, journaled: bool) -> Writer {
     let writer = if journaled {
         let own = InstanceId(1);
         let journal = JournalWriter::create(&dir.join("journal"), 1, own, InstanceId(0));
-        Writer::start(engine, journal.expect("a journal"), clock, 8, Arc::default(), || true)
+        Writer::start(engine, journal.expect("a journal"), clock, Arc::default(), || true)
     } else {
-        Writer::start(engine, NoJournal, clock, 8, Arc::default(), || true)
+        Writer::start(engine, NoJournal, clock, Arc::default(), || true)
     };
     writer.expect("a writer")
 }

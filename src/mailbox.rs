@@ -171,18 +171,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer thread. `claims` bounds the effects that may be outstanding; `pulse` shows how
-    /// it goes; `leads` is asked before anything is claimed.
+    /// Starts the writer thread. `pulse` shows how it goes; `leads` is asked before anything is
+    /// claimed.
     pub fn start<K: Kv>(
         engine: Engine<K>,
         journal: impl Journal,
         clock: Arc<dyn Clock>,
-        claims: usize,
         pulse: Arc<Pulse>,
         leads: impl Fn() -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, commands) = mpsc::channel(limits::MAILBOX);
-        let (effects_out, effects) = mpsc::channel(claims.max(1));
+        let (effects_out, effects) = mpsc::channel(engine.outstanding());
         let (ended_out, ended) = oneshot::channel();
         let mut engine = engine;
         let committed = engine.store().committed();

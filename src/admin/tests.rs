@@ -82,7 +82,7 @@ fn writer() -> Writer {
     let identity = Identity { term: 1, worker: "test".into() };
 
     let engine = Engine::open(store, rules(), identity, Mode::Working, SystemClock.now()).unwrap();
-    Writer::start(engine, Forget, Arc::new(SystemClock), 4_096, Arc::default(), || true).unwrap()
+    Writer::start(engine, Forget, Arc::new(SystemClock), Arc::default(), || true).unwrap()
 }
 
 async fn start_with(settings: Settings, role: Role, writer: Option<Writer>) -> Running {

@@ -13,7 +13,7 @@ use super::phase::{Phase, Phases};
 use super::signals::StopAsked;
 use super::state::State;
 use super::tokens::{Kept, Tokens};
-use super::work::{self, Tools, Workers};
+use super::work::{Tools, Workers};
 use super::{ADDRESS_FILE, Ended, actions, attention, notify, opening, panics};
 use crate::admin;
 use crate::archive::identity::InstanceId;
@@ -165,7 +165,6 @@ impl Leading {
         };
         let address = listener.local_addr().map_err(|error| fault(&error))?;
         write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
-        let bound = work::outstanding(&config);
         let pulse = Arc::new(Pulse::default());
         let alive = Liveness::start(pulse.clone(), state.phases());
         let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
@@ -173,7 +172,7 @@ impl Leading {
         // A process that slept past its lease may find itself with much that is due.
         let stands = lease.clone();
         let leads = move || stands.may_send(0);
-        let mut writer = Writer::start(engine, journal, clock.clone(), bound, pulse, leads)
+        let mut writer = Writer::start(engine, journal, clock.clone(), pulse, leads)
             .map_err(|error| fault(&error))?;
         // The term is durable before anything is done in its name.
         if writer.mailbox.call(Command::Query(Query::Stats)).await.is_err() {

@@ -25,8 +25,6 @@ use crate::wechat::{Account, Limits, Provider, Token};
 
 /// Longest time for one page of a pull.
 const PULL_TIMEOUT_MS: u64 = 20 * SECOND_MS;
-/// Room for effects beyond what tenants and types may have claimed: pulls, answers.
-const SPARE_EFFECTS: usize = 1_024;
 
 /// What all workers share.
 #[derive(Clone)]
@@ -43,16 +41,6 @@ pub(super) struct Workers {
     senders: Arc<Senders>,
     pushers: Arc<Pushers>,
     pulls: Arc<Pulls>,
-}
-
-/// How many effects may be outstanding: what the engine may have claimed at once, and some room.
-pub(super) fn outstanding(config: &Config) -> usize {
-    let sends = config.rules.tenants.values().map(|rule| rule.concurrency as usize * 2);
-    let pushes = config.rules.queues.values().map(|rule| match &rule.deliver {
-        Deliver::Push(push) => push.concurrency as usize,
-        Deliver::Claim => 0,
-    });
-    sends.sum::<usize>() + pushes.sum::<usize>() + config.rules.schedules.len() + SPARE_EFFECTS
 }
 
 /// What is configured and has no worker yet, one line each: silence would be taken for work.

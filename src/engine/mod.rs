@@ -42,7 +42,7 @@ use self::names::Names;
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree, Write};
 use crate::model::notice::NoticeBody;
-use crate::model::rules::Rules;
+use crate::model::rules::{Deliver, Rules};
 use crate::model::task::QueueState;
 use crate::model::tenant::{StoredToken, TenantState};
 use crate::store::keys::{self, Lane, TenantNo, TypeNo};
@@ -129,6 +129,8 @@ pub struct Engine<K: Kv> {
 
 /// Notice bodies kept at hand.
 const BODIES: usize = 256;
+/// Effects that may still wait for a worker after their claim ran out or was taken back.
+const SPARE_EFFECTS: usize = 1_024;
 /// Lanes whose floor is remembered.
 const FLOORS: usize = 100_000;
 
@@ -284,6 +286,19 @@ impl<K: Kv> Engine<K> {
     #[must_use]
     pub fn pushing(&self) -> u32 {
         self.pushing.values().sum()
+    }
+
+    /// How many effects may wait for a worker at once: what may be claimed for tenants and types, one
+    /// pull per schedule, and some whose claim ended before a worker took them.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        let sends = self.rules.tenants.values().map(|rule| send::slots(rule) as usize);
+        let pushes = self.rules.queues.values().map(|rule| match &rule.deliver {
+            Deliver::Push(push) => push.concurrency as usize,
+            Deliver::Claim => 0,
+        });
+        let pulls = self.rules.schedules.len();
+        sends.sum::<usize>() + pushes.sum::<usize>() + pulls + SPARE_EFFECTS
     }
 
     /// Decides one command.

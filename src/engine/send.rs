@@ -260,7 +260,7 @@ impl<K: Kv> Engine<K> {
 
 /// Deliveries that a tenant may have claimed at once: those on the wire, and enough queued behind
 /// them that a commit's latency never leaves a connection idle.
-fn slots(rule: &TenantRule) -> u32 {
+pub(super) fn slots(rule: &TenantRule) -> u32 {
     rule.concurrency + rule.concurrency.div_ceil(4).max(2)
 }
 

@@ -48,8 +48,7 @@ async fn an_answer_comes_after_its_commit() {
     let commits = Commits::default();
     let journal = Remember(commits.clone());
     let writer =
-        Writer::start(engine(), journal, Arc::new(SystemClock), 8, Arc::default(), || true)
-            .unwrap();
+        Writer::start(engine(), journal, Arc::new(SystemClock), Arc::default(), || true).unwrap();
     let Ok(Reply::Tasks(verdicts)) = writer.mailbox.call(add()).await else { panic!() };
     assert!(matches!(verdicts[..], [Ok(AddedTask { created: true, .. })]));
     assert!(!commits.lock().unwrap().is_empty());
@@ -59,7 +58,7 @@ async fn an_answer_comes_after_its_commit() {
 #[tokio::test]
 async fn a_failed_commit_is_never_answered_and_ends_the_writer() {
     let mut writer =
-        Writer::start(engine(), Broken, Arc::new(SystemClock), 8, Arc::default(), || true).unwrap();
+        Writer::start(engine(), Broken, Arc::new(SystemClock), Arc::default(), || true).unwrap();
     assert!(matches!(writer.mailbox.call(add()).await, Err(CallError::Closed)));
     writer.ended().await;
     assert!(tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().is_err());
@@ -108,7 +107,6 @@ fn over(base: Slow) -> Writer {
         engine,
         Remember(Commits::default()),
         Arc::new(SystemClock),
-        8,
         Arc::default(),
         || true,
     )
@@ -231,8 +229,7 @@ fn a_writer_that_waits_for_a_slow_base_counts_as_alive() {
 async fn a_waiting_claim_is_answered_when_work_comes() {
     let journal = Remember(Commits::default());
     let writer =
-        Writer::start(engine(), journal, Arc::new(SystemClock), 8, Arc::default(), || true)
-            .unwrap();
+        Writer::start(engine(), journal, Arc::new(SystemClock), Arc::default(), || true).unwrap();
     let mailbox = writer.mailbox.clone();
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
@@ -256,8 +253,7 @@ async fn nothing_is_offered_to_those_who_left() {
     let commits = Commits::default();
     let journal = Remember(commits.clone());
     let writer =
-        Writer::start(engine(), journal, Arc::new(SystemClock), 8, Arc::default(), || true)
-            .unwrap();
+        Writer::start(engine(), journal, Arc::new(SystemClock), Arc::default(), || true).unwrap();
     let wait =
         || ClaimRequest { kind: "1001".into(), max: 1, wait_ms: 60_000, ..ClaimRequest::default() };
     // The type exists.
