@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::Outcome;
 use crate::args::Common;
 use crate::client::Client;
-use crate::report::Report;
+use crate::report::{Report, round};
 
 /// Longest start: millions of rows may have to be replayed.
 const START: Duration = Duration::from_secs(600);
@@ -198,12 +198,6 @@ impl Daemon {
         report.put("daemon_cpu_s", json!(processor_seconds(&self.child.id().to_string())));
         report.put("client_cpu_s", json!(processor_seconds("self")));
     }
-}
-
-/// Rounds for people: digits that mean nothing are not printed.
-pub(crate) fn round(value: f64, digits: i32) -> f64 {
-    let factor = 10f64.powi(digits);
-    (value * factor).round() / factor
 }
 
 fn blocks(dir: &Path) -> u64 {

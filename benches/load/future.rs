@@ -10,8 +10,9 @@ use serde_json::json;
 use crate::Outcome;
 use crate::args::Common;
 use crate::client::{self, Client};
-use crate::daemon::{Daemon, Home, round};
+use crate::daemon::{Daemon, Home};
 use crate::queue;
+use crate::report::round;
 use crate::report::{Latencies, Report};
 use crate::tasks::{self, Due, Shape, Tickets};
 

@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::daemon::round;
-
 /// Latencies of one kind of call, microseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies(Vec<u32>);
@@ -100,4 +98,10 @@ impl Report {
         let scenario = self.words.remove(0);
         println!("{scenario}: {}", self.words.join("; "));
     }
+}
+
+/// Rounds for people: digits that mean nothing are not printed.
+pub(crate) fn round(value: f64, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    (value * factor).round() / factor
 }

@@ -10,9 +10,8 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::budget::Share;
-use super::form::FieldError;
 use super::port::Port;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
 use super::{Settings, tree};
 use crate::json;
 use crate::limits;
@@ -226,17 +225,6 @@ pub(super) fn unreadable(why: &json::NotReadable) -> Problem {
     Problem { errors, ..Problem::new(400, "bad_json", detail) }
         .with("line", why.line)
         .with("column", why.column)
-}
-
-pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
-    Problem::new(400, "bad_json", format!("the body is not valid JSON: {}", told(error)))
-        .with("line", error.line())
-        .with("column", error.column())
-}
-
-/// An error in words. It may quote what was sent.
-pub(super) fn told(error: &serde_json::Error) -> String {
-    crate::text::cut(&error.to_string(), limits::TEXT_BYTES).to_owned()
 }
 
 /// The fingerprint of a submission: the first half of the SHA-256 of its fields in the order of

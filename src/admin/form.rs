@@ -5,27 +5,11 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value as Json};
 
+use super::problem::FieldError;
 use crate::id::Id;
 use crate::limits;
 use crate::near;
 use crate::time::Timestamp;
-
-/// One thing that is wrong with a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FieldError {
-    /// JSON pointer (RFC 6901).
-    pub(super) pointer: String,
-    /// What is wrong and what would be right.
-    pub(super) detail: String,
-    /// Whether the field has no business there at all.
-    pub(super) unknown: bool,
-}
-
-impl FieldError {
-    pub(super) fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into(), unknown: false }
-    }
-}
 
 /// An object being read. A field that is `null` counts as absent.
 pub(super) struct Form {

@@ -6,9 +6,9 @@ use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value as Json, json};
 
 use super::body;
-use super::form::{self, FieldError, Form, kind_of};
+use super::form::{self, Form, kind_of};
 use super::port::Port;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
 use super::respond;
 use super::routes::{Answer, Call};
 use crate::engine::command::{Act, Audience, Command, NoticeDraft, Recipient, Reply};

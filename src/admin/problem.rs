@@ -4,12 +4,28 @@ use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
-use super::form::FieldError;
 use super::respond::{self, Body};
 use crate::engine::command::Refusal;
 use crate::limits;
 use crate::mailbox::CallError;
 use crate::text::cut;
+
+/// One thing that is wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FieldError {
+    /// JSON pointer (RFC 6901).
+    pub(super) pointer: String,
+    /// What is wrong and what would be right.
+    pub(super) detail: String,
+    /// Whether the field has no business there at all.
+    pub(super) unknown: bool,
+}
+
+impl FieldError {
+    pub(super) fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into(), unknown: false }
+    }
+}
 
 /// A no with everything that a caller needs to act on it.
 #[derive(Debug)]
@@ -157,4 +173,16 @@ impl From<CallError> for Problem {
             CallError::Closed => Self::new(503, "stopping", "the daemon is stopping: try again"),
         }
     }
+}
+
+/// A refusal of a body that is not JSON.
+pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
+    Problem::new(400, "bad_json", format!("the body is not valid JSON: {}", told(error)))
+        .with("line", error.line())
+        .with("column", error.column())
+}
+
+/// An error in words. It may quote what was sent.
+pub(super) fn told(error: &serde_json::Error) -> String {
+    crate::text::cut(&error.to_string(), limits::TEXT_BYTES).to_owned()
 }

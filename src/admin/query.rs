@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::form::{self, FieldError};
-use super::problem::Problem;
+use super::form;
+use super::problem::{FieldError, Problem};
 use crate::engine::query::Page;
 use crate::limits;
 use crate::time::Timestamp;

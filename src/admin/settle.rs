@@ -4,9 +4,9 @@ use serde_json::Value as Json;
 
 use super::body;
 use super::claim::ttl_range;
-use super::form::{self, FieldError, Form};
+use super::form::{self, Form};
 use super::port::Port;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
 use super::respond;
 use super::routes::{Answer, Call};
 use super::tasks::{Told, explain, or_empty, push_error, text, too_many};

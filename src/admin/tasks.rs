@@ -8,7 +8,7 @@ use hyper::{HeaderMap, StatusCode};
 use super::body::{self, Media};
 use super::form::{self, Form};
 use super::port::Port;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem, bad_json};
 use super::respond;
 use super::routes::{Answer, Call};
 use super::tree::Items;
@@ -90,7 +90,7 @@ fn push_added(out: &mut String, added: AddedTask) {
 
 /// The drafts of a JSON array, each good or bad by itself.
 fn of_array(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
-    let items: Items<'_> = serde_json::from_str(text).map_err(|error| body::bad_json(&error))?;
+    let items: Items<'_> = serde_json::from_str(text).map_err(|error| bad_json(&error))?;
     if items.count > limits::BATCH_ITEMS {
         return Err(too_many(items.count));
     }
@@ -154,7 +154,7 @@ pub(super) fn explain(text: &str, error: &serde_json::Error, check: fn(&mut Form
     }
     let errors = form.finish();
     // What only the typed reading minds, like a field that is given twice.
-    if errors.is_empty() { body::bad_json(error) } else { Problem::fields(errors) }
+    if errors.is_empty() { bad_json(error) } else { Problem::fields(errors) }
 }
 
 fn check_task(form: &mut Form) {
@@ -252,7 +252,7 @@ fn none_added(
             break;
         }
         if problem.errors.is_empty() {
-            errors.push(form::FieldError::new(format!("/{at}"), problem.detail));
+            errors.push(FieldError::new(format!("/{at}"), problem.detail));
         } else {
             errors.extend(problem.errors);
         }

@@ -11,8 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value as Json};
 
-use super::body::bad_json;
-use super::problem::Problem;
+use super::problem::{Problem, bad_json};
 use crate::limits;
 
 /// A value in a list that grew by doubling.
