@@ -1,7 +1,8 @@
 //! The HTTP client for other programs' addresses: what webhooks and pulls have in common.
 //!
 //! It never follows redirects (a POST would become a GET, and an address could be led elsewhere),
-//! never retries by itself (attempts are counted by us) and ignores proxies from the environment.
+//! never repeats a request by itself (that is for the caller to decide) and ignores proxies from the
+//! environment.
 
 use std::error::Error;
 use std::time::Duration;
@@ -32,6 +33,15 @@ pub struct NoClient(String);
 /// Build one and share it: each has a pool of its own. On a host without CA certificates it can
 /// call http addresses only; https ones fail there with a certificate error.
 pub(crate) fn client() -> Result<Client, NoClient> {
+    build(settings)
+}
+
+/// One that makes a new connection for each request.
+pub(crate) fn client_without_pool() -> Result<Client, NoClient> {
+    build(|| settings().pool_max_idle_per_host(0))
+}
+
+fn build(settings: impl Fn() -> ClientBuilder) -> Result<Client, NoClient> {
     // Fails only when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     settings().build().or_else(|error| {
@@ -39,6 +49,11 @@ pub(crate) fn client() -> Result<Client, NoClient> {
         tracing::warn!(event = "outbound.no_certificates", error, "https addresses will fail");
         settings().tls_certs_only([]).build().map_err(|error| NoClient(words(error)))
     })
+}
+
+/// Whether the connection stood, and broke before an answer began.
+pub(crate) fn has_broken(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
 fn settings() -> ClientBuilder {

@@ -126,18 +126,22 @@ struct Body<'a> {
 #[derive(Clone, Debug)]
 pub struct Hooks {
     client: Client,
+    /// Keeps no connection: each request has a new one.
+    fresh: Client,
 }
 
 impl Hooks {
     /// Sets up the client.
     pub fn new() -> Result<Self, NoClient> {
-        outbound::client().map(|client| Self { client })
+        Ok(Self { client: outbound::client()?, fresh: outbound::client_without_pool()? })
     }
 
     /// Posts one attempt and waits for its answer, at most `timeout_ms` in all.
     ///
     /// The status decides as soon as it is there: a body that is too long or breaks off afterwards
-    /// changes nothing.
+    /// changes nothing. A connection that breaks before an answer is as good as one that the consumer
+    /// had closed already, which many do after each answer: the request is made once more, with the
+    /// same id, over a new one.
     pub async fn post(
         &self,
         hook: &Hook,
@@ -149,17 +153,29 @@ impl Hooks {
             return HookOutcome::Failed { reason: "the payload is not JSON".to_owned() };
         };
         let seconds = (now.0 / SECOND_MS).to_string();
-        let mut request = self
-            .client
-            .post(hook.url.clone())
-            .timeout(Duration::from_millis(timeout_ms.max(1)))
-            .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", task.id)
-            .header("webhook-timestamp", &seconds);
-        if let Some(keys) = &hook.secret {
-            request = request.header("webhook-signature", keys.sign(task.id, &seconds, &body));
+        let signature = hook.secret.as_ref().map(|keys| keys.sign(task.id, &seconds, &body));
+        let body = hyper::body::Bytes::from(body);
+        let end = tokio::time::Instant::now() + Duration::from_millis(timeout_ms.max(1));
+        let send = |client: &Client| {
+            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            let mut request = client
+                .post(hook.url.clone())
+                .timeout(left)
+                .header(CONTENT_TYPE, "application/json")
+                .header("webhook-id", task.id)
+                .header("webhook-timestamp", &seconds);
+            if let Some(signature) = &signature {
+                request = request.header("webhook-signature", signature);
+            }
+            request.body(body.clone()).send()
+        };
+        let mut answer = send(&self.client).await;
+        if answer.as_ref().is_err_and(outbound::has_broken)
+            && let Ok(second) = send(&self.fresh).await
+        {
+            answer = Ok(second);
         }
-        match request.body(body).send().await {
+        match answer {
             Ok(mut response) => {
                 let answer = outbound::read(&mut response, HOOK_ANSWER_BYTES).await;
                 outcome(response.status(), response.headers(), answer.bytes(), now)

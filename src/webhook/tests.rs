@@ -1,6 +1,9 @@
 //! Posting to a loopback server.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -152,6 +155,42 @@ async fn failures_of_the_network_are_told_without_the_address() {
         assert!(reason.starts_with(head), "{reason}");
         assert!(!reason.contains("canary") && !reason.contains("hook"), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_consumer_that_resets_used_connections_loses_no_attempt() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (answered, reset) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (answered.clone(), reset.clone());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let mut read = 0;
+            while !request[..read].ends_with(b"}}") {
+                read += stream.read(&mut request[read..]).await.unwrap();
+            }
+            counts.0.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            tokio::spawn({
+                let reset = counts.1.clone();
+                async move {
+                    // What is dropped with bytes unread is reset.
+                    if stream.read(&mut [0; 1]).await.is_ok_and(|read| read > 0) {
+                        reset.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    let hooks = Hooks::new().unwrap();
+    let hook = Hook::new(&base, None).unwrap();
+    for _ in 0..6 {
+        assert_eq!(hooks.post(&hook, &task(1), NOW, TIMEOUT_MS).await, HookOutcome::Ack);
+    }
+    assert_eq!(answered.load(Ordering::SeqCst), 6, "each is answered once");
+    assert!(reset.load(Ordering::SeqCst) >= 1, "and some had come over a used connection");
 }
 
 #[tokio::test]
