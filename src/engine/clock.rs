@@ -4,6 +4,9 @@
 //! - A step back is noticed at the next command or tick, also over a restart. What it could harm is
 //!   put right at once: schedules are planned anew, rests and claims end within their own length, and
 //!   every doubt counts as older by the step (`Engine::unwound`), since the provider's window went on.
+//!   The boot clock measures the step: the wall clock alone hides what passed since it was last read.
+//! - After a start of the machine nobody knows how long it was off, nor by what its clock was set:
+//!   every doubt counts as older than the provider's window.
 //! - A step forward is told from time that really passed by a clock that nobody sets, the machine's
 //!   boot clock ([`Engine::observe`]). What deletes and expires for good goes by *settled* time: it
 //!   passes as fast as the boot clock, and catches up with the wall when both have gone in step for
@@ -70,10 +73,36 @@ impl Record for Wall {
     const TREE: Tree = Tree::Meta;
 }
 
+/// What both clocks showed when they were last read.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    wall: Timestamp,
+    steady: Steady,
+    /// By this process, so on this start of the machine whatever its id.
+    here: bool,
+    /// Steps back since then that the wall clock alone has told.
+    wound_ms: u64,
+}
+
+impl Reading {
+    /// Whether the boot clock has gone on since, and was not begun anew.
+    fn is_same_boot(&self, steady: Steady) -> bool {
+        let same = self.here || steady.boot == self.steady.boot && steady.boot != 0;
+        same && steady.ms >= self.steady.ms
+    }
+
+    /// How far the wall clock is behind what it should show, beyond what is known of that.
+    fn behind_ms(&self, now: Timestamp, steady: Steady) -> u64 {
+        let expected = self.wall.plus(steady.ms - self.steady.ms);
+        expected.since(now).saturating_sub(self.wound_ms)
+    }
+}
+
 /// The wall clock, with what only this process knows.
 #[derive(Debug, Default)]
 pub(super) struct WallClock {
     wall: Wall,
+    reading: Option<Reading>,
     written_ms: u64,
     dirty: bool,
     trouble: Option<ClockTrouble>,
@@ -87,11 +116,16 @@ impl WallClock {
     ) -> Result<Self, Fault> {
         let wall = store.read::<Wall>(keys::WALL)?;
         let wall = wall.unwrap_or_else(|| Wall { seen: last, ..Wall::default() });
-        Ok(Self { wall, ..Self::default() })
+        // Both are written with each group, as they were read before it.
+        let reading = (wall.settled != Timestamp(0)).then_some(Reading {
+            wall: wall.seen,
+            steady: Steady { ms: wall.steady_ms, boot: wall.boot },
+            here: false,
+            wound_ms: 0,
+        });
+        Ok(Self { wall, reading, ..Self::default() })
     }
-}
 
-impl WallClock {
     /// The latest that the wall clock has shown since it last went back.
     pub(super) fn last_seen(&self) -> Timestamp {
         self.wall.seen
@@ -101,13 +135,27 @@ impl WallClock {
 impl<K: Kv> Engine<K> {
     /// Takes a reading of both clocks. To be called before each turn.
     pub fn observe(&mut self, now: Timestamp, steady: Steady) -> Result<(), Fault> {
-        self.look_at_clock(now)?;
+        let before = self.clock.reading;
+        let same_boot = before.is_some_and(|before| before.is_same_boot(steady));
+        let visible_ms = self.clock.wall.back_ms(now);
+        match before {
+            Some(before) if same_boot => {
+                let behind_ms = before.behind_ms(now, steady).max(visible_ms);
+                self.went_back(now, visible_ms > 0, behind_ms, behind_ms)?;
+            }
+            Some(_) => {
+                let wound_ms = visible_ms.saturating_add(limits::DEDUPE_WINDOW_MS);
+                self.went_back(now, visible_ms > 0, visible_ms, wound_ms)?;
+            }
+            None => self.look_at_clock(now)?,
+        }
+        self.clock.reading = Some(Reading { wall: now, steady, here: true, wound_ms: 0 });
         let wall = &mut self.clock.wall;
+        wall.seen = wall.seen.max(now);
         let ahead = |steady: Steady| {
             i64::try_from(now.0).unwrap_or(i64::MAX) - i64::try_from(steady.ms).unwrap_or(i64::MAX)
         };
         let known = wall.settled != Timestamp(0);
-        let same_boot = steady.boot == wall.boot && steady.boot != 0 && steady.ms >= wall.steady_ms;
         if !known {
             // A new store: nothing in it can be harmed yet. An older one: it was believed till now.
             wall.settled = now;
@@ -174,25 +222,50 @@ impl<K: Kv> Engine<K> {
         self.unwound(now)
     }
 
-    /// Notices when the wall clock went back.
+    /// Notices when the wall clock went back, as far as it tells by itself.
     pub(super) fn look_at_clock(&mut self, now: Timestamp) -> Result<(), Fault> {
+        let by_ms = self.clock.wall.back_ms(now);
+        if let Some(reading) = &mut self.clock.reading {
+            reading.wound_ms = reading.wound_ms.saturating_add(by_ms);
+        }
+        self.went_back(now, by_ms > 0, by_ms, by_ms)?;
         let wall = &mut self.clock.wall;
-        if now.plus(STEP_MS) >= wall.seen {
-            wall.seen = wall.seen.max(now);
+        wall.seen = wall.seen.max(now);
+        Ok(())
+    }
+
+    /// The wall clock is `by_ms` behind what it should show; doubts age by `wound_ms`. Only where it
+    /// shows less than before (`visible`) can anything in the store be of a time that is yet to come.
+    fn went_back(
+        &mut self,
+        now: Timestamp,
+        visible: bool,
+        by_ms: u64,
+        wound_ms: u64,
+    ) -> Result<(), Fault> {
+        if wound_ms <= STEP_MS {
             return Ok(());
         }
-        let by_ms = wall.seen.since(now);
-        wall.unwound_ms = wall.unwound_ms.saturating_add(by_ms);
-        wall.seen = now;
-        wall.settled = wall.settled.min(now);
-        self.clock.trouble = Some(ClockTrouble { since: now, by_ms, forward: false });
-        tell(now, by_ms, false);
+        let wall = &mut self.clock.wall;
+        wall.unwound_ms = wall.unwound_ms.saturating_add(wound_ms);
+        self.clock.dirty = true;
+        if visible || by_ms > IN_STEP_MS {
+            self.clock.trouble = Some(ClockTrouble { since: now, by_ms, forward: false });
+            tell(now, by_ms, false);
+        }
+        if visible {
+            let wall = &mut self.clock.wall;
+            wall.seen = now;
+            wall.settled = wall.settled.min(now);
+            self.plan_schedules_anew(now)?;
+            self.end_rests(now)?;
+        }
+        self.mend_timers(now, wound_ms, visible)?;
+        if visible {
+            self.mend_lanes(now)?;
+            self.mend_pauses(now);
+        }
         self.write_wall();
-        self.plan_schedules_anew(now)?;
-        self.end_rests(now)?;
-        self.mend_timers(now, by_ms)?;
-        self.mend_lanes(now)?;
-        self.mend_pauses(now);
         Ok(())
     }
 
@@ -230,7 +303,7 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Timers that were set by a clock that was ahead, and what was on the wire when it went back.
-    fn mend_timers(&mut self, now: Timestamp, by_ms: u64) -> Result<(), Fault> {
+    fn mend_timers(&mut self, now: Timestamp, by_ms: u64, visible: bool) -> Result<(), Fault> {
         let prefix = Lane::Timers.prefix();
         let mut from = prefix.clone();
         let end = keys::after_prefix(&prefix);
@@ -244,7 +317,8 @@ impl<K: Kv> Engine<K> {
                 if let Timer::DeliveryClaim(tenant, id) = timer {
                     self.set_start_back(tenant, id, by_ms)?;
                 }
-                if due > now
+                if visible
+                    && due > now
                     && let Some(mended) = self.mended(now, due, &timer)?
                 {
                     self.clear_timer(due, &timer);
@@ -340,6 +414,11 @@ impl<K: Kv> Engine<K> {
 const PAGE_ROWS: usize = 1024;
 
 impl Wall {
+    /// How far the wall clock shows less than before.
+    fn back_ms(&self, now: Timestamp) -> u64 {
+        Some(self.seen.since(now)).filter(|by_ms| *by_ms > STEP_MS).unwrap_or(0)
+    }
+
     fn in_step_ms(&self) -> u64 {
         self.steady_ms.saturating_sub(self.in_step_since)
     }

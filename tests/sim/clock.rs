@@ -297,3 +297,48 @@ fn what_a_clock_that_was_ahead_let_begin_goes_on() {
     let logged = machine.world.look(log)["items"].as_array().unwrap().len();
     assert_eq!(logged, 600, "{sent} of them by themselves");
 }
+
+#[test]
+fn a_doubt_is_as_old_as_time_that_really_passed_whatever_the_wall_clock_shows() {
+    // What really passes unseen, by how much the wall clock is behind then, which start of the
+    // machine it is, and whether the provider would still know the message.
+    let cases = [
+        ("set back before what it last showed", 9 * MINUTE_MS, 10 * MINUTE_MS, 7, 7, false),
+        ("set back and still later", 9 * MINUTE_MS, 6 * MINUTE_MS, 7, 7, false),
+        ("set back by little", 9 * MINUTE_MS, 30 * SECOND_MS, 7, 7, false),
+        ("set back soon after", 2 * MINUTE_MS, 3 * MINUTE_MS, 7, 7, true),
+        ("set right", 2 * MINUTE_MS, 0, 7, 7, true),
+        ("an unknown start of the machine", 2 * MINUTE_MS, MINUTE_MS, 0, 0, true),
+        ("the machine was off", MINUTE_MS, 0, 7, 8, false),
+        ("the machine was off, and its clock is behind", 9 * MINUTE_MS, DAY_MS, 7, 8, false),
+    ];
+    for (name, passed, behind, boot, then, again) in cases {
+        for crash in [false, true] {
+            let mut machine = Machine::new();
+            machine.steady.boot = boot;
+            machine.look();
+            machine.pass(HOUR_MS);
+            let jobs = sends(machine.world.run(submit(draft("a", 1))).effects);
+            settle(&mut machine.world, &jobs[0], Class::InDoubt, None);
+            machine.world.now = machine.world.now.plus(passed).minus(behind);
+            machine.steady.ms += passed;
+            if then != boot {
+                machine.restart(then);
+            } else if crash && boot != 0 {
+                machine.restart(boot);
+            }
+            let mut sent = Vec::new();
+            for _ in 0..100 {
+                machine.look();
+                sent.extend(sends(machine.world.pass(SECOND_MS)));
+                machine.steady.ms += SECOND_MS;
+            }
+            assert_eq!(!sent.is_empty(), again, "{name}, crash: {crash}");
+            if !again {
+                let query = Query::Notices { tenant: None, state: None, page: Page::default() };
+                let notice = machine.world.look(query)["items"][0].clone();
+                assert_eq!(notice["counts"]["in_doubt"], 1, "{name}, crash: {crash}");
+            }
+        }
+    }
+}

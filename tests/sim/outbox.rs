@@ -10,7 +10,7 @@ use duebox::engine::query::{Page, Query};
 use duebox::id::{DeliveryId, Id};
 use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::notice::InDoubt;
-use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
+use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Steady};
 use fastrand::Rng;
 
 use super::provider::{Faults, Provider};
@@ -45,8 +45,10 @@ impl Outbox {
         let mut rng = Rng::with_seed(seed);
         let provider = Provider::new(Faults::random(&mut rng));
         let in_doubt = if rng.u8(0..4) == 0 { InDoubt::Resend } else { InDoubt::Hold };
+        let mut world = World::new(seed, rules::outbox());
+        world.steady = Some(Steady { ms: DAY_MS, boot: 1 });
         Self {
-            world: World::new(seed, rules::outbox()),
+            world,
             rng,
             provider,
             answers: Vec::new(),
@@ -84,8 +86,7 @@ impl Outbox {
             15..19 => self.rng.u64(1..MINUTE_MS),
             _ => self.rng.u64(1..8 * MINUTE_MS),
         };
-        self.world.now = self.world.now.plus(ms);
-        self.provider.clock_ms += ms;
+        self.passes(ms);
         match self.rng.u16(0..600) {
             0 => self.world.now = self.world.now.plus(self.rng.u64(1..DAY_MS)),
             1 => self.world.now = self.world.now.minus(self.rng.u64(1..DAY_MS)),
@@ -93,13 +94,27 @@ impl Outbox {
         }
     }
 
-    /// The process dies; a request on the wire may still be answered, to the next process.
+    /// Time that really passes.
+    fn passes(&mut self, ms: u64) {
+        self.world.now = self.world.now.plus(ms);
+        self.world.steady.as_mut().unwrap().ms += ms;
+        self.provider.clock_ms += ms;
+    }
+
+    /// The process dies, or the machine does; a request on the wire may still be answered, to the
+    /// next process.
     fn crash(&mut self) {
         if self.rng.bool() {
             self.answers.clear();
         }
         let prefix = self.rng.usize(0..200);
         self.world.crash(prefix);
+        if self.rng.u8(0..4) == 0 {
+            // It is off for a while, and its wall clock goes on from where it was.
+            self.provider.clock_ms += self.rng.u64(0..10 * MINUTE_MS);
+            let boot = self.world.steady.unwrap().boot + 1;
+            self.world.steady = Some(Steady { ms: SECOND_MS, boot });
+        }
         self.check_accepted();
     }
 
@@ -279,8 +294,7 @@ impl Outbox {
                 None => {
                     let wake = stepped.wake.unwrap_or(self.world.now.plus(SECOND_MS));
                     let ms = wake.since(self.world.now).min(HOUR_MS);
-                    self.world.now = self.world.now.plus(ms);
-                    self.provider.clock_ms += ms;
+                    self.passes(ms);
                     return;
                 }
             }

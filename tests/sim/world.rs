@@ -12,7 +12,7 @@ use duebox::kv::memory::MemoryKv;
 use duebox::kv::{Kv, Write};
 use duebox::model::rules::Rules;
 use duebox::store::{self, Store, Table};
-use duebox::time::Timestamp;
+use duebox::time::{Steady, Timestamp};
 
 /// Where all histories begin: 2026-11-18T11:06:40Z.
 pub(crate) const BEGIN: Timestamp = Timestamp(1_795_000_000_000);
@@ -45,6 +45,8 @@ pub(crate) struct Stepped {
 pub(crate) struct World {
     pub(crate) engine: Engine<MemoryKv>,
     pub(crate) now: Timestamp,
+    /// The boot clock, where there is one.
+    pub(crate) steady: Option<Steady>,
     pub(crate) journal: Vec<(u64, Vec<Write>)>,
     pub(crate) crashes: u32,
     seed: u64,
@@ -64,6 +66,7 @@ impl World {
         let mut world = Self {
             engine,
             now: BEGIN,
+            steady: None,
             journal: Vec::new(),
             crashes: 0,
             seed,
@@ -82,6 +85,9 @@ impl World {
     /// One turn of the mailbox with one command, or with none.
     pub(crate) fn step(&mut self, command: Option<Command>, fate: Fate) -> Option<Stepped> {
         self.note(format!("{fate:?} {command:?}"));
+        if let Some(steady) = self.steady {
+            self.engine.observe(self.now, steady).unwrap();
+        }
         let handled = match command {
             Some(command) => self.engine.handle(self.now, command).unwrap(),
             None => Handled::Now(Ok(Reply::Done)),
