@@ -28,6 +28,8 @@ pub(crate) struct Oracle {
     not_before: BTreeMap<Id, Timestamp>,
     /// Keys with the task and body that they stand for.
     keys: BTreeMap<(String, String), (Id, u128)>,
+    /// Keys with the tasks that they may stand for, when nobody heard what became of them.
+    unsure: BTreeMap<(String, String), Vec<Id>>,
     /// Every token that was given out, with its task and attempt.
     tokens: BTreeMap<String, (Id, u32)>,
 }
@@ -51,6 +53,13 @@ impl Oracle {
                     self.ended.entry(known).or_insert("over");
                 }
             }
+            if created {
+                // Whichever of these the key still stood for is replaced.
+                for known in self.unsure.remove(&place).unwrap_or_default() {
+                    self.forget(known);
+                    self.ended.entry(known).or_insert("over");
+                }
+            }
             self.keys.insert(place, (id, draft.fingerprint));
         }
         if created {
@@ -62,8 +71,10 @@ impl Oracle {
     /// Nothing is known of a key any more.
     pub(crate) fn forget_key(&mut self, draft: &TaskDraft) {
         let Some(key) = &draft.key else { return };
-        if let Some((id, _)) = self.keys.remove(&(draft.kind.clone(), key.clone())) {
+        let place = (draft.kind.clone(), key.clone());
+        if let Some((id, _)) = self.keys.remove(&place) {
             self.unheard(id);
+            self.unsure.entry(place).or_default().push(id);
         }
     }
 
