@@ -59,7 +59,7 @@ fn trouble_is_told_at_every_door_and_gone_when_it_is_mended() {
         let told = metrics.contains("duebox_attention{kind=\"notice_paused\"} 1");
         (told && home.log().contains("attention.raised")).then_some(())
     });
-    assert!(home.log().contains("notice.paused"), "{}", home.log());
+    home.logged("notice.paused");
 
     // A call that the row itself offers ends it.
     let acts = row["acts"].as_array().unwrap();

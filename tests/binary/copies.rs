@@ -201,6 +201,7 @@ fn a_released_copy_sends_nothing_that_the_original_may_have_sent_until_somebody_
     let again = http.post(&held.at("/v1/release"), &json!({})).good();
     assert_eq!(again["was_held"], false, "{again}");
     assert_ne!(look(&http, &held, &second)["state"], "paused");
+    copy.logged("daemon.released");
     assert_eq!(copy.log().matches("daemon.released").count(), 1);
     // It stays so over a crash; nothing was sent by the copy.
     held.kill();
@@ -300,7 +301,7 @@ fn a_stray_journal_file_is_set_aside_and_breaks_no_copy() {
     let first = files(&journal, "jnl").remove(0);
     std::fs::copy(first, journal.join(format!("{:020}.jnl", 999_999))).unwrap();
     let daemon = Daemon::start(&home, &http);
-    assert!(home.log().contains("archive.stray_journal"), "{}", home.log());
+    home.logged("archive.stray_journal");
     http.post(&daemon.at("/v1/backup"), &json!({})).good();
     known.check(&http, &daemon, Now::Still);
     daemon.kill();

@@ -108,7 +108,7 @@ fn a_pulled_notice_is_sent_once_or_kept_and_never_lost() {
     assert_eq!(partly["outcome"], "partly", "{partly}");
     let counts = &partly["counts"]["t0"];
     assert_eq!((&counts["submitted"], &counts["refused"]), (&json!(2), &json!(1)));
-    assert!(home.log().contains("pull.refused"), "{}", home.log());
+    home.logged("pull.refused");
     source.answers(json!([]));
     assert_eq!(run(&http, &daemon)["outcome"], "done");
 

@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use duebox::sandbox::DEFAULT_TEMPLATE;
 use tempfile::TempDir;
 
 use super::daemon::PROGRAM;
 use super::sandbox::{Sandbox, account};
+use super::until;
 
 /// A place for one daemon, or for two on one data directory.
 pub(crate) struct Home {
@@ -69,6 +71,12 @@ impl Home {
     /// Everything that daemons of this home logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    /// Waits for a text in the log: a running daemon writes it beside its answers, not before them.
+    pub(crate) fn logged(&self, text: &str) {
+        let within = Duration::from_secs(10);
+        until(&format!("{text} is logged"), within, || self.log().contains(text).then_some(()));
     }
 
     /// A home with the same configuration and a copy of the data directory, made by `cp -a` as an
