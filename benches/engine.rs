@@ -145,7 +145,7 @@ fn taken(job: &SendJob) -> Command {
         field: None,
         response: r#"{"errcode":0,"errmsg":"ok","msgid":3000000001}"#.into(),
     };
-    Command::SettleSend { delivery: job.delivery, claim: job.claim, tries: vec![answer] }
+    Command::SettleSend { delivery: job.delivery, fence: job.fence, tries: vec![answer] }
 }
 
 /// Settles what was handed out until nothing more comes, a group at a time.

@@ -33,6 +33,9 @@
 //!              └─ nack, claim ran out
 //! ```
 //!
+//! One function per machine brings a row from one state to another, with its indexes and counts:
+//! `engine/outbox/transition.rs`, `engine/queue/transition.rs`.
+//!
 //! # The life of a write
 //!
 //! ```text

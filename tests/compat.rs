@@ -11,11 +11,11 @@ use std::fmt::Debug;
 
 use duebox::id::{DeliveryId, Id};
 use duebox::model::attempt::Class;
-use duebox::model::delivery::{Delivery, DeliveryState, Entry, KeyRow};
+use duebox::model::delivery::{Delivery, DeliveryState, Entry, KeyRow, Settled, Standing};
 use duebox::model::notice::{Counts, InDoubt, Notice, Sweep, SweepKind};
 use duebox::model::run::{Run, RunCounts, RunOutcome, ScheduleRow, Trigger};
 use duebox::model::task::{
-    AttemptEnd, EndedTask, Payload, QueueCounts, QueueState, Task, TaskAttempt, TaskState,
+    self, AttemptEnd, Ended, EndedTask, Payload, QueueCounts, QueueState, Task, TaskAttempt,
 };
 use duebox::model::tenant::{StoredToken, TenantState};
 use duebox::store::{Record, codec};
@@ -37,40 +37,32 @@ fn check<R: Record + PartialEq + Debug>(name: &str, record: &R) {
 }
 
 fn task() -> Task {
-    Task {
-        id: Id(1_882_626_522_232_127_488),
-        kind: 7,
-        priority: 1,
-        state: TaskState::Claimed,
-        added: NOW,
-        planned: NOW.plus(1),
-        due: NOW.plus(2),
-        attempt: 2,
-        failed: 1,
-        claim: 2,
-        max_attempts: Some(9),
-        key: Some("job-4711".into()),
-        request: None,
-        payload: Payload::Inline("{\"a\":1}".into()),
-        history: vec![
-            TaskAttempt {
-                attempt: 1,
-                claimed: NOW,
-                worker: Some("w1".into()),
-                term: 3,
-                ended: Some((NOW.plus(5), AttemptEnd::Nacked(Some("busy".into())))),
-            },
-            TaskAttempt { attempt: 2, claimed: NOW, worker: None, term: 4, ended: None },
-        ],
-        reason: Some("busy".into()),
-    }
+    let mut task = Task::new(Id(1_882_626_522_232_127_488), 7, 1, NOW, NOW.plus(1));
+    (task.attempt, task.failed, task.fence) = (2, 1, 2);
+    task.max_attempts = Some(9);
+    task.key = Some("job-4711".into());
+    task.payload = Payload::Inline("{\"a\":1}".into());
+    task.history = vec![
+        TaskAttempt {
+            attempt: 1,
+            claimed: NOW,
+            worker: Some("w1".into()),
+            term: 3,
+            ended: Some((NOW.plus(5), AttemptEnd::Nacked(Some("busy".into())))),
+        },
+        TaskAttempt { attempt: 2, claimed: NOW, worker: None, term: 4, ended: None },
+    ];
+    task.reason = Some("busy".into());
+    task.stand(task::Standing::Claimed { until: NOW.plus(2) });
+    task
 }
 
 #[test]
 fn tasks_of_format_1() {
     check("task", &task());
     let mut ended = task();
-    (ended.state, ended.payload) = (TaskState::Acked, Payload::Dropped);
+    ended.stand(task::Standing::Ended { end: Ended::Acked, at: NOW.plus(2) });
+    ended.payload = Payload::Dropped;
     check("ended_task", &EndedTask(ended));
     let counts = QueueCounts { pending: 1, claimed: 2, dead: 3, acked: 400, cancelled: 5 };
     check("queue_counts", &counts);
@@ -112,21 +104,14 @@ fn the_outbox_of_format_1() {
         finished: None,
     };
     check("notice", &notice);
-    let delivery = Delivery {
-        openid: "o6_bmjrPTlm6_2sgVt7hMZOPfL2M".into(),
-        state: DeliveryState::InDoubt,
-        attempt: 3,
-        failed: 2,
-        claim: 4,
-        due: NOW,
-        started: NOW.plus(1),
-        doubt_since: Some(NOW),
-        errcode: Some(-1),
-        msgid: Some("3557254367693750277".into()),
-        reason: Some("system error".into()),
-        changed: NOW.plus(2),
-        has_data: true,
-    };
+    let mut delivery = Delivery::new("o6_bmjrPTlm6_2sgVt7hMZOPfL2M".into(), NOW, true);
+    (delivery.attempt, delivery.failed, delivery.fence) = (3, 2, 4);
+    (delivery.started, delivery.changed) = (NOW.plus(1), NOW.plus(2));
+    delivery.doubt_since = Some(NOW);
+    delivery.errcode = Some(-1);
+    delivery.msgid = Some("3557254367693750277".into());
+    delivery.reason = Some("system error".into());
+    delivery.stand(Standing::Settled { end: Settled::InDoubt, at: NOW });
     check("delivery", &delivery);
     let entry = Entry {
         tenant: 2,

@@ -29,7 +29,7 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// What may not be written, where it may be, and what to write instead.
-const FORBIDDEN: [(&str, &[&str], &str); 9] = [
+const FORBIDDEN: [(&str, &[&str], &str); 10] = [
     ("unbounded", &[], "a channel has a bound"),
     ("mpsc::channel()", &[], "a channel has a bound: sync_channel"),
     (
@@ -42,6 +42,11 @@ const FORBIDDEN: [(&str, &[&str], &str); 9] = [
     ("process::exit", &["logger/mod.rs"], "return an Exit"),
     ("process::abort", &[], "return a Fault"),
     ("fastrand", &[], "decisions do not roll dice"),
+    (
+        ".stand(",
+        &["engine/outbox/transition.rs", "engine/queue/transition.rs"],
+        "a state changes with its indexes and counts: the transition does it",
+    ),
     (concat!("FIX", "ME"), &[], "mend it, or say in plain words what is left"),
 ];
 

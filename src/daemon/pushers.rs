@@ -34,7 +34,7 @@ impl Pushers {
         let guard = self.phase.guard();
         panics::spawn_vital(async move {
             let outcome = pushers.push(&task).await;
-            let command = Command::SettlePush { task: task.id, claim: task.fence, outcome };
+            let command = Command::SettlePush { task: task.id, fence: task.fence, outcome };
             let _ = pushers.mailbox.call(command).await;
             drop(guard);
         });

@@ -41,11 +41,11 @@ impl Senders {
         let senders = self.clone();
         let guard = self.phase.guard();
         panics::spawn_vital(async move {
-            let SendJob { tenant, delivery, claim, body } = job;
+            let SendJob { tenant, delivery, fence, body } = job;
             let tries = senders.send(&tenant, body).await;
             let command = match tries {
-                Some(tries) => Command::SettleSend { delivery, claim, tries },
-                None => Command::ReturnSend { delivery, claim },
+                Some(tries) => Command::SettleSend { delivery, fence, tries },
+                None => Command::ReturnSend { delivery, fence },
             };
             // A closed mailbox means that the process is failing: recovery will find the claim.
             let _ = senders.mailbox.call(command).await;

@@ -6,9 +6,9 @@ use super::{Decision, Engine, not_found};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
-use crate::model::delivery::{Delivery, DeliveryState, Resolution};
+use crate::model::delivery::{Delivery, DeliveryState, Resolution, Settled};
 use crate::model::notice::{Notice, NoticeState, PAUSED_BY_OPERATOR, Sweep, SweepKind};
-use crate::store::keys::{self, DeadItem, Lane, TenantNo};
+use crate::store::keys::{self, Lane, TenantNo};
 use crate::store::{Order, codec};
 use crate::time::{MINUTE_MS, Timestamp};
 
@@ -139,68 +139,27 @@ impl<K: Kv> Engine<K> {
         delivery: &mut Delivery,
         kind: &SweepKind,
     ) {
-        let (to, reason) = match kind {
-            SweepKind::Cancel if delivery.state == DeliveryState::Pending => {
-                (withdrawn(delivery, DeliveryState::Cancelled), "the notice was cancelled")
+        let pending = delivery.state() == DeliveryState::Pending;
+        match kind {
+            SweepKind::Cancel if pending => {
+                let (end, reason) = (Settled::Cancelled, "the notice was cancelled");
+                self.withdraw_delivery(now, notice, id, delivery, end, reason);
             }
-            SweepKind::Expire if delivery.state == DeliveryState::Pending => {
-                (withdrawn(delivery, DeliveryState::Skipped), "the notice expired")
+            SweepKind::Expire if pending => {
+                let (end, reason) = (Settled::Skipped, "the notice expired");
+                self.withdraw_delivery(now, notice, id, delivery, end, reason);
             }
             SweepKind::Resend { states, errcode }
-                if states.contains(&delivery.state)
+                if states.contains(&delivery.state())
                     && errcode.is_none_or(|code| delivery.errcode == Some(code)) =>
             {
-                (DeliveryState::Pending, "sent again by an operator")
+                self.send_again(now, notice, id, delivery, "sent again by an operator");
             }
             SweepKind::Cancel
             | SweepKind::Expire
             | SweepKind::Resend { .. }
-            | SweepKind::Forget => return,
-        };
-        self.move_delivery(now, notice, id, delivery, to, Some(reason.into()));
-    }
-
-    /// Moves a delivery that is not being sent to another state, with its indexes and counts.
-    pub(super) fn move_delivery(
-        &mut self,
-        now: Timestamp,
-        notice: &mut Notice,
-        id: DeliveryId,
-        delivery: &mut Delivery,
-        to: DeliveryState,
-        reason: Option<String>,
-    ) {
-        let tenant = TenantNo(notice.tenant);
-        let lane = Lane::Notice(tenant, notice.id);
-        let from = delivery.state;
-        match from {
-            DeliveryState::Pending => {
-                self.delay_delete(lane, delivery.due, &id.number.to_be_bytes());
-            }
-            DeliveryState::Dead => {
-                let key = keys::dead(delivery.changed, DeadItem::Delivery(tenant, id));
-                self.store.delete(Tree::Dead, &key);
-            }
-            DeliveryState::Sending
-            | DeliveryState::Accepted
-            | DeliveryState::Delivered
-            | DeliveryState::Refused
-            | DeliveryState::Skipped
-            | DeliveryState::InDoubt
-            | DeliveryState::Cancelled => {}
+            | SweepKind::Forget => {}
         }
-        delivery.changed = now;
-        delivery.reason = reason;
-        delivery.state = to;
-        notice.counts.moved(from, to);
-        if to == DeliveryState::Pending {
-            delivery.failed = 0;
-            // An operator's resend settles the old doubt: a new window begins with the next attempt.
-            delivery.doubt_since = None;
-            delivery.due = now;
-            self.delay_put(lane, now, &id.number.to_be_bytes());
-        }
-        self.store.write(keys::delivery(tenant, id), delivery);
     }
 
     pub(super) fn start_notice(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
@@ -299,10 +258,10 @@ impl<K: Kv> Engine<K> {
         let Some(mut delivery) = self.store.read::<Delivery>(&key)? else {
             return Ok(Err(not_found("delivery", id)));
         };
-        if delivery.state != DeliveryState::InDoubt {
+        if delivery.state() != DeliveryState::InDoubt {
             return Ok(Err(Refusal::new(
                 Code::WrongState,
-                format!("delivery {id} is {}, not in_doubt", delivery.state.name()),
+                format!("delivery {id} is {}, not in_doubt", delivery.state().name()),
             )));
         }
         if notice.is_forgotten() {
@@ -314,15 +273,19 @@ impl<K: Kv> Engine<K> {
         if notice.is_expiring() && resolution == Resolution::Resend {
             return Ok(Err(wrong_state(&notice, "it has just expired: try again soon")));
         }
-        let (to, reason) = match resolution {
-            Resolution::Accepted => (DeliveryState::Accepted, "an operator saw it arrive"),
-            Resolution::Resend => (DeliveryState::Pending, "sent again by an operator"),
-            Resolution::Refused => (DeliveryState::Refused, "given up by an operator"),
+        let mut settle = |end, reason: &str| {
+            let reason = Some(reason.to_owned());
+            self.settle_delivery(now, &mut notice, id, &mut delivery, end, reason);
         };
-        if to == DeliveryState::Pending {
-            notice.reopen(now);
+        match resolution {
+            Resolution::Accepted => settle(Settled::Accepted, "an operator saw it arrive"),
+            Resolution::Refused => settle(Settled::Refused, "given up by an operator"),
+            Resolution::Resend => {
+                notice.reopen(now);
+                let reason = "sent again by an operator";
+                self.send_again(now, &mut notice, id, &mut delivery, reason);
+            }
         }
-        self.move_delivery(now, &mut notice, id, &mut delivery, to, Some(reason.into()));
         self.finish_if_done(now, &mut notice);
         self.refile(now, &mut notice)?;
         self.store.write(keys::id(id.notice), &notice);
@@ -336,11 +299,6 @@ pub(super) struct Unsent {
     pub(super) due: Timestamp,
     /// Why, for people.
     pub(super) reason: Option<String>,
-}
-
-/// What a withdrawn delivery becomes: one that may have been accepted stays in doubt.
-pub(super) fn withdrawn(delivery: &Delivery, otherwise: DeliveryState) -> DeliveryState {
-    if delivery.doubt_since.is_some() { DeliveryState::InDoubt } else { otherwise }
 }
 
 fn being_forgotten(notice: &Notice) -> Refusal {

@@ -7,9 +7,9 @@ use super::Engine;
 use super::timer::Timer;
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree, Value};
-use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::delivery::{Delivery, DeliveryState, Standing};
 use crate::model::notice::{Counts, Notice};
-use crate::model::task::{EndedTask, QueueCounts, Task, TaskState};
+use crate::model::task::{self, EndedTask, QueueCounts, Task};
 use crate::store::keys::{self, DeadItem, Lane, TenantNo, TypeNo};
 use crate::store::{Order, codec};
 
@@ -46,11 +46,11 @@ impl<K: Kv> Engine<K> {
             let dead = match keys::read_dead(key) {
                 Some((_, DeadItem::Task(id))) => {
                     let task = self.store.read::<Task>(&keys::id(id))?;
-                    task.is_some_and(|task| task.state.is_dead())
+                    task.is_some_and(|task| task.state().is_dead())
                 }
                 Some((_, DeadItem::Delivery(tenant, id))) => {
                     let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
-                    row.is_some_and(|row| row.state == DeliveryState::Dead)
+                    row.is_some_and(|row| row.state() == DeliveryState::Dead)
                 }
                 Some((_, DeadItem::Notice(id))) => self.letter_json(id)?.is_some(),
                 None => false,
@@ -71,20 +71,20 @@ impl<K: Kv> Engine<K> {
         self.each(Tree::Outbox, |key, bytes| {
             let delivery: Delivery = codec::decode(bytes)?;
             let Some((tenant, id)) = keys::read_delivery(key) else { return Ok(()) };
-            counted.entry(id.notice).or_default().add(delivery.state);
-            let wanted = match delivery.state {
-                DeliveryState::Pending => {
+            counted.entry(id.notice).or_default().add(delivery.state());
+            let wanted = match delivery.standing() {
+                Standing::Pending { due } => {
                     let lane = Lane::Notice(tenant, id.notice);
-                    Some(lane.key(delivery.due, &id.number.to_be_bytes()))
+                    Some(lane.key(due, &id.number.to_be_bytes()))
                 }
-                DeliveryState::Sending => {
+                Standing::Sending { until } => {
                     let timer = Timer::DeliveryClaim(tenant, id).encode();
-                    Some(Lane::Timers.key(delivery.due, &timer))
+                    Some(Lane::Timers.key(until, &timer))
                 }
-                _ => None,
+                Standing::Settled { .. } => None,
             };
             if wanted.is_some_and(|key| !mark(delays, &key)) {
-                wrong.push(format!("delivery {id} ({}) is in no lane", delivery.state.name()));
+                wrong.push(format!("delivery {id} ({}) is in no lane", delivery.state().name()));
             }
             let by_openid = keys::recipient(tenant, id.notice, &delivery.openid);
             let number = self.store.get(Tree::Recipients, &by_openid)?;
@@ -126,22 +126,22 @@ impl<K: Kv> Engine<K> {
         let mut counted: BTreeMap<(u32, u8), QueueCounts> = BTreeMap::new();
         self.each(Tree::Tasks, |_, bytes| {
             let task: Task = codec::decode(bytes)?;
-            *counted.entry((task.kind, task.priority)).or_default().of(task.state) += 1;
-            let wanted = match task.state {
-                TaskState::Pending => {
+            *counted.entry((task.kind, task.priority)).or_default().of(task.state()) += 1;
+            let wanted = match task.standing() {
+                task::Standing::Pending { due } => {
                     let lane = Lane::Queue(TypeNo(task.kind), task.priority);
-                    Some(lane.key(task.due, &keys::id(task.id)))
+                    Some(lane.key(due, &keys::id(task.id)))
                 }
-                TaskState::Claimed => {
-                    Some(Lane::Timers.key(task.due, &Timer::TaskClaim(task.id).encode()))
+                task::Standing::Claimed { until } => {
+                    Some(Lane::Timers.key(until, &Timer::TaskClaim(task.id).encode()))
                 }
-                _ => None,
+                task::Standing::Ended { .. } => None,
             };
             if wanted.is_some_and(|key| !mark(delays, &key)) {
-                wrong.push(format!("task {} ({}) is in no lane", task.id, task.state.name()));
+                wrong.push(format!("task {} ({}) is in no lane", task.id, task.state().name()));
             }
-            if task.state.is_dead() {
-                let letter = keys::dead(task.due, DeadItem::Task(task.id));
+            if let task::Standing::Ended { at, .. } = task.standing() {
+                let letter = keys::dead(at, DeadItem::Task(task.id));
                 if self.store.get(Tree::Dead, &letter)?.is_none() {
                     wrong.push(format!("task {} is dead without a letter", task.id));
                 }

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::command::{ClaimRequest, ClaimedTask, Code, Effect, Refusal, Reply};
-use super::timer::Timer;
 use super::{Engine, Handled, Mode, Ticked};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
-use crate::model::task::{AttemptEnd, Task, TaskAttempt, TaskState};
+use crate::model::task::{AttemptEnd, Ended, Standing, Task, TaskAttempt, TaskState};
 use crate::store::Record;
 use crate::store::keys::{self, Lane, TypeNo};
 use crate::text::cut;
@@ -190,9 +189,9 @@ impl<K: Kv> Engine<K> {
         let mut again = Vec::new();
         for id in row.tasks {
             let Some(task) = self.store.read::<Task>(&keys::id(id))? else { continue };
-            let held = task.state == TaskState::Claimed && task.due > now;
-            if held && task.request.as_ref() == Some(name) {
-                again.push(self.handed_out(&task)?);
+            let Standing::Claimed { until } = task.standing() else { continue };
+            if until > now && task.request.as_ref() == Some(name) {
+                again.push(self.handed_out(&task, until)?);
             }
         }
         Ok(again)
@@ -228,7 +227,9 @@ impl<K: Kv> Engine<K> {
                         stop = true;
                         break;
                     }
-                    if let Some(task) = self.take_one(now, until, lane, due, &item, request)? {
+                    if let Some(task) =
+                        self.take_one(now, until, (kind, priority), due, &item, request)?
+                    {
                         bytes += task.payload.len();
                         taken.push(task);
                     }
@@ -252,7 +253,7 @@ impl<K: Kv> Engine<K> {
         &mut self,
         now: Timestamp,
         until: Timestamp,
-        lane: Lane,
+        lane: (TypeNo, u8),
         due: Timestamp,
         item: &[u8],
         request: &ClaimRequest,
@@ -261,10 +262,7 @@ impl<K: Kv> Engine<K> {
         let mut task = match row {
             Ok(Some(task)) => task,
             Ok(None) | Err(Fault::Damaged { .. }) => {
-                self.delay_delete(lane, due, item);
-                if let Lane::Queue(kind, priority) = lane {
-                    self.count(kind, priority, Some(TaskState::Pending), None)?;
-                }
+                self.drop_lost_task(lane, due, item);
                 if let Err(fault) = row {
                     self.quarantine(Tree::Tasks, item, &fault)?;
                 }
@@ -272,34 +270,30 @@ impl<K: Kv> Engine<K> {
             }
             Err(fault) => return Err(fault),
         };
-        assert_eq!((task.state, task.due), (TaskState::Pending, due), "task {} misfiled", task.id);
-        self.dequeue(&task);
-        let kind = TypeNo(task.kind);
-        self.count(kind, task.priority, Some(TaskState::Pending), Some(TaskState::Claimed))?;
-        task.state = TaskState::Claimed;
+        assert_eq!(task.standing(), Standing::Pending { due }, "task {} misfiled", task.id);
         task.attempt += 1;
-        task.claim += 1;
-        task.due = until;
+        task.fence += 1;
         task.request.clone_from(&request.request);
         let worker = request.worker.as_deref().map(|name| cut(name, limits::NAME_BYTES).to_owned());
         let attempt = task.attempt;
         let term = self.identity.term;
         task.begin_attempt(TaskAttempt { attempt, claimed: now, worker, term, ended: None });
-        self.set_timer(until, &Timer::TaskClaim(task.id));
-        self.store.write(keys::id(task.id), &task);
-        Ok(Some(self.handed_out(&task)?))
+        let handed = self.handed_out(&task, until)?;
+        let reason = task.reason.take();
+        self.move_task(task, Standing::Claimed { until }, reason)?;
+        Ok(Some(handed))
     }
 
-    fn handed_out(&self, task: &Task) -> Result<ClaimedTask, Fault> {
+    fn handed_out(&self, task: &Task, until: Timestamp) -> Result<ClaimedTask, Fault> {
         Ok(ClaimedTask {
             id: task.id,
             kind: self.names.kind_name(TypeNo(task.kind)).to_owned(),
-            fence: task.claim,
-            claim: token(task.id, task.claim),
+            fence: task.fence,
+            claim: token(task.id, task.fence),
             attempt: task.attempt,
             // As it was asked for, also of a repetition.
             due: task.planned,
-            until: task.due,
+            until,
             priority: task.priority,
             payload: self.payload(task)?,
         })
@@ -432,14 +426,14 @@ impl<K: Kv> Engine<K> {
             }
             Err(fault) => return Err(fault),
         };
-        if task.state != TaskState::Claimed {
+        if task.state() != TaskState::Claimed {
             return Ok(());
         }
         task.end_attempt(now, AttemptEnd::RanOut);
         task.failed += 1;
         let reason = "its claim ran out".to_owned();
         if task.failed >= self.max_attempts(&task) {
-            return self.bury(now, task, TaskState::Dead, reason);
+            return self.end_task(now, task, Ended::Dead, Some(reason));
         }
         self.requeue(task, now, Some(reason))
     }

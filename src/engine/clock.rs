@@ -23,7 +23,7 @@ use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::notice::Notice;
-use crate::model::task::{Task, TaskState};
+use crate::model::task::{Standing, Task, TaskState};
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, Lane, TenantNo};
 use crate::store::{Order, Record, codec};
@@ -337,7 +337,7 @@ impl<K: Kv> Engine<K> {
     ) -> Result<(), Fault> {
         let key = keys::delivery(tenant, id);
         if let Some(mut delivery) = self.store.read::<Delivery>(&key)?
-            && delivery.state == DeliveryState::Sending
+            && delivery.state() == DeliveryState::Sending
         {
             delivery.started = delivery.started.minus(by_ms);
             self.store.write(key, &delivery);
@@ -363,13 +363,13 @@ impl<K: Kv> Engine<K> {
                 notice.and_then(|notice| notice.expires_at).unwrap_or(now).max(now)
             }
             Timer::TaskClaim(id) if due > longest => {
-                if let Some(mut task) = self.store.read::<Task>(&keys::id(*id))?
-                    && task.state == TaskState::Claimed
+                if let Some(task) = self.store.read::<Task>(&keys::id(*id))?
+                    && task.state() == TaskState::Claimed
                 {
-                    task.due = longest;
-                    self.store.write(keys::id(*id), &task);
+                    let reason = task.reason.clone();
+                    self.move_task(task, Standing::Claimed { until: longest }, reason)?;
                 }
-                longest
+                return Ok(None);
             }
             Timer::Sweep(_) | Timer::Mend => now,
             Timer::TaskClaim(_)

@@ -46,7 +46,7 @@ pub enum Command {
         /// The delivery.
         delivery: DeliveryId,
         /// The fence of the claim it was sent under.
-        claim: u64,
+        fence: u64,
         /// The requests made, in order; the last one decides.
         tries: Vec<Try>,
     },
@@ -55,7 +55,7 @@ pub enum Command {
         /// The delivery.
         delivery: DeliveryId,
         /// The fence.
-        claim: u64,
+        fence: u64,
     },
     /// A new access token.
     SaveToken {
@@ -114,8 +114,8 @@ pub enum Command {
     SettlePush {
         /// The task.
         task: Id,
-        /// The token of the claim it was pushed under.
-        claim: u64,
+        /// The fence of the claim it was pushed under.
+        fence: u64,
         /// What the consumer answered.
         outcome: PushOutcome,
     },
@@ -650,7 +650,7 @@ pub struct SendJob {
     /// The delivery.
     pub delivery: DeliveryId,
     /// The fence to settle with.
-    pub claim: u64,
+    pub fence: u64,
     /// The request's body.
     pub body: String,
 }

@@ -56,7 +56,7 @@ impl<K: Kv> Engine<K> {
             DeadItem::Notice(_) => Ok(false),
             DeadItem::Task(id) => {
                 let task = self.store.read::<Task>(&keys::id(id))?;
-                Ok(task.is_some_and(|task| task.state.is_dead()))
+                Ok(task.is_some_and(|task| task.state().is_dead()))
             }
             DeadItem::Delivery(tenant, id) => {
                 let notice = self.store.read::<Notice>(&keys::id(id.notice))?;
@@ -65,7 +65,7 @@ impl<K: Kv> Engine<K> {
                     return Ok(false);
                 }
                 let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
-                Ok(row.is_some_and(|row| row.state == DeliveryState::Dead))
+                Ok(row.is_some_and(|row| row.state() == DeliveryState::Dead))
             }
         }
     }
@@ -130,9 +130,7 @@ impl<K: Kv> Engine<K> {
                 let key = keys::delivery(TenantNo(notice.tenant), id);
                 let Some(mut delivery) = self.store.read::<Delivery>(&key)? else { return Ok(()) };
                 notice.reopen(now);
-                let reason = Some("redriven".to_owned());
-                let to = DeliveryState::Pending;
-                self.move_delivery(now, &mut notice, id, &mut delivery, to, reason);
+                self.send_again(now, &mut notice, id, &mut delivery, "redriven");
                 self.refile(now, &mut notice)?;
                 self.store.write(keys::id(id.notice), &notice);
             }

@@ -11,9 +11,9 @@ use super::Engine;
 use super::timer::Timer;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv, Tree};
-use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::delivery::{Delivery, Standing};
 use crate::model::notice::Notice;
-use crate::model::task::{Task, TaskState};
+use crate::model::task::{self, Task};
 use crate::store::keys::{self, Lane};
 use crate::store::{Order, Record};
 use crate::time::Timestamp;
@@ -84,9 +84,7 @@ impl<K: Kv> Engine<K> {
         id: DeliveryId,
         mut delivery: Delivery,
     ) -> Result<(), Fault> {
-        if delivery.state != DeliveryState::Pending {
-            return Ok(());
-        }
+        let Standing::Pending { due } = delivery.standing() else { return Ok(()) };
         let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(());
         };
@@ -94,7 +92,7 @@ impl<K: Kv> Engine<K> {
             // Its notice has begun, so there is nothing that it would wait for.
             0 if notice.started => now,
             0 => return Ok(()),
-            _ if delivery.changed > now => now.plus(delivery.due.since(delivery.changed)),
+            _ if delivery.changed > now => now.plus(due.since(delivery.changed)),
             _ => return Ok(()),
         };
         delivery.changed = delivery.changed.min(now);
@@ -105,16 +103,14 @@ impl<K: Kv> Engine<K> {
     }
 
     fn mend_task(&mut self, now: Timestamp, task: Task) -> Result<(), Fault> {
+        let task::Standing::Pending { due } = task.standing() else { return Ok(()) };
         let ended = task.history.last().and_then(|last| last.ended.as_ref());
         let due = match ended {
-            Some((ended, _)) if *ended > now => now.plus(task.due.since(*ended)),
+            Some((ended, _)) if *ended > now => now.plus(due.since(*ended)),
             // Added without a time of its own.
-            None if task.added > now && task.due == task.added => now,
+            None if task.added > now && due == task.added => now,
             _ => return Ok(()),
         };
-        if task.state != TaskState::Pending {
-            return Ok(());
-        }
         let reason = task.reason.clone();
         self.requeue(task, due, reason)
     }

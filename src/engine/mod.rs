@@ -19,9 +19,11 @@ mod lanes;
 mod letter;
 mod mend;
 mod names;
+mod outbox;
 pub mod prune;
 mod push;
 pub mod query;
+mod queue;
 pub mod recover;
 mod release;
 pub mod schedule;
@@ -311,10 +313,10 @@ impl<K: Kv> Engine<K> {
             }
             Command::Act { notice, act } => self.act(now, notice, act)?,
             Command::Resolve { delivery, resolution } => self.resolve(now, delivery, resolution)?,
-            Command::SettleSend { delivery, claim, tries } => {
-                self.settle_send(now, delivery, claim, tries)?
+            Command::SettleSend { delivery, fence, tries } => {
+                self.settle_send(now, delivery, fence, tries)?
             }
-            Command::ReturnSend { delivery, claim } => self.return_send(now, delivery, claim)?,
+            Command::ReturnSend { delivery, fence } => self.return_send(now, delivery, fence)?,
             Command::SaveToken { tenant, token } => self.save_token(&tenant, token)?,
             Command::AddTasks { items, atomic } => self.add_tasks(now, items, atomic)?,
             Command::Claim(request) => return self.claim(now, request),
@@ -329,14 +331,14 @@ impl<K: Kv> Engine<K> {
             }
             Command::CancelTask(task) => self.cancel_task(now, task)?,
             Command::MoveTask { task, due, priority } => {
-                self.move_task(now, task, due, priority)?
+                self.reschedule_task(task, due, priority)?
             }
             Command::ResumeTenant(tenant) => self.resume_tenant(&tenant)?,
             Command::PauseQueue { kind, paused } => self.pause_queue(&kind, paused)?,
             Command::DropQueue(kind) => self.drop_kind(&kind)?,
             Command::Redrive(redrive) => self.redrive(now, redrive)?,
-            Command::SettlePush { task, claim, outcome } => {
-                self.settle_push(now, task, claim, outcome)?
+            Command::SettlePush { task, fence, outcome } => {
+                self.settle_push(now, task, fence, outcome)?
             }
             Command::RunSchedule(name) => self.run_schedule(now, &name)?,
             Command::RunDone { run, counts, error } => self.run_done(now, run, counts, error)?,

@@ -12,8 +12,8 @@ use crate::limits;
 use crate::model::delivery::{Delivery, Entry, KeyRow};
 use crate::model::notice::{Notice, Sweep, SweepKind};
 use crate::model::run::Run;
-use crate::model::task::{EndedTask, Payload, Task};
-use crate::store::keys::{self, DeadItem, TenantNo, TypeNo};
+use crate::model::task::{EndedTask, Standing, Task};
+use crate::store::keys::{self, DeadItem, TenantNo};
 use crate::store::{Order, codec};
 use crate::time::{MINUTE_MS, Timestamp};
 
@@ -105,7 +105,8 @@ impl<K: Kv> Engine<K> {
             Tree::TaskHistory if too_young(keep.tasks_ms) => Ok(Pruned::TooYoung),
             Tree::TaskHistory => {
                 let EndedTask(task) = codec::decode(value)?;
-                if task.due < now.minus(keep.tasks_ms) {
+                let before = now.minus(keep.tasks_ms);
+                if matches!(task.standing(), Standing::Ended { at, .. } if at < before) {
                     self.store.delete(tree, key);
                 }
                 Ok(Pruned::Next)
@@ -186,13 +187,9 @@ impl<K: Kv> Engine<K> {
         self.store.delete(Tree::Dead, key);
         if let DeadItem::Task(id) = item
             && let Some(task) = self.store.read::<Task>(&keys::id(id))?
-            && task.state.is_dead()
+            && task.state().is_dead()
         {
-            if matches!(task.payload, Payload::Chunked(_)) {
-                delete_chunks(&mut self.store, Tree::TaskBodies, id)?;
-            }
-            self.count(TypeNo(task.kind), task.priority, Some(task.state), None)?;
-            self.store.delete(Tree::Tasks, &keys::id(id));
+            self.delete_task(&task)?;
         }
         Ok(Pruned::Next)
     }
@@ -244,7 +241,7 @@ impl<K: Kv> Engine<K> {
         let delivery: Delivery = codec::decode(bytes)?;
         if let Some((_, id)) = keys::read_delivery(key) {
             let letter = DeadItem::Delivery(tenant, DeliveryId { notice, number: id.number });
-            if delivery.state == crate::model::delivery::DeliveryState::Dead {
+            if delivery.state() == crate::model::delivery::DeliveryState::Dead {
                 self.store.delete(Tree::Dead, &keys::dead(delivery.changed, letter));
             }
         }

@@ -106,7 +106,7 @@ impl<K: Kv> Engine<K> {
         self.note_push(now, kind, &outcome);
         // The consumer may have settled it over HTTP meanwhile, or the claim ran out.
         let Some(task) =
-            task.filter(|task| task.state == TaskState::Claimed && task.claim == fence)
+            task.filter(|task| task.state() == TaskState::Claimed && task.fence == fence)
         else {
             return Ok(Ok(Reply::Done));
         };

@@ -6,7 +6,7 @@ use super::{Engine, Identity};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
-use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::delivery::{Delivery, DeliveryState, Settled, Standing};
 use crate::model::notice::Notice;
 use crate::store::Order;
 use crate::store::keys::{self, Lane, TenantNo};
@@ -75,7 +75,7 @@ impl<K: Kv> Engine<K> {
         let Some(mut delivery) = self.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
             return Ok(());
         };
-        if delivery.state != DeliveryState::Sending {
+        if delivery.state() != DeliveryState::Sending {
             return Ok(());
         }
         self.log_lost(now, &notice, id, &delivery, why, sender)?;
@@ -96,25 +96,15 @@ impl<K: Kv> Engine<K> {
         delivery: &mut Delivery,
         unsent: Unsent,
     ) {
-        if notice.cancelled || notice.expired {
-            let to = match (delivery.doubt_since, notice.cancelled) {
-                (Some(_), _) => DeliveryState::InDoubt,
-                (None, true) => DeliveryState::Cancelled,
-                (None, false) => DeliveryState::Skipped,
-            };
-            let why =
-                if notice.cancelled { "the notice was cancelled" } else { "the notice expired" };
-            self.end_send(now, notice, id, delivery, to, Some(why.to_owned()));
-            return;
+        if notice.cancelled {
+            let (end, why) = (Settled::Cancelled, "the notice was cancelled");
+            self.withdraw_delivery(now, notice, id, delivery, end, why);
+        } else if notice.expired {
+            let (end, why) = (Settled::Skipped, "the notice expired");
+            self.withdraw_delivery(now, notice, id, delivery, end, why);
+        } else {
+            let to = Standing::Pending { due: unsent.due };
+            self.move_delivery(now, notice, id, delivery, to, unsent.reason);
         }
-        let tenant = TenantNo(notice.tenant);
-        self.release_claim(tenant, id, delivery);
-        delivery.state = DeliveryState::Pending;
-        delivery.reason = unsent.reason;
-        delivery.changed = now;
-        delivery.due = unsent.due;
-        notice.counts.moved(DeliveryState::Sending, DeliveryState::Pending);
-        self.delay_put(Lane::Notice(tenant, id.notice), delivery.due, &id.number.to_be_bytes());
-        self.store.write(keys::delivery(tenant, id), delivery);
     }
 }

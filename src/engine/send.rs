@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::act::{Unsent, withdrawn};
+use super::act::Unsent;
 use super::command::{Effect, SendJob};
-use super::timer::Timer;
 use super::{Engine, Ticked};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
-use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::delivery::{Delivery, DeliveryState, Settled, Standing};
 use crate::model::message;
 use crate::model::notice::Notice;
 use crate::model::rules::TenantRule;
@@ -90,7 +89,6 @@ impl<K: Kv> Engine<K> {
             ticked.wake_at(next);
         }
         if taken > 0 {
-            *self.in_flight.entry(tenant).or_default() += taken;
             state.rate_at_us = rate_take(rate, state.rate_at_us, now, taken);
             self.store.write(state_key, &state);
         }
@@ -152,41 +150,34 @@ impl<K: Kv> Engine<K> {
         timeout_ms: u64,
     ) -> Result<Option<SendJob>, Fault> {
         let tenant = TenantNo(notice.tenant);
-        let key = keys::delivery(tenant, id);
-        let row = self.store.read::<Delivery>(&key)?;
+        let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
         let mut delivery = row.ok_or_else(|| Fault::Damaged {
             tree: Tree::Outbox.name(),
             why: format!("delivery {id} is due but has no row"),
         })?;
         if notice.expires_at.is_some_and(|expiry| expiry <= now) {
             // The notice's own timer does the rest; nothing slips out before it fires.
-            let to = withdrawn(&delivery, DeliveryState::Skipped);
-            let reason = Some("the notice expired".to_owned());
-            self.move_delivery(now, notice, id, &mut delivery, to, reason);
+            let (end, reason) = (Settled::Skipped, "the notice expired");
+            self.withdraw_delivery(now, notice, id, &mut delivery, end, reason);
             self.finish_if_done(now, notice);
             return Ok(None);
         }
         if self.doubt_is_over(now, notice, &delivery) {
             let reason = Some("its outcome stayed unknown past the dedupe window".to_owned());
-            let to = DeliveryState::InDoubt;
-            self.move_delivery(now, notice, id, &mut delivery, to, reason);
+            self.settle_delivery(now, notice, id, &mut delivery, Settled::InDoubt, reason);
             self.finish_if_done(now, notice);
             return Ok(None);
         }
-        self.delay_delete(Lane::Notice(tenant, id.notice), delivery.due, &id.number.to_be_bytes());
-        delivery.state = DeliveryState::Sending;
         delivery.attempt += 1;
-        delivery.claim += 1;
+        delivery.fence += 1;
         delivery.started = now;
-        delivery.changed = now;
         // The worker settles long before; this fires only if it was lost.
-        delivery.due = now.plus(3 * timeout_ms + 10 * SECOND_MS);
-        notice.counts.moved(DeliveryState::Pending, DeliveryState::Sending);
-        self.set_timer(delivery.due, &Timer::DeliveryClaim(tenant, id));
-        self.store.write(key, &delivery);
+        let until = now.plus(3 * timeout_ms + 10 * SECOND_MS);
+        let reason = delivery.reason.take();
+        self.move_delivery(now, notice, id, &mut delivery, Standing::Sending { until }, reason);
         let body = self.render(tenant_name, tenant, id, &delivery)?;
         let tenant = tenant_name.to_owned();
-        Ok(Some(SendJob { tenant, delivery: id, claim: delivery.claim, body }))
+        Ok(Some(SendJob { tenant, delivery: id, fence: delivery.fence, body }))
     }
 
     /// The request of a delivery. It depends on rows that never change, so the send log need not
@@ -227,9 +218,9 @@ impl<K: Kv> Engine<K> {
         &mut self,
         now: Timestamp,
         id: DeliveryId,
-        claim: u64,
+        fence: u64,
     ) -> Result<super::Decision, Fault> {
-        let Some((mut notice, mut delivery)) = self.claimed_delivery(id, claim)? else {
+        let Some((mut notice, mut delivery)) = self.claimed_delivery(id, fence)? else {
             return Ok(Ok(super::command::Reply::Done));
         };
         delivery.attempt -= 1;
@@ -241,11 +232,11 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(super::command::Reply::Done))
     }
 
-    /// The notice and row of a delivery that is being sent under this claim.
+    /// The notice and row of a delivery that is being sent under this fence.
     pub(super) fn claimed_delivery(
         &self,
         id: DeliveryId,
-        claim: u64,
+        fence: u64,
     ) -> Result<Option<(Notice, Delivery)>, Fault> {
         let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(None);
@@ -253,7 +244,7 @@ impl<K: Kv> Engine<K> {
         let key = keys::delivery(TenantNo(notice.tenant), id);
         let Some(bytes) = self.store.get(Tree::Outbox, &key)? else { return Ok(None) };
         let delivery: Delivery = codec::decode(&bytes)?;
-        let held = delivery.state == DeliveryState::Sending && delivery.claim == claim;
+        let held = delivery.state() == DeliveryState::Sending && delivery.fence == fence;
         Ok(held.then_some((notice, delivery)))
     }
 }

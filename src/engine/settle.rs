@@ -14,19 +14,19 @@
 //!
 //! Retries that fail alike for everybody pause the notice, see `trouble`.
 
-use super::act::{Unsent, withdrawn};
+use super::act::Unsent;
 use super::command::Reply;
-use super::timer::Timer;
+use super::outbox::withdrawn;
 use super::{Decision, Engine, Identity};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
-use crate::model::delivery::{Delivery, DeliveryState, Entry};
+use crate::model::delivery::{Delivery, DeliveryState, Entry, Settled, Standing};
 use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice};
 use crate::store::codec;
-use crate::store::keys::{self, DeadItem, Lane, TenantNo};
+use crate::store::keys::{self, TenantNo};
 use crate::text::cut;
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
@@ -42,11 +42,11 @@ impl<K: Kv> Engine<K> {
         &mut self,
         now: Timestamp,
         id: DeliveryId,
-        claim: u64,
+        fence: u64,
         tries: Vec<Try>,
     ) -> Result<Decision, Fault> {
-        let Some((mut notice, mut delivery)) = self.claimed_delivery(id, claim)? else {
-            self.settle_late(now, id, claim, &tries)?;
+        let Some((mut notice, mut delivery)) = self.claimed_delivery(id, fence)? else {
+            self.settle_late(now, id, fence, &tries)?;
             return Ok(Ok(Reply::Done));
         };
         let left = tries.iter().filter(|one| has_left(one)).count();
@@ -76,7 +76,7 @@ impl<K: Kv> Engine<K> {
         &mut self,
         now: Timestamp,
         id: DeliveryId,
-        claim: u64,
+        fence: u64,
         tries: &[Try],
     ) -> Result<(), Fault> {
         let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
@@ -87,7 +87,7 @@ impl<K: Kv> Engine<K> {
             return Ok(());
         };
         let mut then = delivery.clone();
-        let since = u32::try_from(delivery.claim.saturating_sub(claim)).unwrap_or(u32::MAX);
+        let since = u32::try_from(delivery.fence.saturating_sub(fence)).unwrap_or(u32::MAX);
         then.attempt = delivery.attempt.saturating_sub(since).max(1);
         for one in tries.iter().filter(|one| has_left(one)) {
             self.log(now, &notice, id, &then, one, None)?;
@@ -105,7 +105,7 @@ impl<K: Kv> Engine<K> {
             | Class::InDoubt
             | Class::Unreached => false,
         };
-        let doubted = match delivery.state {
+        let doubted = match delivery.state() {
             DeliveryState::Pending | DeliveryState::InDoubt => delivery.doubt_since.is_some(),
             DeliveryState::Sending
             | DeliveryState::Accepted
@@ -122,7 +122,7 @@ impl<K: Kv> Engine<K> {
         delivery.errcode = last.errcode;
         delivery.msgid.clone_from(&last.msgid);
         let reason = Some("its answer came late".to_owned());
-        self.move_delivery(now, &mut notice, id, &mut delivery, DeliveryState::Accepted, reason);
+        self.settle_delivery(now, &mut notice, id, &mut delivery, Settled::Accepted, reason);
         notice.last_settled = Some(now);
         self.finish_if_done(now, &mut notice);
         self.refile(now, &mut notice)?;
@@ -151,7 +151,7 @@ impl<K: Kv> Engine<K> {
                 self.forget_streak(&keys::notice_streak(notice.id))?;
                 self.answered(now, tenant)?;
                 let reason = (answer.class == Class::Review).then(|| "in platform review".into());
-                self.end_send(now, notice, id, delivery, DeliveryState::Accepted, reason);
+                self.settle_delivery(now, notice, id, delivery, Settled::Accepted, reason);
             }
             Class::Retry => self.retry(now, notice, id, delivery, answer)?,
             Class::Recipient => {
@@ -159,7 +159,7 @@ impl<K: Kv> Engine<K> {
                 if let Some(limit) = Self::alike_limit(answer) {
                     self.failed_alike(notice, answer, limit)?;
                 }
-                self.end_send(now, notice, id, delivery, DeliveryState::Refused, Some(reason));
+                self.settle_delivery(now, notice, id, delivery, Settled::Refused, Some(reason));
             }
             Class::Notice => {
                 self.answered(now, tenant)?;
@@ -181,7 +181,7 @@ impl<K: Kv> Engine<K> {
                 let failed = delivery.failed;
                 let rests = self.unsure(now, notice, answer)?;
                 self.doubt(now, notice, id, delivery, &reason);
-                if rests && delivery.state == DeliveryState::Pending {
+                if rests && delivery.state() == DeliveryState::Pending {
                     delivery.failed = failed;
                     self.store.write(keys::delivery(tenant, id), delivery);
                 }
@@ -213,7 +213,7 @@ impl<K: Kv> Engine<K> {
             // The content guard tells that an earlier attempt got through.
             delivery.doubt_since = None;
             let reason = Some("accepted by an earlier attempt".to_owned());
-            self.end_send(now, notice, id, delivery, DeliveryState::Accepted, reason);
+            self.settle_delivery(now, notice, id, delivery, Settled::Accepted, reason);
             return Ok(());
         }
         let own = answer.errcode.is_none_or(errcode::is_too_often) || errcode_is_duplicate(answer);
@@ -228,10 +228,9 @@ impl<K: Kv> Engine<K> {
         }
         self.failed(now, notice, id, delivery, reason);
         if answer.errcode.is_some_and(errcode::is_too_often)
-            && delivery.state == DeliveryState::Pending
+            && let Standing::Pending { due } = delivery.standing()
         {
-            let due = delivery.due.max(now.plus(TOO_OFTEN_MS));
-            self.postpone(id, notice, delivery, due);
+            self.postpone(id, notice, delivery, due.max(now.plus(TOO_OFTEN_MS)));
         }
         Ok(())
     }
@@ -257,7 +256,7 @@ impl<K: Kv> Engine<K> {
         match notice.in_doubt {
             InDoubt::Hold => {
                 let reason = Some(cut(reason, limits::TEXT_BYTES).to_owned());
-                self.end_send(now, notice, id, delivery, DeliveryState::InDoubt, reason);
+                self.settle_delivery(now, notice, id, delivery, Settled::InDoubt, reason);
             }
             InDoubt::Resend => self.failed_counted(now, notice, id, delivery, reason.to_owned()),
         }
@@ -324,12 +323,8 @@ impl<K: Kv> Engine<K> {
                 self.unsend(now, notice, id, delivery, Unsent { due, reason: Some(reason) })
             }
             None => {
-                let to = if delivery.doubt_since.is_some() {
-                    DeliveryState::InDoubt
-                } else {
-                    DeliveryState::Dead
-                };
-                self.end_send(now, notice, id, delivery, to, Some(reason));
+                let to = withdrawn(delivery, Settled::Dead);
+                self.settle_delivery(now, notice, id, delivery, to, Some(reason));
             }
         }
     }
@@ -343,22 +338,6 @@ impl<K: Kv> Engine<K> {
     /// Whether one more failure gives the delivery up.
     fn is_last_attempt(&self, notice: &Notice, delivery: &Delivery) -> bool {
         delivery.failed + 1 >= self.retry_policy(notice).max_attempts
-    }
-
-    /// Moves the due time of a pending delivery.
-    pub(super) fn postpone(
-        &mut self,
-        id: DeliveryId,
-        notice: &Notice,
-        row: &mut Delivery,
-        due: Timestamp,
-    ) {
-        let tenant = TenantNo(notice.tenant);
-        let (lane, number) = (Lane::Notice(tenant, id.notice), id.number.to_be_bytes());
-        self.delay_delete(lane, row.due, &number);
-        row.due = due;
-        self.delay_put(lane, due, &number);
-        self.store.write(keys::delivery(tenant, id), row);
     }
 
     fn notice_refused(
@@ -392,8 +371,8 @@ impl<K: Kv> Engine<K> {
             pause_for(notice, code, &reason);
         }
         // An earlier attempt whose outcome is unknown may have been accepted before the refusal.
-        let to = withdrawn(delivery, DeliveryState::Refused);
-        self.end_send(now, notice, id, delivery, to, Some(reason));
+        let to = withdrawn(delivery, Settled::Refused);
+        self.settle_delivery(now, notice, id, delivery, to, Some(reason));
         Ok(())
     }
 
@@ -413,38 +392,6 @@ impl<K: Kv> Engine<K> {
             serde_json::from_slice(&bytes).unwrap_or_default();
         // The whole name: `thing1` is not `thing10`. A name that the provider cut short is not read.
         Ok(own.contains_key(field))
-    }
-
-    /// Ends the claim of a delivery that is being sent: it is in its final state, for now.
-    pub(super) fn end_send(
-        &mut self,
-        now: Timestamp,
-        notice: &mut Notice,
-        id: DeliveryId,
-        delivery: &mut Delivery,
-        to: DeliveryState,
-        reason: Option<String>,
-    ) {
-        let tenant = TenantNo(notice.tenant);
-        self.release_claim(tenant, id, delivery);
-        delivery.state = to;
-        delivery.reason = reason;
-        delivery.changed = now;
-        delivery.due = now;
-        if to == DeliveryState::Dead {
-            let key = keys::dead(now, DeadItem::Delivery(tenant, id));
-            self.store.create(Tree::Dead, key, std::sync::Arc::from(&[][..]));
-        }
-        notice.counts.moved(DeliveryState::Sending, to);
-        self.store.write(keys::delivery(tenant, id), delivery);
-    }
-
-    /// Gives up the claim's timer and its place among those in flight.
-    pub(super) fn release_claim(&mut self, tenant: TenantNo, id: DeliveryId, delivery: &Delivery) {
-        self.clear_timer(delivery.due, &Timer::DeliveryClaim(tenant, id));
-        if let Some(count) = self.in_flight.get_mut(&tenant) {
-            *count = count.saturating_sub(1);
-        }
     }
 
     fn log(

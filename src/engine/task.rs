@@ -1,20 +1,19 @@
 //! Adding, cancelling and moving tasks; pausing their types.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::command::{AddedTask, Code, Refusal, Reply, TaskDraft};
-use super::submit::{delete_chunks, key_reused, read_chunks, write_chunks};
-use super::timer::Timer;
+use super::submit::{key_reused, read_chunks, write_chunks};
 use super::{Decision, Engine, not_found};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::KeyRow;
 use crate::model::rules::QueueRule;
-use crate::model::task::{AttemptEnd, EndedTask, Payload, QueueState, Task, TaskState};
-use crate::store::codec;
-use crate::store::keys::{self, DeadItem, Lane, TypeNo};
+use crate::model::task::{
+    AttemptEnd, Ended, EndedTask, Payload, QueueState, Standing, Task, TaskState,
+};
+use crate::store::keys::{self, TypeNo};
 use crate::time::Timestamp;
 
 /// Most attempts that a task may ask for.
@@ -71,7 +70,7 @@ impl<K: Kv> Engine<K> {
         }
         let task = self.store.read::<Task>(&keys::id(row.id))?;
         Ok(match task {
-            Some(task) if task.state == TaskState::Claimed => Err(Refusal::field(
+            Some(task) if task.state() == TaskState::Claimed => Err(Refusal::field(
                 Code::WrongState,
                 "/replace",
                 format!(
@@ -115,71 +114,21 @@ impl<K: Kv> Engine<K> {
             let bytes = draft.payload.as_bytes();
             Payload::Chunked(write_chunks(&mut self.store, Tree::TaskBodies, id, bytes))
         };
-        let task = Task {
-            id,
-            kind: kind.0,
-            priority: draft.priority,
-            state: TaskState::Pending,
-            added: now,
-            planned: due,
-            due,
-            attempt: 0,
-            failed: 0,
-            claim: 0,
-            max_attempts: draft.max_attempts,
-            key: draft.key,
-            request: None,
-            payload,
-            history: Vec::new(),
-            reason: None,
-        };
-        self.count(kind, draft.priority, None, Some(TaskState::Pending))?;
-        self.enqueue(&task);
-        self.store.create(Tree::Tasks, keys::id(id), codec::encode(&task));
+        let mut task = Task::new(id, kind.0, draft.priority, now, due);
+        task.max_attempts = draft.max_attempts;
+        task.key = draft.key;
+        task.payload = payload;
+        self.file_task(&task);
         Ok(Ok(AddedTask { id, created: true, state: TaskState::Pending.name() }))
     }
 
     /// The name of a task's state; `gone` when it is kept no longer.
     fn state_of(&self, id: Id) -> Result<&'static str, Fault> {
         if let Some(task) = self.store.read::<Task>(&keys::id(id))? {
-            return Ok(task.state.name());
+            return Ok(task.state().name());
         }
         let ended = self.store.read::<EndedTask>(&keys::id(id))?;
-        Ok(ended.map_or("gone", |ended| ended.0.state.name()))
-    }
-
-    /// Files a pending task under its due time and tells waiters of its type.
-    pub(super) fn enqueue(&mut self, task: &Task) {
-        let kind = TypeNo(task.kind);
-        self.delay_put(Lane::Queue(kind, task.priority), task.due, &keys::id(task.id));
-        self.waiters.look_at(kind, task.due);
-    }
-
-    /// Takes a pending task out of its lane.
-    pub(super) fn dequeue(&mut self, task: &Task) {
-        let lane = Lane::Queue(TypeNo(task.kind), task.priority);
-        self.delay_delete(lane, task.due, &keys::id(task.id));
-    }
-
-    /// A task of a type and priority went from one state to another.
-    pub(super) fn count(
-        &mut self,
-        kind: TypeNo,
-        priority: u8,
-        from: Option<TaskState>,
-        to: Option<TaskState>,
-    ) -> Result<(), Fault> {
-        self.lanes.change((kind, priority), self.clock.last_seen(), |counts| {
-            if let Some(from) = from {
-                let count = counts.of(from);
-                assert!(*count > 0, "no task left in state {} of type {}", from.name(), kind.0);
-                *count -= 1;
-            }
-            if let Some(to) = to {
-                *counts.of(to) += 1;
-            }
-        });
-        Ok(())
+        Ok(ended.map_or("gone", |ended| ended.0.state().name()))
     }
 
     /// The payload's text.
@@ -197,85 +146,12 @@ impl<K: Kv> Engine<K> {
         }
     }
 
-    /// Moves a task that has ended for good into the history.
-    pub(super) fn end_task(
-        &mut self,
-        now: Timestamp,
-        mut task: Task,
-        to: TaskState,
-        reason: Option<String>,
-    ) -> Result<(), Fault> {
-        let from = task.state;
-        self.leave(&task);
-        if matches!(task.payload, Payload::Chunked(_)) {
-            delete_chunks(&mut self.store, Tree::TaskBodies, task.id)?;
-        }
-        self.count(TypeNo(task.kind), task.priority, Some(from), Some(to))?;
-        task.state = to;
-        task.reason = reason;
-        task.due = now;
-        task.payload = Payload::Dropped;
-        self.store.delete(Tree::Tasks, &keys::id(task.id));
-        let key = keys::id(task.id);
-        self.store.create(Tree::TaskHistory, key, codec::encode(&EndedTask(task)));
-        Ok(())
-    }
-
-    /// Takes a task out of whatever index its state keeps it in.
-    pub(super) fn leave(&mut self, task: &Task) {
-        match task.state {
-            TaskState::Pending => self.dequeue(task),
-            TaskState::Claimed => self.clear_timer(task.due, &Timer::TaskClaim(task.id)),
-            TaskState::Dead | TaskState::Rejected => {
-                self.store.delete(Tree::Dead, &keys::dead(task.due, DeadItem::Task(task.id)));
-            }
-            TaskState::Acked | TaskState::Cancelled => {}
-        }
-    }
-
-    /// Makes a dead letter of a task.
-    pub(super) fn bury(
-        &mut self,
-        now: Timestamp,
-        mut task: Task,
-        to: TaskState,
-        reason: String,
-    ) -> Result<(), Fault> {
-        self.leave(&task);
-        self.count(TypeNo(task.kind), task.priority, Some(task.state), Some(to))?;
-        task.state = to;
-        task.due = now;
-        task.reason = Some(reason);
-        let dead = keys::dead(now, DeadItem::Task(task.id));
-        self.store.create(Tree::Dead, dead, Arc::from(&[][..]));
-        self.store.write(keys::id(task.id), &task);
-        Ok(())
-    }
-
-    /// Makes a task pending again.
-    pub(super) fn requeue(
-        &mut self,
-        mut task: Task,
-        due: Timestamp,
-        reason: Option<String>,
-    ) -> Result<(), Fault> {
-        self.leave(&task);
-        let kind = TypeNo(task.kind);
-        self.count(kind, task.priority, Some(task.state), Some(TaskState::Pending))?;
-        task.state = TaskState::Pending;
-        task.due = due;
-        task.reason = reason;
-        self.enqueue(&task);
-        self.store.write(keys::id(task.id), &task);
-        Ok(())
-    }
-
     /// Cancels a task if it is there and not yet over. Says whether it was claimed.
     fn withdraw(&mut self, now: Timestamp, id: Id, why: &str) -> Result<Option<bool>, Fault> {
         let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(None) };
-        let claimed = task.state == TaskState::Claimed;
+        let claimed = task.state() == TaskState::Claimed;
         task.end_attempt(now, AttemptEnd::Cancelled);
-        self.end_task(now, task, TaskState::Cancelled, Some(why.to_owned()))?;
+        self.end_task(now, task, Ended::Cancelled, Some(why.to_owned()))?;
         Ok(Some(claimed))
     }
 
@@ -286,7 +162,7 @@ impl<K: Kv> Engine<K> {
         let Some(EndedTask(task)) = self.store.read::<EndedTask>(&keys::id(id))? else {
             return Ok(Err(not_found("task", id)));
         };
-        Ok(match task.state {
+        Ok(match task.state() {
             TaskState::Cancelled => Ok(Reply::Cancelled { claimed: false }),
             state => Err(Refusal::new(
                 Code::TaskGone,
@@ -295,9 +171,8 @@ impl<K: Kv> Engine<K> {
         })
     }
 
-    pub(super) fn move_task(
+    pub(super) fn reschedule_task(
         &mut self,
-        _now: Timestamp,
         id: Id,
         due: Option<Timestamp>,
         priority: Option<u8>,
@@ -305,21 +180,15 @@ impl<K: Kv> Engine<K> {
         let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else {
             return Ok(Err(not_found("waiting task", id)));
         };
-        if task.state != TaskState::Pending {
+        let Standing::Pending { due: before } = task.standing() else {
             return Ok(Err(Refusal::new(
                 Code::WrongState,
-                format!("task {id} is {}: only a pending one can be moved", task.state.name()),
+                format!("task {id} is {}: only a pending one can be moved", task.state().name()),
             )));
-        }
-        self.dequeue(&task);
-        let kind = TypeNo(task.kind);
-        self.count(kind, task.priority, Some(TaskState::Pending), None)?;
-        task.due = due.unwrap_or(task.due);
+        };
         task.planned = due.unwrap_or(task.planned);
-        task.priority = priority.unwrap_or(task.priority);
-        self.count(kind, task.priority, None, Some(TaskState::Pending))?;
-        self.enqueue(&task);
-        self.store.write(keys::id(id), &task);
+        let priority = priority.unwrap_or(task.priority);
+        self.refile_task(task, due.unwrap_or(before), priority);
         Ok(Ok(Reply::Done))
     }
 

@@ -2,12 +2,11 @@
 
 use super::claim::fence_of;
 use super::command::{Code, Refusal, Reply, Settled, Settlement, Verdict};
-use super::timer::Timer;
 use super::{Decision, Engine, not_found};
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::model::task::{AttemptEnd, EndedTask, Task, TaskState};
+use crate::model::task::{AttemptEnd, Ended, EndedTask, Standing, Task, TaskState};
 use crate::store::keys::{self, TypeNo};
 use crate::text::cut;
 use crate::time::Timestamp;
@@ -44,10 +43,10 @@ impl<K: Kv> Engine<K> {
         let Some(EndedTask(task)) = self.store.read::<EndedTask>(&keys::id(item.task))? else {
             return Ok(Err(not_found("task", item.task)));
         };
-        let own = fence_of(item.task, &item.claim) == Some(task.claim);
-        Ok(match (task.state, own, &item.verdict) {
+        let own = fence_of(item.task, &item.claim) == Some(task.fence);
+        Ok(match (task.state(), own, &item.verdict) {
             (TaskState::Acked, true, Verdict::Ack) => {
-                Ok(Settled { state: task.state.name(), at: None })
+                Ok(Settled { state: task.state().name(), at: None })
             }
             (TaskState::Cancelled, _, _) => Err(Refusal::new(
                 Code::TaskCancelled,
@@ -55,7 +54,7 @@ impl<K: Kv> Engine<K> {
             )),
             _ => Err(Refusal::new(
                 Code::TaskGone,
-                format!("task {} has ended: {}", item.task, task.state.name()),
+                format!("task {} has ended: {}", item.task, task.state().name()),
             )),
         })
     }
@@ -72,7 +71,7 @@ impl<K: Kv> Engine<K> {
         match verdict {
             Verdict::Ack => {
                 task.end_attempt(now, AttemptEnd::Acked);
-                self.end_task(now, task, TaskState::Acked, None)?;
+                self.end_task(now, task, Ended::Acked, None)?;
                 Ok(Settled { state: TaskState::Acked.name(), at: None })
             }
             Verdict::Nack { delay_ms, reason } => {
@@ -84,18 +83,17 @@ impl<K: Kv> Engine<K> {
                 let reason = short(reason);
                 task.end_attempt(now, AttemptEnd::Rejected(reason.clone()));
                 let words = reason.unwrap_or_else(|| "rejected by its consumer".to_owned());
-                self.bury(now, task, TaskState::Rejected, words)?;
+                self.end_task(now, task, Ended::Rejected, Some(words))?;
                 Ok(Settled { state: TaskState::Rejected.name(), at: None })
             }
             Verdict::Extend { ttl_ms } => {
                 let rule = self.queue_rule(TypeNo(task.kind));
                 let ttl_ms = ttl_ms.unwrap_or(rule.claim_ttl_ms);
                 let ttl_ms = ttl_ms.clamp(limits::CLAIM_TTL_MIN_MS, limits::CLAIM_TTL_MAX_MS);
-                self.clear_timer(task.due, &Timer::TaskClaim(task.id));
-                task.due = now.plus(ttl_ms);
-                self.set_timer(task.due, &Timer::TaskClaim(task.id));
-                self.store.write(keys::id(task.id), &task);
-                Ok(Settled { state: TaskState::Claimed.name(), at: Some(task.due) })
+                let until = now.plus(ttl_ms);
+                let reason = task.reason.take();
+                self.move_task(task, Standing::Claimed { until }, reason)?;
+                Ok(Settled { state: TaskState::Claimed.name(), at: Some(until) })
             }
         }
     }
@@ -112,7 +110,7 @@ impl<K: Kv> Engine<K> {
         if task.failed >= self.max_attempts(&task) {
             let last = reason.unwrap_or_else(|| "no reason given".to_owned());
             let words = format!("given up after {} failures: {last}", task.failed);
-            self.bury(now, task, TaskState::Dead, words)?;
+            self.end_task(now, task, Ended::Dead, Some(words))?;
             return Ok(Settled { state: TaskState::Dead.name(), at: None });
         }
         let rule = self.queue_rule(TypeNo(task.kind));
@@ -167,24 +165,24 @@ fn held(now: Timestamp, task: &Task, claim: &str) -> Result<(), Refusal> {
             format!("no claim of task {} has this token", task.id),
         ));
     };
-    let claimed = task.state == TaskState::Claimed;
-    if fence > task.claim {
+    let claimed = task.state() == TaskState::Claimed;
+    if fence > task.fence {
         return Err(Refusal::field(
             Code::ClaimUnknown,
             "/claim",
             format!("no claim of task {} has this token", task.id),
         ));
     }
-    if fence < task.claim && claimed {
+    if fence < task.fence && claimed {
         return Err(Refusal::new(
             Code::ClaimTaken,
             format!("the claim of task {} ran out and somebody else has it now", task.id),
         ));
     }
-    if fence < task.claim || !claimed || task.due <= now {
+    if fence < task.fence || !task.is_held(now) {
         return Err(Refusal::new(
             Code::ClaimExpired,
-            format!("the claim of task {} is over; the task is {}", task.id, task.state.name()),
+            format!("the claim of task {} is over; the task is {}", task.id, task.state().name()),
         ));
     }
     Ok(())

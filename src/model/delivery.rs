@@ -78,21 +78,70 @@ impl DeliveryState {
     }
 }
 
+/// A state with the time that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Waits; may be claimed from then on.
+    Pending {
+        /// That time.
+        due: Timestamp,
+    },
+    /// Claimed under the row's fence.
+    Sending {
+        /// When the claim runs out.
+        until: Timestamp,
+    },
+    /// Waits for nobody, or for a person only.
+    Settled {
+        /// What came of it.
+        end: Settled,
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+/// What can come of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are the states of the same names")]
+pub enum Settled {
+    Accepted,
+    Delivered,
+    Refused,
+    Skipped,
+    Dead,
+    InDoubt,
+    Cancelled,
+}
+
+impl From<Settled> for DeliveryState {
+    fn from(settled: Settled) -> Self {
+        match settled {
+            Settled::Accepted => Self::Accepted,
+            Settled::Delivered => Self::Delivered,
+            Settled::Refused => Self::Refused,
+            Settled::Skipped => Self::Skipped,
+            Settled::Dead => Self::Dead,
+            Settled::InDoubt => Self::InDoubt,
+            Settled::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 /// The row of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The recipient.
     pub openid: String,
-    /// Where it stands.
-    pub state: DeliveryState,
+    /// Where it stands, see [`Delivery::standing`].
+    state: DeliveryState,
     /// The number of the last attempt that began, from 1; 0 before the first.
     pub attempt: u32,
     /// Failures that count towards the limit; a resend sets it to 0.
     pub failed: u32,
-    /// The fence: grows with each claim, never falls.
-    pub claim: u64,
-    /// Pending: when it may be claimed. Sending: when the claim runs out.
-    pub due: Timestamp,
+    /// Grows with each claim, never falls: an answer under an older one comes too late.
+    pub fence: u64,
+    /// The time of its standing.
+    time: Timestamp,
     /// When the last attempt began.
     pub started: Timestamp,
     /// When the first attempt began that may have been accepted; unset by a sure acceptance.
@@ -122,8 +171,8 @@ impl Delivery {
             state: DeliveryState::Pending,
             attempt: 0,
             failed: 0,
-            claim: 0,
-            due,
+            fence: 0,
+            time: due,
             started: Timestamp(0),
             doubt_since: None,
             errcode: None,
@@ -132,6 +181,39 @@ impl Delivery {
             changed: due,
             has_data,
         }
+    }
+
+    /// The state's name.
+    #[must_use]
+    pub fn state(&self) -> DeliveryState {
+        self.state
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let at = self.time;
+        let settled = |end| Standing::Settled { end, at };
+        match self.state {
+            DeliveryState::Pending => Standing::Pending { due: at },
+            DeliveryState::Sending => Standing::Sending { until: at },
+            DeliveryState::Accepted => settled(Settled::Accepted),
+            DeliveryState::Delivered => settled(Settled::Delivered),
+            DeliveryState::Refused => settled(Settled::Refused),
+            DeliveryState::Skipped => settled(Settled::Skipped),
+            DeliveryState::Dead => settled(Settled::Dead),
+            DeliveryState::InDoubt => settled(Settled::InDoubt),
+            DeliveryState::Cancelled => settled(Settled::Cancelled),
+        }
+    }
+
+    /// Says where it stands now. Indexes and counts go by it: only the transition calls this.
+    pub fn stand(&mut self, standing: Standing) {
+        (self.state, self.time) = match standing {
+            Standing::Pending { due } => (DeliveryState::Pending, due),
+            Standing::Sending { until } => (DeliveryState::Sending, until),
+            Standing::Settled { end, at } => (end.into(), at),
+        };
     }
 }
 

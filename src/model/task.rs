@@ -54,11 +54,48 @@ impl TaskState {
     pub fn is_dead(self) -> bool {
         matches!(self, Self::Dead | Self::Rejected)
     }
+}
 
-    /// Whether it has ended for good and lives in the history.
-    #[must_use]
-    pub fn is_ended(self) -> bool {
-        matches!(self, Self::Acked | Self::Cancelled)
+/// A state with the time that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Waits; may be claimed from then on.
+    Pending {
+        /// That time.
+        due: Timestamp,
+    },
+    /// A consumer has it, under the row's fence.
+    Claimed {
+        /// When the claim runs out.
+        until: Timestamp,
+    },
+    /// It has ended: as a dead letter, which a person may bring back, or for good.
+    Ended {
+        /// How.
+        end: Ended,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How a task can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are the states of the same names")]
+pub enum Ended {
+    Dead,
+    Rejected,
+    Acked,
+    Cancelled,
+}
+
+impl From<Ended> for TaskState {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Dead => Self::Dead,
+            Ended::Rejected => Self::Rejected,
+            Ended::Acked => Self::Acked,
+            Ended::Cancelled => Self::Cancelled,
+        }
     }
 }
 
@@ -71,20 +108,20 @@ pub struct Task {
     pub kind: u32,
     /// 0 to 255, lower first.
     pub priority: u8,
-    /// Where it stands.
-    pub state: TaskState,
+    /// Where it stands, see [`Task::standing`].
+    state: TaskState,
     /// When it was added.
     pub added: Timestamp,
-    /// When it was first asked for.
+    /// What it was last asked for.
     pub planned: Timestamp,
-    /// Pending: when it may be claimed. Claimed: when the claim runs out. Else: when it ended.
-    pub due: Timestamp,
+    /// The time of its standing.
+    time: Timestamp,
     /// The number of the last attempt that began, from 1.
     pub attempt: u32,
     /// Failures that count towards the limit.
     pub failed: u32,
-    /// The fence: grows with each claim, never falls.
-    pub claim: u64,
+    /// Grows with each claim, never falls: a verdict under an older one comes too late.
+    pub fence: u64,
     /// The submitter's own limit of attempts.
     pub max_attempts: Option<u32>,
     /// The submitter's key.
@@ -179,6 +216,65 @@ impl AttemptEnd {
 }
 
 impl Task {
+    /// A new pending task without key, limit of its own or history.
+    #[must_use]
+    pub fn new(id: Id, kind: u32, priority: u8, added: Timestamp, due: Timestamp) -> Self {
+        Self {
+            id,
+            kind,
+            priority,
+            state: TaskState::Pending,
+            added,
+            planned: due,
+            time: due,
+            attempt: 0,
+            failed: 0,
+            fence: 0,
+            max_attempts: None,
+            key: None,
+            request: None,
+            payload: Payload::Dropped,
+            history: Vec::new(),
+            reason: None,
+        }
+    }
+
+    /// The state's name.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        self.state
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let at = self.time;
+        let ended = |end| Standing::Ended { end, at };
+        match self.state {
+            TaskState::Pending => Standing::Pending { due: at },
+            TaskState::Claimed => Standing::Claimed { until: at },
+            TaskState::Dead => ended(Ended::Dead),
+            TaskState::Rejected => ended(Ended::Rejected),
+            TaskState::Acked => ended(Ended::Acked),
+            TaskState::Cancelled => ended(Ended::Cancelled),
+        }
+    }
+
+    /// Says where it stands now. Indexes and counts go by it: only the transition calls this.
+    pub fn stand(&mut self, standing: Standing) {
+        (self.state, self.time) = match standing {
+            Standing::Pending { due } => (TaskState::Pending, due),
+            Standing::Claimed { until } => (TaskState::Claimed, until),
+            Standing::Ended { end, at } => (end.into(), at),
+        };
+    }
+
+    /// Whether somebody holds it at this time.
+    #[must_use]
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        matches!(self.standing(), Standing::Claimed { until } if until > now)
+    }
+
     /// Records that an attempt began. The oldest but the first is dropped when there are too many.
     pub fn begin_attempt(&mut self, attempt: TaskAttempt) {
         if self.history.len() >= limits::HISTORY_ATTEMPTS {
@@ -268,24 +364,19 @@ mod tests {
     #[test]
     fn the_largest_task_fits_its_row() {
         let text = |bytes: usize| "x".repeat(bytes);
+        let last = Timestamp(u64::MAX);
         let mut task = Task {
-            id: Id(u64::MAX),
-            kind: u32::MAX,
-            priority: 255,
-            state: TaskState::Claimed,
-            added: Timestamp(u64::MAX),
-            planned: Timestamp(u64::MAX),
-            due: Timestamp(u64::MAX),
             attempt: u32::MAX,
             failed: u32::MAX,
-            claim: u64::MAX,
+            fence: u64::MAX,
             max_attempts: Some(u32::MAX),
             key: Some(text(limits::KEY_BYTES)),
             request: Some(text(limits::KEY_BYTES)),
             payload: Payload::Inline(text(limits::INLINE_BODY_BYTES)),
-            history: Vec::new(),
             reason: Some(text(2 * limits::TEXT_BYTES)),
+            ..Task::new(Id(u64::MAX), u32::MAX, 255, last, last)
         };
+        task.stand(Standing::Claimed { until: last });
         for attempt in 1..=40 {
             let claimed = Timestamp(u64::MAX);
             let worker = Some(text(limits::NAME_BYTES));

@@ -63,7 +63,7 @@ pub(crate) fn settle(
     errcode: Option<i64>,
 ) -> Vec<SendJob> {
     let tries = vec![answer(world, class, errcode)];
-    let command = Command::SettleSend { delivery: job.delivery, claim: job.claim, tries };
+    let command = Command::SettleSend { delivery: job.delivery, fence: job.fence, tries };
     sends(world.run(command).effects)
 }
 
@@ -183,7 +183,7 @@ fn a_cancel_withdraws_what_waits_and_what_comes_back() {
     let job = jobs.pop().unwrap();
     settle(&mut world, &job, Class::Ok, Some(0));
     let job = jobs.pop().unwrap();
-    world.ask(Command::ReturnSend { delivery: job.delivery, claim: job.claim }).unwrap();
+    world.ask(Command::ReturnSend { delivery: job.delivery, fence: job.fence }).unwrap();
     let job = jobs.pop().unwrap();
     settle(&mut world, &job, Class::InDoubt, None);
     assert_eq!(count(&mut world, notice, "accepted"), 1);
@@ -376,7 +376,7 @@ fn what_was_on_the_wire_in_a_crash_is_in_doubt_at_once_and_sent_again_soon() {
     assert_eq!(count(&mut world, notice, "sending"), 0);
     let again = sends(world.pass(3 * SECOND_MS));
     assert_eq!(again.len(), 3);
-    assert!(again.iter().all(|job| job.claim == 2));
+    assert!(again.iter().all(|job| job.fence == 2));
     // The answer to the first attempt settles nothing any more.
     settle(&mut world, &jobs[0], Class::Ok, Some(0));
     assert_eq!(count(&mut world, notice, "sending"), 3);

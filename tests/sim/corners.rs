@@ -420,8 +420,8 @@ fn a_refused_value_of_the_notice_is_not_taken_for_the_recipients_own() {
         let (notice, jobs) = begin(&mut world, draft);
         let mut refusal = answer(&world, Class::Notice, Some(47_003));
         refusal.field = Some(field.to_owned());
-        let (delivery, claim) = (jobs[0].delivery, jobs[0].claim);
-        world.run(Command::SettleSend { delivery, claim, tries: vec![refusal] });
+        let (delivery, claim) = (jobs[0].delivery, jobs[0].fence);
+        world.run(Command::SettleSend { delivery, fence: claim, tries: vec![refusal] });
         assert_eq!(world.look(Query::Notice(notice))["state"], state, "{field}");
     }
 }
@@ -460,15 +460,15 @@ fn what_a_worker_hands_back_is_not_handed_out_again_at_once() {
     rule.deliver = Deliver::Push(Push::default());
     let mut world = World::new(0, rules);
     let (_, jobs) = begin(&mut world, draft("a", 1));
-    let (delivery, claim) = (jobs[0].delivery, jobs[0].claim);
-    assert!(world.run(Command::ReturnSend { delivery, claim }).effects.is_empty());
+    let (delivery, claim) = (jobs[0].delivery, jobs[0].fence);
+    assert!(world.run(Command::ReturnSend { delivery, fence: claim }).effects.is_empty());
     let again = sends(world.pass(SECOND_MS));
     assert_eq!(again.len(), 1);
     settle(&mut world, &again[0], Class::Ok, Some(0));
     let command = Command::AddTasks { items: vec![task("1")], atomic: false };
     let [Effect::Push(pushed)] = &world.run(command).effects[..] else { panic!() };
     let (task, claim) = (pushed.id, pushed.fence);
-    let back = Command::SettlePush { task, claim, outcome: PushOutcome::Returned };
+    let back = Command::SettlePush { task, fence: claim, outcome: PushOutcome::Returned };
     assert!(world.run(back).effects.is_empty());
     assert!(matches!(&world.pass(SECOND_MS)[..], [Effect::Push(again)] if again.attempt == 1));
 }

@@ -69,7 +69,7 @@ fn script(world: &mut World) -> Vec<Acknowledged> {
         for effect in jobs.drain(..jobs.len() / 2).collect::<Vec<_>>() {
             let Effect::Send(job) = effect else { continue };
             let tries = vec![answered(world.now, if round % 2 == 0 { 0 } else { 43004 })];
-            let command = Command::SettleSend { delivery: job.delivery, claim: job.claim, tries };
+            let command = Command::SettleSend { delivery: job.delivery, fence: job.fence, tries };
             jobs.extend(world.run(command).effects);
         }
         let items = (0..3).map(task).collect();

@@ -159,11 +159,12 @@ impl Outbox {
     }
 
     fn send(&mut self, job: &SendJob) {
-        let new = self.claims.insert((job.delivery, job.claim));
-        assert!(new, "{} was given out twice under claim {}", job.delivery, job.claim);
-        let (delivery, claim) = (job.delivery, job.claim);
+        let new = self.claims.insert((job.delivery, job.fence));
+        assert!(new, "{} was given out twice under claim {}", job.delivery, job.fence);
+        let (delivery, claim) = (job.delivery, job.fence);
         if self.rng.u8(0..50) == 0 {
-            self.answers.push((self.provider.clock_ms, Command::ReturnSend { delivery, claim }));
+            self.answers
+                .push((self.provider.clock_ms, Command::ReturnSend { delivery, fence: claim }));
             return;
         }
         let one = self.provider.send(&mut self.rng, job, self.world.now);
@@ -178,7 +179,7 @@ impl Outbox {
         let times = if self.rng.u8(0..30) == 0 { 2 } else { 1 };
         for _ in 0..times {
             let tries = vec![one.clone()];
-            self.answers.push((at, Command::SettleSend { delivery, claim, tries }));
+            self.answers.push((at, Command::SettleSend { delivery, fence: claim, tries }));
         }
     }
 

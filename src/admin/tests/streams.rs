@@ -98,7 +98,7 @@ async fn the_log_comes_as_lines_or_as_csv() {
             field: None,
             response: "{}".into(),
         }];
-        let settled = Command::SettleSend { delivery: job.delivery, claim: job.claim, tries };
+        let settled = Command::SettleSend { delivery: job.delivery, fence: job.fence, tries };
         mailbox.call(settled).await.unwrap();
     }
     drop(mailbox);

@@ -53,7 +53,7 @@ impl<K: Kv> Engine<K> {
                     looked += 1;
                     let delivery: Delivery = codec::decode(&bytes)?;
                     let Some((_, delivery_id)) = keys::read_delivery(&key) else { continue };
-                    if delivery.state != DeliveryState::InDoubt {
+                    if delivery.state() != DeliveryState::InDoubt {
                         continue;
                     }
                     let mut json = delivery_json(&row, delivery_id, &delivery);

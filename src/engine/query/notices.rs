@@ -8,7 +8,7 @@ use super::{Page, SCAN_ROWS, Shown, Text, after, cursor, hex, limit, time};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
-use crate::model::delivery::{Delivery, DeliveryState, Entry};
+use crate::model::delivery::{Delivery, DeliveryState, Entry, Standing};
 use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice, NoticeBody};
 use crate::model::tenant::TenantState;
@@ -156,7 +156,7 @@ impl<K: Kv> Engine<K> {
                 from = after(&key);
                 let delivery: Delivery = codec::decode(&bytes)?;
                 let Some((_, id)) = keys::read_delivery(&key) else { continue };
-                if state.is_none_or(|state| state == delivery.state) {
+                if state.is_none_or(|state| state == delivery.state()) {
                     items.push(delivery_json(&row, id, &delivery));
                 }
                 if items.is_full() {
@@ -190,7 +190,7 @@ impl<K: Kv> Engine<K> {
         for (_, bytes) in &rows {
             let delivery: Delivery = codec::decode(bytes)?;
             let of_code = errcode.is_none_or(|code| delivery.errcode == Some(code));
-            count += u64::from(of_code && states.contains(&delivery.state));
+            count += u64::from(of_code && states.contains(&delivery.state()));
         }
         let cursor = next.map(|next| hex(&next));
         Ok(Ok(json!({"count": count, "cursor": cursor}).into()))
@@ -261,17 +261,20 @@ impl<K: Kv> Engine<K> {
 }
 
 pub(super) fn delivery_json(notice: &Notice, id: DeliveryId, delivery: &Delivery) -> Json {
-    let pending = delivery.state == DeliveryState::Pending;
-    let sending = delivery.state == DeliveryState::Sending;
+    let (due, until) = match delivery.standing() {
+        Standing::Pending { due } => (Some(due.max(notice.send_at)), None),
+        Standing::Sending { until } => (None, Some(until)),
+        Standing::Settled { .. } => (None, None),
+    };
     json!({
         "id": id.to_string(),
         "notice": id.notice.to_string(),
         "openid": delivery.openid,
-        "state": delivery.state.name(),
+        "state": delivery.state().name(),
         "attempt": delivery.attempt,
         "failed": delivery.failed,
-        "due": time(pending.then_some(delivery.due.max(notice.send_at))),
-        "until": time(sending.then_some(delivery.due)),
+        "due": time(due),
+        "until": time(until),
         "started": time((delivery.attempt > 0).then_some(delivery.started)),
         "doubt_since": time(delivery.doubt_since),
         "errcode": delivery.errcode,

@@ -12,7 +12,7 @@ use crate::model::delivery::Delivery;
 use crate::model::errcode;
 use crate::model::notice::Notice;
 use crate::model::rules::Deliver;
-use crate::model::task::{EndedTask, Task, TaskState};
+use crate::model::task::{EndedTask, Standing, Task};
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
 use crate::store::{Order, codec};
 use crate::time::Timestamp;
@@ -63,7 +63,7 @@ impl<K: Kv> Engine<K> {
                 };
                 let Ok(task) = task else { continue };
                 let of_kind = kind.is_none_or(|kind| kind == Some(TypeNo(task.kind)));
-                let in_state = state.as_ref().is_none_or(|state| state == task.state.name());
+                let in_state = state.as_ref().is_none_or(|state| state == task.state().name());
                 if of_kind && in_state {
                     items.push(self.task_text(&task, None, payload)?);
                 }
@@ -122,17 +122,20 @@ impl<K: Kv> Engine<K> {
                 })
             })
             .collect();
-        let pending = task.state == TaskState::Pending;
-        let claimed = task.state == TaskState::Claimed;
+        let (due, until, ended) = match task.standing() {
+            Standing::Pending { due } => (due, None, None),
+            Standing::Claimed { until } => (task.planned, Some(until), None),
+            Standing::Ended { at, .. } => (task.planned, None, Some(at)),
+        };
         json!({
             "id": task.id.to_string(),
             "type": self.names.kind_name(TypeNo(task.kind)),
             "priority": task.priority,
-            "state": task.state.name(),
+            "state": task.state().name(),
             "added": task.added.to_string(),
-            "due": if pending { task.due } else { task.planned }.to_string(),
-            "until": time(claimed.then_some(task.due)),
-            "ended": time((!pending && !claimed).then_some(task.due)),
+            "due": due.to_string(),
+            "until": time(until),
+            "ended": time(ended),
             "attempt": task.attempt,
             "failed": task.failed,
             "max_attempts": self.max_attempts(task),

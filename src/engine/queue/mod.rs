@@ -1,0 +1,3 @@
+//! The queue: tasks, and their consumers.
+
+mod transition;
