@@ -36,6 +36,19 @@
 //! One function per machine brings a row from one state to another, with its indexes and counts:
 //! `engine/outbox/transition.rs`, `engine/queue/transition.rs`.
 //!
+//! # The rooms of the engine
+//!
+//! ```text
+//! Engine ─┬─ outbox    notices and deliveries; remembers what is in flight
+//!         ├─ queue     tasks; remembers counts, states of types, who waits
+//!         ├─ pruning   forgetting; remembers where it is
+//!         └─ Tx        what every decision receives: now, store, names, ids, rules, identity, clock
+//! ```
+//!
+//! Tenants, schedules, streaks and letters remember nothing beside their rows: functions over `Tx`.
+//! The engine itself only hands out commands and timers, and does what concerns several rooms:
+//! redrive, release, a clock that jumped, queries. Calls between its files form no circle.
+//!
 //! # The life of a write
 //!
 //! ```text

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use self::growth::{Admission, Door};
-use crate::engine::command::{ClaimedTask, Code, Command, Effect, Refusal, Reply};
+use crate::engine::command::{ClaimedTask, Command, Effect, Reply};
 use crate::engine::command::{Settlement, Verdict};
+use crate::engine::refusal::{Code, Refusal};
 use crate::engine::{Decision, Engine, Handled};
 use crate::kv::{Fault, Kv, Write};
 use crate::limits;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -183,6 +183,84 @@ fn nothing_forbidden_is_written() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Names that many types have: a call of one says nothing about whose it is.
+const COMMON: [&str; 11] = [
+    "push",
+    "len",
+    "is_empty",
+    "body",
+    "key",
+    "base",
+    "outstanding",
+    "next_due",
+    "time",
+    "record",
+    "text",
+];
+
+/// The functions that a source defines, and those that it calls.
+fn functions(code: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let (mut defined, mut called) = (BTreeSet::new(), BTreeSet::new());
+    let (mut before, mut rest) = ("", code);
+    let named = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    while let Some(start) = rest.find(named) {
+        let end = rest[start..].find(|c| !named(c)).map_or(rest.len(), |end| start + end);
+        let (name, after) = (&rest[start..end], &rest[end..]);
+        if before == "fn" {
+            defined.insert(name);
+        } else if after.starts_with('(') || after.starts_with("::<") {
+            called.insert(name);
+        }
+        (before, rest) = (name, after);
+    }
+    (defined, called)
+}
+
+/// What is left of a graph when whatever leads nowhere is taken away again and again: its circles,
+/// and what leads into them.
+fn circles<'a>(mut graph: BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<&'a str> {
+    loop {
+        let ends: Vec<&str> =
+            graph.iter().filter(|(_, to)| to.is_empty()).map(|(from, _)| *from).collect();
+        if ends.is_empty() {
+            return graph.into_keys().collect();
+        }
+        for end in ends {
+            graph.remove(end);
+            graph.values_mut().for_each(|to| {
+                to.remove(end);
+            });
+        }
+    }
+}
+
+#[test]
+fn calls_between_the_files_of_the_engine_form_no_circle() {
+    let sources = sources();
+    let engine: Vec<&Source> =
+        sources.iter().filter(|source| source.name.starts_with("engine/")).collect();
+    let mut homes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for source in &engine {
+        for name in functions(&source.code).0 {
+            homes.entry(name).or_default().push(&source.name);
+        }
+    }
+    let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for source in &engine {
+        let to = functions(&source.code).1.into_iter().filter(|name| !COMMON.contains(name));
+        let to = to.filter_map(|name| match homes.get(name).map(Vec::as_slice) {
+            Some([home]) if *home != source.name => Some(*home),
+            _ => None,
+        });
+        graph.insert(&source.name, to.collect());
+    }
+    assert!(graph["engine/mod.rs"].contains("engine/outbox/settle.rs"), "{graph:#?}");
+    assert!(graph["engine/outbox/settle.rs"].contains("engine/outbox/transition.rs"));
+    assert_eq!(circles(graph), [""; 0]);
+    let circle = [("a", BTreeSet::from(["b"])), ("b", BTreeSet::from(["a"])), ("c", [].into())];
+    assert_eq!(circles(circle.into()), ["a", "b"], "the rule itself");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) async fn claim(port: &Port, call: Call<'_>) -> Answer {
 
 /// Refuses what can be no task type, before it is given a number of its own.
 fn check_kind(kind: &str) -> Result<(), Problem> {
-    if crate::engine::task::is_name(kind) {
+    if crate::engine::is_name(kind) {
         return Ok(());
     }
     let detail = format!("1 to {} letters, digits, - _ .", limits::NAME_BYTES);

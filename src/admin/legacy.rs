@@ -14,8 +14,9 @@ use super::port::Port;
 use super::problem::Problem;
 use super::respond::{self, Body};
 use super::routes::{Answer, Call};
-use crate::engine::command::{ClaimRequest, ClaimedTask, Code, Command, Refusal, Reply};
+use crate::engine::command::{ClaimRequest, ClaimedTask, Command, Reply};
 use crate::engine::command::{TaskDraft, Verdict};
+use crate::engine::refusal::{Code, Refusal};
 use crate::id::Id;
 use crate::time::{NotATime, Timestamp};
 

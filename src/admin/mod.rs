@@ -48,7 +48,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::engine::command::{Code, Refusal};
+use crate::engine::refusal::{Code, Refusal};
 use crate::mailbox::Mailbox;
 use crate::model::attention::{Kind, Row};
 

@@ -5,7 +5,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
 use super::respond::{self, Body};
-use crate::engine::command::Refusal;
+use crate::engine::refusal::{Code, Refusal};
 use crate::limits;
 use crate::mailbox::CallError;
 use crate::text::cut;
@@ -162,7 +162,7 @@ impl From<Refusal> for Problem {
             .into_iter()
             .map(|(pointer, detail)| FieldError::new(pointer, detail))
             .collect();
-        Self { errors, ..Self::new(refusal.code.status(), refusal.code.name(), refusal.detail) }
+        Self { errors, ..Self::new(status_of(refusal.code), refusal.code.name(), refusal.detail) }
     }
 }
 
@@ -185,4 +185,46 @@ pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
 /// An error in words. It may quote what was sent.
 pub(super) fn told(error: &serde_json::Error) -> String {
     crate::text::cut(&error.to_string(), limits::TEXT_BYTES).to_owned()
+}
+
+/// The HTTP status that says the same as a refusal.
+fn status_of(code: Code) -> u16 {
+    match code {
+        Code::Invalid
+        | Code::UnknownTenant
+        | Code::UnknownTemplate
+        | Code::EmptyAudience
+        | Code::BadOpenid
+        | Code::FieldTooLong
+        | Code::FieldInvalid
+        | Code::TooManyTypes
+        | Code::KeyReused => 422,
+        Code::TooManyRecipients | Code::PayloadTooLarge => 413,
+        Code::NotFound | Code::UnknownSchedule => 404,
+        Code::NotOpen
+        | Code::WrongState
+        | Code::ClaimUnknown
+        | Code::ClaimExpired
+        | Code::ClaimTaken
+        | Code::TaskGone
+        | Code::TaskCancelled
+        | Code::Running => 409,
+        Code::TooManyWaiters => 429,
+        Code::Held | Code::Draining => 503,
+        Code::Storage => 507,
+        Code::Unreadable => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_the_daemons_fault_and_not_the_callers() {
+        let refusal = Refusal::new(Code::Unreadable, "damaged");
+        assert_eq!(Problem::from(refusal).status, 500);
+        assert_eq!(status_of(Code::KeyReused), 422);
+        assert_eq!(status_of(Code::ClaimExpired), 409);
+    }
 }

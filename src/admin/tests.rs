@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Actions, BoxFuture, Ports, Readiness, Role, Settings, Status, serve};
-use crate::engine::command::{Code, Refusal};
+use crate::engine::refusal::{Code, Refusal};
 use crate::engine::{Engine, Identity, Mode};
 use crate::kv::memory::MemoryKv;
 use crate::kv::{Fault, Write};

@@ -10,7 +10,8 @@ use super::phase::Phase;
 use super::state::State;
 use crate::admin::{self, BoxFuture, Role};
 use crate::archive::identity;
-use crate::engine::command::{Code, Command, Refusal, Reply};
+use crate::engine::command::{Command, Reply};
+use crate::engine::refusal::{Code, Refusal};
 use crate::mailbox::{CallError, Mailbox};
 
 /// The daemon's side of the admin port's actions.

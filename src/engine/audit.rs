@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
+use super::letter;
 use super::timer::Timer;
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree, Value};
@@ -45,14 +46,14 @@ impl<K: Kv> Engine<K> {
         self.each(Tree::Dead, |key, _| {
             let dead = match keys::read_dead(key) {
                 Some((_, DeadItem::Task(id))) => {
-                    let task = self.store.read::<Task>(&keys::id(id))?;
+                    let task = self.tx.store.read::<Task>(&keys::id(id))?;
                     task.is_some_and(|task| task.state().is_dead())
                 }
                 Some((_, DeadItem::Delivery(tenant, id))) => {
-                    let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
+                    let row = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
                     row.is_some_and(|row| row.state() == DeliveryState::Dead)
                 }
-                Some((_, DeadItem::Notice(id))) => self.letter_json(id)?.is_some(),
+                Some((_, DeadItem::Notice(id))) => letter::letter_json(&self.tx, id)?.is_some(),
                 None => false,
             };
             if !dead {
@@ -87,7 +88,7 @@ impl<K: Kv> Engine<K> {
                 wrong.push(format!("delivery {id} ({}) is in no lane", delivery.state().name()));
             }
             let by_openid = keys::recipient(tenant, id.notice, &delivery.openid);
-            let number = self.store.get(Tree::Recipients, &by_openid)?;
+            let number = self.tx.store.get(Tree::Recipients, &by_openid)?;
             if number.and_then(|bytes| keys::read_u32(&bytes)) != Some(id.number) {
                 wrong.push(format!("delivery {id} is not found by its openid"));
             }
@@ -142,7 +143,7 @@ impl<K: Kv> Engine<K> {
             }
             if let task::Standing::Ended { at, .. } = task.standing() {
                 let letter = keys::dead(at, DeadItem::Task(task.id));
-                if self.store.get(Tree::Dead, &letter)?.is_none() {
+                if self.tx.store.get(Tree::Dead, &letter)?.is_none() {
                     wrong.push(format!("task {} is dead without a letter", task.id));
                 }
             }
@@ -150,7 +151,7 @@ impl<K: Kv> Engine<K> {
         })?;
         self.each(Tree::TaskHistory, |_, bytes| {
             let EndedTask(task) = codec::decode(bytes)?;
-            if self.store.get(Tree::Tasks, &keys::id(task.id))?.is_some() {
+            if self.tx.store.get(Tree::Tasks, &keys::id(task.id))?.is_some() {
                 wrong.push(format!("task {} has ended and lives", task.id));
             }
             Ok(())
@@ -184,7 +185,7 @@ impl<K: Kv> Engine<K> {
     ) -> Result<(), Fault> {
         let mut from = Vec::new();
         loop {
-            let page = self.store.scan(tree, &from, &[0xff; 64], Order::Ascending, 1000)?;
+            let page = self.tx.store.scan(tree, &from, &[0xff; 64], Order::Ascending, 1000)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             from = [last, &[0][..]].concat();
             for (key, value) in &page {

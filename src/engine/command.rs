@@ -12,6 +12,7 @@ use crate::model::tenant::StoredToken;
 use crate::time::Timestamp;
 
 use super::query::{Query, View};
+use super::refusal::Refusal;
 
 /// One thing to decide. The list is closed.
 #[derive(Debug)]
@@ -495,133 +496,6 @@ pub struct ClaimedTask {
     pub priority: u8,
     /// Its payload, JSON text.
     pub payload: String,
-}
-
-/// An expected no.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What kind of no.
-    pub code: Code,
-    /// In words: what is wrong and what to do.
-    pub detail: String,
-    /// The fields that are wrong: JSON pointer and words.
-    pub fields: Vec<(String, String)>,
-}
-
-impl Refusal {
-    /// A refusal in words.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fields: Vec::new() }
-    }
-
-    /// A refusal of one field.
-    pub fn field(code: Code, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { code, detail: detail.clone(), fields: vec![(pointer.into(), detail)] }
-    }
-}
-
-/// The kinds of no. The name is the stable `code` of the problem document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Code {
-    Invalid,
-    UnknownTenant,
-    UnknownTemplate,
-    UnknownSchedule,
-    EmptyAudience,
-    BadOpenid,
-    FieldTooLong,
-    FieldInvalid,
-    TooManyRecipients,
-    TooManyTypes,
-    TooManyWaiters,
-    PayloadTooLarge,
-    NotFound,
-    KeyReused,
-    NotOpen,
-    WrongState,
-    ClaimUnknown,
-    ClaimExpired,
-    ClaimTaken,
-    TaskGone,
-    TaskCancelled,
-    Running,
-    Held,
-    Draining,
-    Storage,
-    Unreadable,
-}
-
-impl Code {
-    /// The stable name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::UnknownTenant => "unknown_tenant",
-            Self::UnknownTemplate => "unknown_template",
-            Self::UnknownSchedule => "unknown_schedule",
-            Self::EmptyAudience => "empty_audience",
-            Self::BadOpenid => "bad_openid",
-            Self::FieldTooLong => "field_too_long",
-            Self::FieldInvalid => "field_invalid",
-            Self::TooManyRecipients => "too_many_recipients",
-            Self::TooManyTypes => "too_many_types",
-            Self::TooManyWaiters => "too_many_waiting",
-            Self::PayloadTooLarge => "payload_too_large",
-            Self::NotFound => "not_found",
-            Self::KeyReused => "key_reused",
-            Self::NotOpen => "not_open",
-            Self::WrongState => "wrong_state",
-            Self::ClaimUnknown => "claim_unknown",
-            Self::ClaimExpired => "claim_expired",
-            Self::ClaimTaken => "claim_taken",
-            Self::TaskGone => "task_gone",
-            Self::TaskCancelled => "task_cancelled",
-            Self::Running => "already_running",
-            Self::Held => "held",
-            Self::Draining => "draining",
-            Self::Storage => "storage_low",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    /// Whether it is about the daemon's own state, not about what it was asked.
-    #[must_use]
-    pub fn is_passing(self) -> bool {
-        matches!(self, Self::Held | Self::Draining | Self::Storage | Self::TooManyWaiters)
-    }
-
-    /// The HTTP status that says the same.
-    #[must_use]
-    pub fn status(self) -> u16 {
-        match self {
-            Self::Invalid
-            | Self::UnknownTenant
-            | Self::UnknownTemplate
-            | Self::EmptyAudience
-            | Self::BadOpenid
-            | Self::FieldTooLong
-            | Self::FieldInvalid
-            | Self::TooManyTypes
-            | Self::KeyReused => 422,
-            Self::TooManyRecipients | Self::PayloadTooLarge => 413,
-            Self::NotFound | Self::UnknownSchedule => 404,
-            Self::NotOpen
-            | Self::WrongState
-            | Self::ClaimUnknown
-            | Self::ClaimExpired
-            | Self::ClaimTaken
-            | Self::TaskGone
-            | Self::TaskCancelled
-            | Self::Running => 409,
-            Self::TooManyWaiters => 429,
-            Self::Held | Self::Draining => 503,
-            Self::Storage => 507,
-            Self::Unreadable => 500,
-        }
-    }
 }
 
 /// What the world shall do once the commit is durable.

@@ -1,8 +1,11 @@
 //! Dead letters and bringing them back.
 
-use super::command::{Code, Redrive, Refusal, Reply};
-use super::query::{SCAN_ROWS, after};
-use super::{Decision, Engine};
+use crate::engine::Engine;
+use crate::engine::command::{Redrive, Reply};
+use crate::engine::outbox::lane;
+use crate::engine::query::SCAN_ROWS;
+use crate::engine::refusal::{Code, Refusal};
+use crate::engine::tx::Decision;
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
@@ -43,7 +46,9 @@ impl<K: Kv> Engine<K> {
     fn named(&self, redrive: &Redrive) -> Result<Vec<DeadItem>, Fault> {
         let mut items: Vec<DeadItem> = redrive.tasks.iter().copied().map(DeadItem::Task).collect();
         for id in &redrive.deliveries {
-            let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else { continue };
+            let Some(notice) = self.tx.store.read::<Notice>(&keys::id(id.notice))? else {
+                continue;
+            };
             items.push(DeadItem::Delivery(TenantNo(notice.tenant), *id));
         }
         Ok(items)
@@ -55,16 +60,16 @@ impl<K: Kv> Engine<K> {
         match item {
             DeadItem::Notice(_) => Ok(false),
             DeadItem::Task(id) => {
-                let task = self.store.read::<Task>(&keys::id(id))?;
+                let task = self.tx.store.read::<Task>(&keys::id(id))?;
                 Ok(task.is_some_and(|task| task.state().is_dead()))
             }
             DeadItem::Delivery(tenant, id) => {
-                let notice = self.store.read::<Notice>(&keys::id(id.notice))?;
+                let notice = self.tx.store.read::<Notice>(&keys::id(id.notice))?;
                 let busy = |it: &Notice| it.cancelled || it.is_expiring() || it.is_forgotten();
                 if notice.as_ref().is_none_or(busy) {
                     return Ok(false);
                 }
-                let row = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
+                let row = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
                 Ok(row.is_some_and(|row| row.state() == DeliveryState::Dead))
             }
         }
@@ -72,9 +77,9 @@ impl<K: Kv> Engine<K> {
 
     /// What fits the filter, from where the last call ended, and where the next one begins.
     fn matching(&self, redrive: &Redrive) -> Result<(Vec<DeadItem>, Option<Key>), Fault> {
-        let kind = redrive.kind.as_deref().map(|name| self.names.known_kind(name));
+        let kind = redrive.kind.as_deref().map(|name| self.tx.names.known_kind(name));
         let order = Order::Ascending;
-        let rows = self.store.scan(Tree::Dead, &redrive.from, &[0xff], order, SCAN_ROWS)?;
+        let rows = self.tx.store.scan(Tree::Dead, &redrive.from, &[0xff], order, SCAN_ROWS)?;
         let all_seen = rows.len() < SCAN_ROWS;
         let (mut items, mut seen) = (Vec::new(), None);
         for (key, _) in rows {
@@ -87,7 +92,7 @@ impl<K: Kv> Engine<K> {
             {
                 items.push(item);
             }
-            seen = Some(after(&key));
+            seen = Some(keys::after(&key));
         }
         Ok((items, seen.filter(|_| !all_seen)))
     }
@@ -101,7 +106,7 @@ impl<K: Kv> Engine<K> {
         Ok(match item {
             DeadItem::Task(id) => match kind {
                 Some(Some(kind)) => {
-                    let task = self.store.read::<Task>(&keys::id(id))?;
+                    let task = self.tx.store.read::<Task>(&keys::id(id))?;
                     task.is_some_and(|task| task.kind == kind.0)
                 }
                 Some(None) => false,
@@ -119,20 +124,24 @@ impl<K: Kv> Engine<K> {
         match item {
             DeadItem::Notice(_) => {}
             DeadItem::Task(id) => {
-                let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(()) };
+                let Some(mut task) = self.tx.store.read::<Task>(&keys::id(id))? else {
+                    return Ok(());
+                };
                 task.failed = 0;
-                self.requeue(task, now, Some("redriven".to_owned()))?;
+                self.queue.requeue(&mut self.tx, task, now, Some("redriven".to_owned()))?;
             }
             DeadItem::Delivery(_, id) => {
-                let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
+                let Some(mut notice) = self.tx.store.read::<Notice>(&keys::id(id.notice))? else {
                     return Ok(());
                 };
                 let key = keys::delivery(TenantNo(notice.tenant), id);
-                let Some(mut delivery) = self.store.read::<Delivery>(&key)? else { return Ok(()) };
+                let Some(mut delivery) = self.tx.store.read::<Delivery>(&key)? else {
+                    return Ok(());
+                };
                 notice.reopen(now);
-                self.send_again(now, &mut notice, id, &mut delivery, "redriven");
-                self.refile(now, &mut notice)?;
-                self.store.write(keys::id(id.notice), &notice);
+                self.outbox.send_again(&mut self.tx, &mut notice, id, &mut delivery, "redriven");
+                lane::refile(&mut self.tx, &mut notice)?;
+                self.tx.store.write(keys::id(id.notice), &notice);
             }
         }
         Ok(())

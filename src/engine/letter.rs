@@ -4,17 +4,17 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::command::{RefusedNotice, Reply};
-use super::submit::{delete_chunks, read_chunks, write_chunks};
-use super::{Decision, Engine, not_found};
+use crate::engine::command::{RefusedNotice, Reply};
+use crate::engine::refusal::not_found;
+use crate::engine::tx::{Decision, Tx};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::KeyRow;
 use crate::store::Record;
+use crate::store::chunks::{delete_chunks, read_chunks, write_chunks};
 use crate::store::keys::{self, DeadItem};
 use crate::text::cut;
-use crate::time::Timestamp;
 
 /// The row of such a letter; the notice itself lies in chunks beside those of accepted ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,69 +31,66 @@ impl Record for Letter {
     const TREE: Tree = Tree::Dead;
 }
 
-impl<K: Kv> Engine<K> {
-    /// Keeps a refused notice, unless it is kept already.
-    pub(super) fn keep_refused(
-        &mut self,
-        now: Timestamp,
-        refused: RefusedNotice,
-    ) -> Result<Decision, Fault> {
-        let tenant = self.names.tenant(&mut self.store, &refused.tenant);
-        let known_by = format!("refused:{:032x}", refused.fingerprint);
-        let key = keys::notice_key(tenant, &known_by);
-        if let Some(row) = self.store.read::<KeyRow>(&key)?
-            && self.letter(row.id)?.is_some()
-        {
-            return Ok(Ok(Reply::Kept { id: row.id, created: false }));
-        }
-        let id = self.new_id(now);
-        let row = KeyRow { id, fingerprint: refused.fingerprint, at: now };
-        self.store.write(key, &row);
-        write_chunks(&mut self.store, Tree::NoticeBodies, id, refused.body.as_bytes());
-        let letter = Letter {
-            schedule: refused.schedule,
-            tenant: refused.tenant,
-            run: refused.run,
-            reason: cut(&refused.reason, limits::TEXT_BYTES).to_owned(),
-            known_by,
-        };
-        self.store.write(keys::dead(id.made_at(), DeadItem::Notice(id)), &letter);
-        Ok(Ok(Reply::Kept { id, created: true }))
+/// Keeps a refused notice, unless it is kept already.
+pub(super) fn keep_refused<K: Kv>(
+    tx: &mut Tx<K>,
+    refused: RefusedNotice,
+) -> Result<Decision, Fault> {
+    let tenant = tx.names.tenant(&mut tx.store, &refused.tenant);
+    let known_by = format!("refused:{:032x}", refused.fingerprint);
+    let key = keys::notice_key(tenant, &known_by);
+    if let Some(row) = tx.store.read::<KeyRow>(&key)?
+        && letter(tx, row.id)?.is_some()
+    {
+        return Ok(Ok(Reply::Kept { id: row.id, created: false }));
     }
+    let id = tx.new_id();
+    let row = KeyRow { id, fingerprint: refused.fingerprint, at: tx.now };
+    tx.store.write(key, &row);
+    write_chunks(&mut tx.store, Tree::NoticeBodies, id, refused.body.as_bytes());
+    let letter = Letter {
+        schedule: refused.schedule,
+        tenant: refused.tenant,
+        run: refused.run,
+        reason: cut(&refused.reason, limits::TEXT_BYTES).to_owned(),
+        known_by,
+    };
+    tx.store.write(keys::dead(id.made_at(), DeadItem::Notice(id)), &letter);
+    Ok(Ok(Reply::Kept { id, created: true }))
+}
 
-    fn letter(&self, id: Id) -> Result<Option<(Key, Letter)>, Fault> {
-        let key = keys::dead(id.made_at(), DeadItem::Notice(id));
-        Ok(self.store.read::<Letter>(&key)?.map(|letter| (key, letter)))
-    }
+fn letter<K: Kv>(tx: &Tx<K>, id: Id) -> Result<Option<(Key, Letter)>, Fault> {
+    let key = keys::dead(id.made_at(), DeadItem::Notice(id));
+    Ok(tx.store.read::<Letter>(&key)?.map(|letter| (key, letter)))
+}
 
-    /// Removes a letter: its notice was submitted after all, or nobody wants it any more.
-    pub(super) fn drop_letter(&mut self, id: Id) -> Result<Decision, Fault> {
-        let Some((key, letter)) = self.letter(id)? else {
-            return Ok(Err(not_found("dead letter of a notice", id)));
-        };
-        delete_chunks(&mut self.store, Tree::NoticeBodies, id)?;
-        if let Some(tenant) = self.names.known_tenant(&letter.tenant) {
-            self.store.delete(Tree::Keys, &keys::notice_key(tenant, &letter.known_by));
-        }
-        self.store.delete(Tree::Dead, &key);
-        Ok(Ok(Reply::Done))
+/// Removes a letter: its notice was submitted after all, or nobody wants it any more.
+pub(super) fn drop_letter<K: Kv>(tx: &mut Tx<K>, id: Id) -> Result<Decision, Fault> {
+    let Some((key, letter)) = letter(tx, id)? else {
+        return Ok(Err(not_found("dead letter of a notice", id)));
+    };
+    delete_chunks(&mut tx.store, Tree::NoticeBodies, id)?;
+    if let Some(tenant) = tx.names.known_tenant(&letter.tenant) {
+        tx.store.delete(Tree::Keys, &keys::notice_key(tenant, &letter.known_by));
     }
+    tx.store.delete(Tree::Dead, &key);
+    Ok(Ok(Reply::Done))
+}
 
-    /// A letter as it is shown, with its notice.
-    pub(super) fn letter_json(&self, id: Id) -> Result<Option<Json>, Fault> {
-        let Some((_, letter)) = self.letter(id)? else { return Ok(None) };
-        let body = read_chunks(&self.store, Tree::NoticeBodies, id)?;
-        let text = String::from_utf8_lossy(&body);
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| Json::String(text.into_owned()));
-        Ok(Some(json!({
-            "kind": "notice",
-            "id": id.to_string(),
-            "schedule": letter.schedule,
-            "tenant": letter.tenant,
-            "run": letter.run.to_string(),
-            "reason": letter.reason,
-            "died": id.made_at().to_string(),
-            "body": body,
-        })))
-    }
+/// A letter as it is shown, with its notice.
+pub(super) fn letter_json<K: Kv>(tx: &Tx<K>, id: Id) -> Result<Option<Json>, Fault> {
+    let Some((_, letter)) = letter(tx, id)? else { return Ok(None) };
+    let body = read_chunks(&tx.store, Tree::NoticeBodies, id)?;
+    let text = String::from_utf8_lossy(&body);
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| Json::String(text.into_owned()));
+    Ok(Some(json!({
+        "kind": "notice",
+        "id": id.to_string(),
+        "schedule": letter.schedule,
+        "tenant": letter.tenant,
+        "run": letter.run.to_string(),
+        "reason": letter.reason,
+        "died": id.made_at().to_string(),
+        "body": body,
+    })))
 }

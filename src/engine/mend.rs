@@ -7,8 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Engine;
-use super::timer::Timer;
+use crate::engine::Engine;
+use crate::engine::outbox::lane;
+use crate::engine::timer::Timer;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::delivery::{Delivery, Standing};
@@ -37,31 +38,31 @@ impl Record for Mending {
 impl<K: Kv> Engine<K> {
     /// Begins the look, or begins it anew.
     pub(super) fn mend_pauses(&mut self, now: Timestamp) {
-        self.store.write(keys::MENDING.to_vec(), &Mending { from: keys::first_pause() });
-        self.set_timer(now, &Timer::Mend);
+        self.tx.store.write(keys::MENDING.to_vec(), &Mending { from: keys::first_pause() });
+        self.tx.set_timer(now, &Timer::Mend);
     }
 
     /// The next step of the look.
     pub(super) fn mend_step(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let Some(Mending { from }) = self.store.read::<Mending>(keys::MENDING)? else {
+        let Some(Mending { from }) = self.tx.store.read::<Mending>(keys::MENDING)? else {
             return Ok(());
         };
         let end = keys::after_pauses();
-        let page = self.store.scan(Tree::Delay, &from, &end, Order::Ascending, STEP_KEYS)?;
+        let page = self.tx.store.scan(Tree::Delay, &from, &end, Order::Ascending, STEP_KEYS)?;
         for (key, _) in &page {
             match keys::read_pause(key) {
                 Some((Lane::Notice(tenant, notice), due, item)) if due > now => {
                     if let Some(number) = keys::read_u32(item) {
                         let id = DeliveryId { notice, number };
                         let row = keys::delivery(tenant, id);
-                        if let Some(delivery) = self.store.read::<Delivery>(&row)? {
+                        if let Some(delivery) = self.tx.store.read::<Delivery>(&row)? {
                             self.mend_delivery(now, id, delivery)?;
                         }
                     }
                 }
                 Some((Lane::Queue(..), due, item)) if due > now => {
                     let id = keys::read_id(item).unwrap_or(Id(0));
-                    if let Some(task) = self.store.read::<Task>(&keys::id(id))? {
+                    if let Some(task) = self.tx.store.read::<Task>(&keys::id(id))? {
                         self.mend_task(now, task)?;
                     }
                 }
@@ -69,11 +70,11 @@ impl<K: Kv> Engine<K> {
             }
         }
         if let Some((last, _)) = page.last() {
-            let from = super::query::after(last);
-            self.store.write(keys::MENDING.to_vec(), &Mending { from });
-            self.set_timer(now.plus(STEP_MS), &Timer::Mend);
+            let from = keys::after(last);
+            self.tx.store.write(keys::MENDING.to_vec(), &Mending { from });
+            self.tx.set_timer(now.plus(STEP_MS), &Timer::Mend);
         } else {
-            self.store.delete(Tree::Meta, keys::MENDING);
+            self.tx.store.delete(Tree::Meta, keys::MENDING);
         }
         Ok(())
     }
@@ -85,7 +86,7 @@ impl<K: Kv> Engine<K> {
         mut delivery: Delivery,
     ) -> Result<(), Fault> {
         let Standing::Pending { due } = delivery.standing() else { return Ok(()) };
-        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
+        let Some(mut notice) = self.tx.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(());
         };
         let due = match delivery.attempt {
@@ -96,9 +97,9 @@ impl<K: Kv> Engine<K> {
             _ => return Ok(()),
         };
         delivery.changed = delivery.changed.min(now);
-        self.postpone(id, &notice, &mut delivery, due);
-        self.refile(now, &mut notice)?;
-        self.store.write(keys::id(notice.id), &notice);
+        self.outbox.postpone(&mut self.tx, id, &notice, &mut delivery, due);
+        lane::refile(&mut self.tx, &mut notice)?;
+        self.tx.store.write(keys::id(notice.id), &notice);
         Ok(())
     }
 
@@ -112,6 +113,6 @@ impl<K: Kv> Engine<K> {
             _ => return Ok(()),
         };
         let reason = task.reason.clone();
-        self.requeue(task, due, reason)
+        self.queue.requeue(&mut self.tx, task, due, reason)
     }
 }

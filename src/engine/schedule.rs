@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::command::{Code, Effect, PullJob, Refusal, Reply, TaskDraft};
-use super::timer::Timer;
-use super::{Decision, Engine, Mode, Ticked, not_found};
+use crate::engine::command::{Effect, PullJob, Reply, TaskDraft};
+use crate::engine::copy;
+use crate::engine::queue::Queue;
+use crate::engine::refusal::{Code, Refusal, not_found};
+use crate::engine::timer::Timer;
+use crate::engine::tx::{Decision, Mode, Ticked, Tx};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::rules::{Action, ScheduleRule};
 use crate::model::run::{Run, RunCounts, RunOutcome, ScheduleRow, Trigger};
-use crate::store::codec;
-use crate::store::keys;
+use crate::store::{codec, keys};
 use crate::text::cut;
 use crate::time::Timestamp;
 
@@ -22,320 +24,312 @@ fn key(name: &str) -> Vec<u8> {
     name.as_bytes().to_vec()
 }
 
-impl<K: Kv> Engine<K> {
-    /// Plans all schedules. A run that was cut off by the end of the last process is taken up
-    /// again; a tick that was missed meanwhile is still to come, since its time is kept.
-    pub(super) fn start_schedules(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let names: Vec<String> = self.rules.schedules.keys().cloned().collect();
-        for name in names {
-            let Some(rule) = self.rules.schedules.get(&name).cloned() else { continue };
-            let text = format!("{} {}", rule.cron.expr(), rule.cron.timezone());
-            let mut row = self.store.read::<ScheduleRow>(&key(&name))?.unwrap_or_default();
-            if let Some(next) = row.next {
-                self.clear_timer(next, &Timer::Schedule(name.clone()));
-            }
-            if row.rule.is_empty() {
-                // A new schedule asks for what comes from now on, not for a whole history.
-                row.last_good = Some(now);
-            }
-            if row.rule != text {
-                row.rule = text;
-                // A tick that was missed under the old rule is still owed.
-                row.next = row.next.filter(|next| *next <= now).or(rule.cron.next_after(now));
-            }
-            self.plan_anew(now, &name, &rule, &mut row);
-            if let Some(next) = row.next {
-                self.set_timer(next, &Timer::Schedule(name.clone()));
-            }
-            if self.mode == Mode::Working {
-                self.take_up(now, &name, &rule, &mut row)?;
-            }
-            self.store.write(key(&name), &row);
+/// Plans all schedules. A run that was cut off by the end of the last process is taken up
+/// again; a tick that was missed meanwhile is still to come, since its time is kept.
+pub(super) fn start_schedules<K: Kv>(tx: &mut Tx<K>, queue: &mut Queue) -> Result<(), Fault> {
+    let names: Vec<String> = tx.rules.schedules.keys().cloned().collect();
+    for name in names {
+        let Some(rule) = tx.rules.schedules.get(&name).cloned() else { continue };
+        let text = format!("{} {}", rule.cron.expr(), rule.cron.timezone());
+        let mut row = tx.store.read::<ScheduleRow>(&key(&name))?.unwrap_or_default();
+        if let Some(next) = row.next {
+            tx.clear_timer(next, &Timer::Schedule(name.clone()));
         }
-        Ok(())
-    }
-
-    /// The clock went back: what it planned meanwhile lies further away than the rule says.
-    pub(super) fn plan_schedules_anew(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let names: Vec<String> = self.rules.schedules.keys().cloned().collect();
-        for name in names {
-            let Some(rule) = self.rules.schedules.get(&name).cloned() else { continue };
-            let Some(mut row) = self.store.read::<ScheduleRow>(&key(&name))? else { continue };
-            let before = row.clone();
-            if let Some(next) = row.next {
-                self.clear_timer(next, &Timer::Schedule(name.clone()));
-            }
-            self.plan_anew(now, &name, &rule, &mut row);
-            if let Some(next) = row.next {
-                self.set_timer(next, &Timer::Schedule(name.clone()));
-            }
-            if row != before {
-                self.store.write(key(&name), &row);
-            }
+        if row.rule.is_empty() {
+            // A new schedule asks for what comes from now on, not for a whole history.
+            row.last_good = Some(tx.now);
         }
-        Ok(())
+        if row.rule != text {
+            row.rule = text;
+            // A tick that was missed under the old rule is still owed.
+            row.next = row.next.filter(|next| *next <= tx.now).or(rule.cron.next_after(tx.now));
+        }
+        plan_anew(tx, &name, &rule, &mut row);
+        if let Some(next) = row.next {
+            tx.set_timer(next, &Timer::Schedule(name.clone()));
+        }
+        if tx.mode == Mode::Working {
+            take_up(tx, queue, &name, &rule, &mut row)?;
+        }
+        tx.store.write(key(&name), &row);
     }
+    Ok(())
+}
 
-    /// A calendar rule is about the clock on the wall: a tick beyond the rule's own next one was
-    /// planned by a clock that was ahead, and so was a last run that lies in the future.
-    fn plan_anew(
-        &mut self,
-        now: Timestamp,
-        name: &str,
-        rule: &ScheduleRule,
-        row: &mut ScheduleRow,
-    ) {
-        row.last_good = row.last_good.map(|at| at.min(now));
-        let next = rule.cron.next_after(now);
-        if let (Some(kept), Some(right)) = (row.next, next)
-            && kept > right
-        {
-            tracing::warn!(event = "schedule.planned_anew", schedule = name, %kept, next = %right,
-                "the clock was ahead when its next tick was planned");
-            row.next = next;
+/// The clock went back: what it planned meanwhile lies further away than the rule says.
+pub(super) fn plan_schedules_anew<K: Kv>(tx: &mut Tx<K>) -> Result<(), Fault> {
+    let names: Vec<String> = tx.rules.schedules.keys().cloned().collect();
+    for name in names {
+        let Some(rule) = tx.rules.schedules.get(&name).cloned() else { continue };
+        let Some(mut row) = tx.store.read::<ScheduleRow>(&key(&name))? else { continue };
+        let before = row.clone();
+        if let Some(next) = row.next {
+            tx.clear_timer(next, &Timer::Schedule(name.clone()));
+        }
+        plan_anew(tx, &name, &rule, &mut row);
+        if let Some(next) = row.next {
+            tx.set_timer(next, &Timer::Schedule(name.clone()));
+        }
+        if row != before {
+            tx.store.write(key(&name), &row);
         }
     }
+    Ok(())
+}
 
-    /// Takes up a run that was cut off; or else the one that is owed, when the run before it ended
-    /// while the daemon was stopping.
-    fn take_up(
-        &mut self,
-        now: Timestamp,
-        name: &str,
-        rule: &ScheduleRule,
-        row: &mut ScheduleRow,
-    ) -> Result<(), Fault> {
-        if let Some(cut_off) = row.running.take() {
-            let planned = self.interrupt_run(now, cut_off)?;
-            self.begin_run(now, name, rule, row, planned, Trigger::Restart, None)?;
-        } else if let Some(planned) = row.owed.take() {
-            self.begin_run(now, name, rule, row, planned, Trigger::FollowUp, None)?;
-        }
-        Ok(())
-    }
-
-    fn interrupt_run(&mut self, now: Timestamp, id: Id) -> Result<Timestamp, Fault> {
-        let Some(mut run) = self.store.read::<Run>(&keys::id(id))? else { return Ok(now) };
-        run.outcome = RunOutcome::Interrupted;
-        run.ended = Some(now);
-        run.error = Some("the daemon ended during the run; it is taken up again".to_owned());
-        let planned = run.planned;
-        self.store.write(keys::id(id), &run);
-        Ok(planned)
-    }
-
-    pub(super) fn schedule_ticked(
-        &mut self,
-        now: Timestamp,
-        due: Timestamp,
-        name: &str,
-        ticked: &mut Ticked,
-    ) -> Result<(), Fault> {
-        // A daemon that does not work keeps its ticks: they are planned anew when it does.
-        if self.mode != Mode::Working {
-            return Ok(());
-        }
-        let Some(rule) = self.rules.schedules.get(name).cloned() else { return Ok(()) };
-        let Some(mut row) = self.store.read::<ScheduleRow>(&key(name))? else { return Ok(()) };
-        if row.next.is_none_or(|next| next > now) {
-            return Ok(());
-        }
-        let (missed, next) = following_ticks(&rule, due, now);
+/// A calendar rule is about the clock on the wall: a tick beyond the rule's own next one was
+/// planned by a clock that was ahead, and so was a last run that lies in the future.
+fn plan_anew<K: Kv>(tx: &mut Tx<K>, name: &str, rule: &ScheduleRule, row: &mut ScheduleRow) {
+    row.last_good = row.last_good.map(|at| at.min(tx.now));
+    let next = rule.cron.next_after(tx.now);
+    if let (Some(kept), Some(right)) = (row.next, next)
+        && kept > right
+    {
+        tracing::warn!(event = "schedule.planned_anew", schedule = name, %kept, next = %right,
+            "the clock was ahead when its next tick was planned");
         row.next = next;
-        if let Some(next) = next {
-            self.set_timer(next, &Timer::Schedule(name.to_owned()));
-            ticked.wake_at(next);
-        }
-        let note = (missed > 0).then(|| format!("stands for {missed} later ticks as well"));
-        if let Some(running) = row.running {
-            self.coalesce(now, due, name, &mut row, running, note);
-        } else {
-            let trigger = if due < self.started { Trigger::CatchUp } else { Trigger::Cron };
-            self.begin_run(now, name, &rule, &mut row, due, trigger, note)?;
-        }
-        self.store.write(key(name), &row);
-        Ok(())
     }
+}
 
-    /// A tick during a run: one follow-up run is owed, however many ticks there are.
-    fn coalesce(
-        &mut self,
-        now: Timestamp,
-        due: Timestamp,
-        name: &str,
-        row: &mut ScheduleRow,
-        running: Id,
-        note: Option<String>,
-    ) {
-        row.owed.get_or_insert(due);
-        let more = note.map(|note| format!("; {note}")).unwrap_or_default();
-        let run = Run {
-            schedule: name.to_owned(),
-            planned: due,
-            trigger: Trigger::Cron,
-            started: now,
-            ended: Some(now),
-            outcome: RunOutcome::Coalesced,
-            counts: BTreeMap::new(),
-            error: None,
-            note: Some(format!(
-                "run {running} was under way: one follow-up run comes after it{more}"
-            )),
-            term: self.identity.term,
-        };
-        let id = self.new_id(now);
-        self.store.create(Tree::Runs, keys::id(id), codec::encode(&run));
+/// Takes up a run that was cut off; or else the one that is owed, when the run before it ended
+/// while the daemon was stopping.
+fn take_up<K: Kv>(
+    tx: &mut Tx<K>,
+    queue: &mut Queue,
+    name: &str,
+    rule: &ScheduleRule,
+    row: &mut ScheduleRow,
+) -> Result<(), Fault> {
+    if let Some(cut_off) = row.running.take() {
+        let planned = interrupt_run(tx, cut_off)?;
+        begin_run(tx, queue, name, rule, row, planned, Trigger::Restart, None)?;
+    } else if let Some(planned) = row.owed.take() {
+        begin_run(tx, queue, name, rule, row, planned, Trigger::FollowUp, None)?;
     }
+    Ok(())
+}
 
-    #[allow(clippy::too_many_arguments)]
-    fn begin_run(
-        &mut self,
-        now: Timestamp,
-        name: &str,
-        rule: &ScheduleRule,
-        row: &mut ScheduleRow,
-        planned: Timestamp,
-        trigger: Trigger,
-        note: Option<String>,
-    ) -> Result<Id, Fault> {
-        let id = self.new_id(now);
-        let mut run = Run {
-            schedule: name.to_owned(),
-            planned,
-            trigger,
-            started: now,
-            ended: None,
-            outcome: RunOutcome::Running,
-            counts: BTreeMap::new(),
-            error: None,
-            note,
-            term: self.identity.term,
-        };
-        match &rule.action {
-            Action::Task { kind, priority, payload } => {
-                let counts =
-                    self.add_scheduled_task(now, name, planned, trigger, kind, *priority, payload)?;
-                run.error.clone_from(&counts.error);
-                run.outcome =
-                    if run.error.is_some() { RunOutcome::Failed } else { RunOutcome::Done };
-                run.ended = Some(now);
-                run.counts.insert("task".to_owned(), counts);
-                row.last_good = Some(now);
-            }
-            Action::Pull { tenants, overlap_ms } => {
-                row.running = Some(id);
-                self.outbox.push(Effect::Pull(PullJob {
-                    run: id,
-                    schedule: name.to_owned(),
-                    tenants: tenants.clone(),
-                    last_run: row.last_good.map(|at| at.minus(*overlap_ms)),
-                    last_good: row.last_good,
-                    held: self.pull_is_held(row.last_good)?,
-                }));
-            }
-        }
-        self.store.create(Tree::Runs, keys::id(id), codec::encode(&run));
-        Ok(id)
-    }
+fn interrupt_run<K: Kv>(tx: &mut Tx<K>, id: Id) -> Result<Timestamp, Fault> {
+    let Some(mut run) = tx.store.read::<Run>(&keys::id(id))? else { return Ok(tx.now) };
+    run.outcome = RunOutcome::Interrupted;
+    run.ended = Some(tx.now);
+    run.error = Some("the daemon ended during the run; it is taken up again".to_owned());
+    let planned = run.planned;
+    tx.store.write(keys::id(id), &run);
+    Ok(planned)
+}
 
-    /// The task of a tick. Its key names the tick, so that a tick makes one task, ever; a manual
-    /// run makes one each time.
-    #[allow(clippy::too_many_arguments)]
-    fn add_scheduled_task(
-        &mut self,
-        now: Timestamp,
-        name: &str,
-        planned: Timestamp,
-        trigger: Trigger,
-        kind: &str,
-        priority: u8,
-        payload: &str,
-    ) -> Result<RunCounts, Fault> {
-        let key = (trigger != Trigger::Manual).then(|| format!("schedule:{name}:{}", planned.0));
-        let draft = TaskDraft {
-            kind: kind.to_owned(),
-            priority,
-            payload: payload.to_owned(),
-            key,
-            // A consumer that is late learns which day it is for.
-            due: Some(planned),
-            ..TaskDraft::default()
-        };
-        let mut counts = RunCounts { found: 1, ..RunCounts::default() };
-        match self.add_task(now, draft)? {
-            Ok(task) if task.created => counts.submitted = 1,
-            Ok(_) => counts.known = 1,
-            Err(refusal) => {
-                counts.refused = 1;
-                counts.error = Some(refusal.detail);
-            }
-        }
-        Ok(counts)
+pub(super) fn schedule_ticked<K: Kv>(
+    tx: &mut Tx<K>,
+    queue: &mut Queue,
+    due: Timestamp,
+    name: &str,
+    ticked: &mut Ticked,
+) -> Result<(), Fault> {
+    // A daemon that does not work keeps its ticks: they are planned anew when it does.
+    if tx.mode != Mode::Working {
+        return Ok(());
     }
+    let Some(rule) = tx.rules.schedules.get(name).cloned() else { return Ok(()) };
+    let Some(mut row) = tx.store.read::<ScheduleRow>(&key(name))? else { return Ok(()) };
+    if row.next.is_none_or(|next| next > tx.now) {
+        return Ok(());
+    }
+    let (missed, next) = following_ticks(&rule, due, tx.now);
+    row.next = next;
+    if let Some(next) = next {
+        tx.set_timer(next, &Timer::Schedule(name.to_owned()));
+        ticked.wake_at(next);
+    }
+    let note = (missed > 0).then(|| format!("stands for {missed} later ticks as well"));
+    if let Some(running) = row.running {
+        coalesce(tx, due, name, &mut row, running, note);
+    } else {
+        let trigger = if due < tx.started { Trigger::CatchUp } else { Trigger::Cron };
+        begin_run(tx, queue, name, &rule, &mut row, due, trigger, note)?;
+    }
+    tx.store.write(key(name), &row);
+    Ok(())
+}
 
-    pub(super) fn run_schedule(&mut self, now: Timestamp, name: &str) -> Result<Decision, Fault> {
-        let Some(rule) = self.rules.schedules.get(name).cloned() else {
-            let known = self.rules.schedules.keys().map(String::as_str);
-            let advice = crate::near::advise(name, "there are", known);
-            return Ok(Err(Refusal::new(
-                Code::UnknownSchedule,
-                format!("there is no schedule {name:?}; {advice}"),
-            )));
-        };
-        if self.mode != Mode::Working {
-            return Ok(Err(Refusal::new(Code::Held, "this daemon hands out no work now")));
-        }
-        let mut row = self.store.read::<ScheduleRow>(&key(name))?.unwrap_or_default();
-        if let Some(running) = row.running {
-            return Ok(Err(Refusal::new(
-                Code::Running,
-                format!("run {running} of {name} is under way: two at once are never started"),
-            )));
-        }
-        let run = self.begin_run(now, name, &rule, &mut row, now, Trigger::Manual, None)?;
-        self.store.write(key(name), &row);
-        Ok(Ok(Reply::Run(run)))
-    }
+/// A tick during a run: one follow-up run is owed, however many ticks there are.
+fn coalesce<K: Kv>(
+    tx: &mut Tx<K>,
+    due: Timestamp,
+    name: &str,
+    row: &mut ScheduleRow,
+    running: Id,
+    note: Option<String>,
+) {
+    row.owed.get_or_insert(due);
+    let more = note.map(|note| format!("; {note}")).unwrap_or_default();
+    let run = Run {
+        schedule: name.to_owned(),
+        planned: due,
+        trigger: Trigger::Cron,
+        started: tx.now,
+        ended: Some(tx.now),
+        outcome: RunOutcome::Coalesced,
+        counts: BTreeMap::new(),
+        error: None,
+        note: Some(format!("run {running} was under way: one follow-up run comes after it{more}")),
+        term: tx.identity.term,
+    };
+    let id = tx.new_id();
+    tx.store.create(Tree::Runs, keys::id(id), codec::encode(&run));
+}
 
-    pub(super) fn run_done(
-        &mut self,
-        now: Timestamp,
-        id: Id,
-        counts: BTreeMap<String, RunCounts>,
-        error: Option<String>,
-    ) -> Result<Decision, Fault> {
-        let Some(mut run) = self.store.read::<Run>(&keys::id(id))? else {
-            return Ok(Err(not_found("run", id)));
-        };
-        let name = run.schedule.clone();
-        let mut row = self.store.read::<ScheduleRow>(&key(&name))?.unwrap_or_default();
-        if row.running != Some(id) {
-            return Ok(Ok(Reply::Done));
+#[allow(clippy::too_many_arguments)]
+fn begin_run<K: Kv>(
+    tx: &mut Tx<K>,
+    queue: &mut Queue,
+    name: &str,
+    rule: &ScheduleRule,
+    row: &mut ScheduleRow,
+    planned: Timestamp,
+    trigger: Trigger,
+    note: Option<String>,
+) -> Result<Id, Fault> {
+    let id = tx.new_id();
+    let mut run = Run {
+        schedule: name.to_owned(),
+        planned,
+        trigger,
+        started: tx.now,
+        ended: None,
+        outcome: RunOutcome::Running,
+        counts: BTreeMap::new(),
+        error: None,
+        note,
+        term: tx.identity.term,
+    };
+    match &rule.action {
+        Action::Task { kind, priority, payload } => {
+            let counts =
+                add_scheduled_task(tx, queue, name, planned, trigger, kind, *priority, payload)?;
+            run.error.clone_from(&counts.error);
+            run.outcome = if run.error.is_some() { RunOutcome::Failed } else { RunOutcome::Done };
+            run.ended = Some(tx.now);
+            run.counts.insert("task".to_owned(), counts);
+            row.last_good = Some(tx.now);
         }
-        run.ended = Some(now);
-        run.counts = bounded(counts);
-        run.error = error.map(|error| cut(&error, limits::TEXT_BYTES).to_owned());
-        let refused = run.counts.values().any(|one| one.refused > 0);
-        run.outcome = match (&run.error, refused) {
-            (Some(_), _) => RunOutcome::Failed,
-            (None, true) => RunOutcome::Partly,
-            (None, false) => RunOutcome::Done,
-        };
-        row.running = None;
-        // What was refused is kept: the source need not be asked for it again.
-        if run.error.is_none() {
-            row.last_good = Some(run.started);
+        Action::Pull { tenants, overlap_ms } => {
+            row.running = Some(id);
+            tx.effects.push(Effect::Pull(PullJob {
+                run: id,
+                schedule: name.to_owned(),
+                tenants: tenants.clone(),
+                last_run: row.last_good.map(|at| at.minus(*overlap_ms)),
+                last_good: row.last_good,
+                held: copy::pull_is_held(tx, row.last_good)?,
+            }));
         }
-        self.store.write(keys::id(id), &run);
-        let rule = self.rules.schedules.get(&name).cloned();
-        if self.mode == Mode::Working
-            && let (Some(planned), Some(rule)) = (row.owed.take(), rule)
-        {
-            self.begin_run(now, &name, &rule, &mut row, planned, Trigger::FollowUp, None)?;
-        }
-        self.store.write(key(&name), &row);
-        Ok(Ok(Reply::Done))
     }
+    tx.store.create(Tree::Runs, keys::id(id), codec::encode(&run));
+    Ok(id)
+}
+
+/// The task of a tick. Its key names the tick, so that a tick makes one task, ever; a manual
+/// run makes one each time.
+#[allow(clippy::too_many_arguments)]
+fn add_scheduled_task<K: Kv>(
+    tx: &mut Tx<K>,
+    queue: &mut Queue,
+    name: &str,
+    planned: Timestamp,
+    trigger: Trigger,
+    kind: &str,
+    priority: u8,
+    payload: &str,
+) -> Result<RunCounts, Fault> {
+    let key = (trigger != Trigger::Manual).then(|| format!("schedule:{name}:{}", planned.0));
+    let draft = TaskDraft {
+        kind: kind.to_owned(),
+        priority,
+        payload: payload.to_owned(),
+        key,
+        // A consumer that is late learns which day it is for.
+        due: Some(planned),
+        ..TaskDraft::default()
+    };
+    let mut counts = RunCounts { found: 1, ..RunCounts::default() };
+    match queue.add_task(tx, draft)? {
+        Ok(task) if task.created => counts.submitted = 1,
+        Ok(_) => counts.known = 1,
+        Err(refusal) => {
+            counts.refused = 1;
+            counts.error = Some(refusal.detail);
+        }
+    }
+    Ok(counts)
+}
+
+pub(super) fn run_schedule<K: Kv>(
+    tx: &mut Tx<K>,
+    queue: &mut Queue,
+    name: &str,
+) -> Result<Decision, Fault> {
+    let Some(rule) = tx.rules.schedules.get(name).cloned() else {
+        let known = tx.rules.schedules.keys().map(String::as_str);
+        let advice = crate::near::advise(name, "there are", known);
+        return Ok(Err(Refusal::new(
+            Code::UnknownSchedule,
+            format!("there is no schedule {name:?}; {advice}"),
+        )));
+    };
+    if tx.mode != Mode::Working {
+        return Ok(Err(Refusal::new(Code::Held, "this daemon hands out no work tx.now")));
+    }
+    let mut row = tx.store.read::<ScheduleRow>(&key(name))?.unwrap_or_default();
+    if let Some(running) = row.running {
+        return Ok(Err(Refusal::new(
+            Code::Running,
+            format!("run {running} of {name} is under way: two at once are never started"),
+        )));
+    }
+    let run = begin_run(tx, queue, name, &rule, &mut row, tx.now, Trigger::Manual, None)?;
+    tx.store.write(key(name), &row);
+    Ok(Ok(Reply::Run(run)))
+}
+
+pub(super) fn run_done<K: Kv>(
+    tx: &mut Tx<K>,
+    queue: &mut Queue,
+    id: Id,
+    counts: BTreeMap<String, RunCounts>,
+    error: Option<String>,
+) -> Result<Decision, Fault> {
+    let Some(mut run) = tx.store.read::<Run>(&keys::id(id))? else {
+        return Ok(Err(not_found("run", id)));
+    };
+    let name = run.schedule.clone();
+    let mut row = tx.store.read::<ScheduleRow>(&key(&name))?.unwrap_or_default();
+    if row.running != Some(id) {
+        return Ok(Ok(Reply::Done));
+    }
+    run.ended = Some(tx.now);
+    run.counts = bounded(counts);
+    run.error = error.map(|error| cut(&error, limits::TEXT_BYTES).to_owned());
+    let refused = run.counts.values().any(|one| one.refused > 0);
+    run.outcome = match (&run.error, refused) {
+        (Some(_), _) => RunOutcome::Failed,
+        (None, true) => RunOutcome::Partly,
+        (None, false) => RunOutcome::Done,
+    };
+    row.running = None;
+    // What was refused is kept: the source need not be asked for it again.
+    if run.error.is_none() {
+        row.last_good = Some(run.started);
+    }
+    tx.store.write(keys::id(id), &run);
+    let rule = tx.rules.schedules.get(&name).cloned();
+    if tx.mode == Mode::Working
+        && let (Some(planned), Some(rule)) = (row.owed.take(), rule)
+    {
+        begin_run(tx, queue, &name, &rule, &mut row, planned, Trigger::FollowUp, None)?;
+    }
+    tx.store.write(key(&name), &row);
+    Ok(Ok(Reply::Done))
 }
 
 /// Counts that fit a row: the first tenants one by one, the others summed.

@@ -1,7 +1,11 @@
 //! The tenant's row: its rests, its requests of the day, its token.
 
-use super::command::Reply;
-use super::{Decision, Engine};
+use std::collections::BTreeMap;
+
+use crate::engine::command::Reply;
+use crate::engine::refusal::{Code, Refusal};
+use crate::engine::streaks;
+use crate::engine::tx::{Decision, Tx};
 use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::tenant::{StoredToken, TenantState};
@@ -17,138 +21,129 @@ const DAY_GRACE_MS: u64 = 5 * MINUTE_MS;
 /// Shanghai is eight hours ahead and has no summer time.
 const SHANGHAI_MS: u64 = 8 * HOUR_MS;
 
-impl<K: Kv> Engine<K> {
-    pub(super) fn change_tenant(
-        &mut self,
-        tenant: TenantNo,
-        change: impl FnOnce(&mut TenantState) -> bool,
-    ) -> Result<(), Fault> {
-        let key = keys::tenant_state(tenant);
-        let mut state = self.store.read::<TenantState>(&key)?.unwrap_or_default();
-        if change(&mut state) {
-            self.store.write(key, &state);
+pub(super) fn change_tenant<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: TenantNo,
+    change: impl FnOnce(&mut TenantState) -> bool,
+) -> Result<(), Fault> {
+    let key = keys::tenant_state(tenant);
+    let mut state = tx.store.read::<TenantState>(&key)?.unwrap_or_default();
+    if change(&mut state) {
+        tx.store.write(key, &state);
+    }
+    Ok(())
+}
+
+/// Nothing is sent until then; the first send after it goes alone.
+pub(super) fn hold<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: TenantNo,
+    until: Timestamp,
+    why: &str,
+) -> Result<(), Fault> {
+    let name = tx.names.tenant_name(tenant).to_owned();
+    change_tenant(tx, tenant, |state| {
+        let later = until > state.hold_until;
+        if later {
+            note_rest(&name, state, until, why);
+            state.refusals = state.refusals.max(1);
         }
-        Ok(())
-    }
+        later
+    })
+}
 
-    /// Nothing is sent until then; the first send after it goes alone.
-    pub(super) fn hold(
-        &mut self,
-        tenant: TenantNo,
-        until: Timestamp,
-        why: &str,
-    ) -> Result<(), Fault> {
-        let name = self.names.tenant_name(tenant).to_owned();
-        self.change_tenant(tenant, |state| {
-            let later = until > state.hold_until;
-            if later {
-                note_rest(&name, state, until, why);
-                state.refusals = state.refusals.max(1);
-            }
-            later
-        })
-    }
+pub(super) fn day_is_over<K: Kv>(tx: &mut Tx<K>, tenant: TenantNo) -> Result<(), Fault> {
+    hold(tx, tenant, next_day(tx.now), DAY_IS_OVER)
+}
 
-    pub(super) fn day_is_over(&mut self, now: Timestamp, tenant: TenantNo) -> Result<(), Fault> {
-        self.hold(tenant, next_day(now), DAY_IS_OVER)
-    }
+pub(super) fn refuse_tenant<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: TenantNo,
+    why: &str,
+) -> Result<(), Fault> {
+    rest_tenant(tx, tenant, TENANT_REST_MS, TENANT_REST_MAX_MS, why)
+}
 
-    pub(super) fn refuse_tenant(
-        &mut self,
-        now: Timestamp,
-        tenant: TenantNo,
-        why: &str,
-    ) -> Result<(), Fault> {
-        self.rest_tenant(now, tenant, TENANT_REST_MS, TENANT_REST_MAX_MS, why)
-    }
+/// A rest that is doubled with each one that follows without an answer of the provider between.
+pub(super) fn rest_tenant<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: TenantNo,
+    first_ms: u64,
+    max_ms: u64,
+    why: &str,
+) -> Result<(), Fault> {
+    let (name, now) = (tx.names.tenant_name(tenant).to_owned(), tx.now);
+    change_tenant(tx, tenant, |state| {
+        // All that was in flight fails together: one rest for one outage.
+        if state.hold_until > now {
+            return false;
+        }
+        let rest = (first_ms << state.refusals.min(10)).min(max_ms);
+        note_rest(&name, state, now.plus(rest), why);
+        state.refusals = state.refusals.saturating_add(1);
+        true
+    })
+}
 
-    /// A rest that is doubled with each one that follows without an answer of the provider between.
-    pub(super) fn rest_tenant(
-        &mut self,
-        now: Timestamp,
-        tenant: TenantNo,
-        first_ms: u64,
-        max_ms: u64,
-        why: &str,
-    ) -> Result<(), Fault> {
-        let name = self.names.tenant_name(tenant).to_owned();
-        self.change_tenant(tenant, |state| {
-            // All that was in flight fails together: one rest for one outage.
-            if state.hold_until > now {
-                return false;
-            }
-            let rest = (first_ms << state.refusals.min(10)).min(max_ms);
-            note_rest(&name, state, now.plus(rest), why);
-            state.refusals = state.refusals.saturating_add(1);
-            true
-        })
-    }
+pub(super) fn forget_refusals<K: Kv>(tx: &mut Tx<K>, tenant: TenantNo) -> Result<(), Fault> {
+    let (name, now) = (tx.names.tenant_name(tenant).to_owned(), tx.now);
+    change_tenant(tx, tenant, |state| {
+        // Nothing begins during a rest: this is an answer to what was sent before it.
+        if state.hold_until > now || (state.refusals == 0 && state.hold_reason.is_none()) {
+            return false;
+        }
+        tracing::info!(event = "tenant.goes_on", tenant = name, "its rest is over");
+        state.refusals = 0;
+        state.hold_reason = None;
+        true
+    })
+}
 
-    pub(super) fn forget_refusals(
-        &mut self,
-        now: Timestamp,
-        tenant: TenantNo,
-    ) -> Result<(), Fault> {
-        let name = self.names.tenant_name(tenant).to_owned();
-        self.change_tenant(tenant, |state| {
-            // Nothing begins during a rest: this is an answer to what was sent before it.
-            if state.hold_until > now || (state.refusals == 0 && state.hold_reason.is_none()) {
-                return false;
-            }
-            tracing::info!(event = "tenant.goes_on", tenant = name, "its rest is over");
-            state.refusals = 0;
-            state.hold_reason = None;
-            true
-        })
-    }
+pub(super) fn count_requests<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: TenantNo,
+    requests: usize,
+) -> Result<(), Fault> {
+    let day = u32::try_from(shanghai_day(tx.now)).unwrap_or(0);
+    change_tenant(tx, tenant, |state| {
+        if state.day != day {
+            state.day = day;
+            state.sent_today = 0;
+        }
+        state.sent_today += requests as u64;
+        true
+    })
+}
 
-    pub(super) fn count_requests(
-        &mut self,
-        now: Timestamp,
-        tenant: TenantNo,
-        requests: usize,
-    ) -> Result<(), Fault> {
-        let day = u32::try_from(shanghai_day(now)).unwrap_or(0);
-        self.change_tenant(tenant, |state| {
-            if state.day != day {
-                state.day = day;
-                state.sent_today = 0;
-            }
-            state.sent_today += requests as u64;
-            true
-        })
-    }
+/// Ends a tenant's rest, whatever began it: an operator knows better.
+pub(super) fn resume_tenant<K: Kv>(tx: &mut Tx<K>, tenant: &str) -> Result<Decision, Fault> {
+    let number = tx.names.known_tenant(tenant);
+    let Some(number) = number.filter(|_| tx.rules.tenants.contains_key(tenant)) else {
+        return Ok(Err(Refusal::new(Code::NotFound, tx.no_tenant(tenant))));
+    };
+    streaks::forget(tx, &keys::tenant_streak(number))?;
+    change_tenant(tx, number, |state| {
+        state.hold_until = Timestamp(0);
+        state.hold_reason = None;
+        state.refusals = 0;
+        true
+    })?;
+    Ok(Ok(Reply::Done))
+}
 
-    /// Ends a tenant's rest, whatever began it: an operator knows better.
-    pub(super) fn resume_tenant(&mut self, tenant: &str) -> Result<Decision, Fault> {
-        let number = self.names.known_tenant(tenant);
-        let Some(number) = number.filter(|_| self.rules.tenants.contains_key(tenant)) else {
-            return Ok(Err(super::Refusal::new(super::Code::NotFound, self.no_tenant(tenant))));
-        };
-        self.forget_streak(&keys::tenant_streak(number))?;
-        self.change_tenant(number, |state| {
-            state.hold_until = Timestamp(0);
-            state.hold_reason = None;
-            state.refusals = 0;
+pub(super) fn save_token<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: &str,
+    token: StoredToken,
+) -> Result<Decision, Fault> {
+    if let Some(tenant) = tx.names.known_tenant(tenant) {
+        change_tenant(tx, tenant, |state| {
+            state.token = Some(token);
+            state.token_fetches += 1;
             true
         })?;
-        Ok(Ok(Reply::Done))
     }
-
-    pub(super) fn save_token(
-        &mut self,
-        tenant: &str,
-        token: StoredToken,
-    ) -> Result<Decision, Fault> {
-        if let Some(tenant) = self.names.known_tenant(tenant) {
-            self.change_tenant(tenant, |state| {
-                state.token = Some(token);
-                state.token_fetches += 1;
-                true
-            })?;
-        }
-        Ok(Ok(Reply::Done))
-    }
+    Ok(Ok(Reply::Done))
 }
 
 /// Writes a rest down; the first of an outage is told.
@@ -184,6 +179,23 @@ pub(super) fn shanghai_day(now: Timestamp) -> u64 {
 fn next_day(now: Timestamp) -> Timestamp {
     let days = shanghai_day(now) + 1;
     Timestamp((days * DAY_MS).saturating_sub(SHANGHAI_MS)).plus(DAY_GRACE_MS)
+}
+
+/// Takes the access tokens out of the store that an earlier version left in it, by tenant.
+pub(super) fn take_tokens<K: Kv>(tx: &mut Tx<K>) -> Result<BTreeMap<String, StoredToken>, Fault> {
+    let mut tokens = BTreeMap::new();
+    for (number, name) in tx.names.tenants() {
+        let key = keys::tenant_state(number);
+        let Some(mut state) = tx.store.read::<TenantState>(&key)? else { continue };
+        let Some(token) = &mut state.token else { continue };
+        if token.value.is_empty() {
+            continue;
+        }
+        tokens.insert(name.to_owned(), token.clone());
+        token.value.clear();
+        tx.store.write(key, &state);
+    }
+    Ok(tokens)
 }
 
 #[cfg(test)]

@@ -1,11 +1,7 @@
-//! The daemon's own timers: one lane of the delay tree, fired in order of due time.
+//! The daemon's own timers: one lane of the delay tree, in order of due time.
 
-use super::{Engine, Ticked};
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Kv};
-use crate::limits;
-use crate::store::keys::{self, Lane, TenantNo};
-use crate::time::Timestamp;
+use crate::store::keys::{self, TenantNo};
 
 /// What a timer stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,63 +51,6 @@ impl Timer {
             7 => Some(Self::Prune),
             8 => Some(Self::Mend),
             _ => None,
-        }
-    }
-}
-
-/// Timers fired in one tick before commands get their turn again.
-const TIMERS_PER_TICK: usize = 256;
-
-impl<K: Kv> Engine<K> {
-    pub(super) fn set_timer(&mut self, due: Timestamp, timer: &Timer) {
-        self.delay_put(Lane::Timers, due, &timer.encode());
-    }
-
-    pub(super) fn clear_timer(&mut self, due: Timestamp, timer: &Timer) {
-        self.delay_delete(Lane::Timers, due, &timer.encode());
-    }
-
-    /// Fires due timers and reports when the next one is due.
-    pub(super) fn fire_timers(&mut self, now: Timestamp, ticked: &mut Ticked) -> Result<(), Fault> {
-        let mut budget = TIMERS_PER_TICK;
-        // A timer that fires may set another one that is due at once: the lane is read again until
-        // its first timer is not due.
-        while let Some((first, _)) = self.delay_first(Lane::Timers, 1)?.pop() {
-            if first > now || budget == 0 || self.store.group_bytes() > limits::GROUP_BYTES {
-                ticked.wake_at(first);
-                return Ok(());
-            }
-            for (due, item) in self.delay_first(Lane::Timers, budget.min(64))? {
-                if due > now {
-                    break;
-                }
-                budget -= 1;
-                self.delay_delete(Lane::Timers, due, &item);
-                match Timer::decode(&item) {
-                    Some(timer) => self.fire(now, due, timer, ticked)?,
-                    None => tracing::error!(event = "timer.unknown", "dropped a timer of no kind"),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn fire(
-        &mut self,
-        now: Timestamp,
-        due: Timestamp,
-        timer: Timer,
-        ticked: &mut Ticked,
-    ) -> Result<(), Fault> {
-        match timer {
-            Timer::TaskClaim(task) => self.task_claim_ran_out(now, task),
-            Timer::DeliveryClaim(tenant, id) => self.delivery_claim_ran_out(now, tenant, id),
-            Timer::NoticeStart(notice) => self.start_notice(now, notice),
-            Timer::NoticeExpiry(notice) => self.expire_notice(now, notice),
-            Timer::Sweep(notice) => self.sweep_step(now, notice),
-            Timer::Schedule(name) => self.schedule_ticked(now, due, &name, ticked),
-            Timer::Prune => self.prune_step(now),
-            Timer::Mend => self.mend_step(now),
         }
     }
 }

@@ -177,6 +177,12 @@ pub fn queue_lane(key: &[u8]) -> Option<(TypeNo, u8)> {
     Some((TypeNo(read_u32(rest.get(..4)?)?), queue_priority(key)?))
 }
 
+/// The key right after this one.
+#[must_use]
+pub fn after(key: &[u8]) -> Key {
+    [key, &[0]].concat()
+}
+
 /// The first key after all that begin with `prefix`.
 #[must_use]
 pub fn after_prefix(prefix: &[u8]) -> Key {

@@ -17,12 +17,14 @@
 //! to date. What lives and dies within one table never reaches the base at all, which is most of
 //! the traffic of a queue. Reads look into group and active, frozen, base, in this order.
 
+pub(crate) mod chunks;
 pub mod codec;
+mod delay;
 pub mod keys;
 mod table;
 pub mod upgrade;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use codec::Record;
@@ -48,6 +50,8 @@ pub struct Store<K: Kv> {
     group: BTreeMap<(Tree, Key), Option<Value>>,
     group_bytes: usize,
     committed: u64,
+    /// Where the first live key of a lane may be found; saves walking over deleted ones.
+    floors: HashMap<Key, Key>,
 }
 
 impl<K: Kv> Store<K> {
@@ -60,6 +64,7 @@ impl<K: Kv> Store<K> {
             group: BTreeMap::new(),
             group_bytes: 0,
             committed,
+            floors: HashMap::new(),
         }
     }
 

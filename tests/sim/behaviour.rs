@@ -2,10 +2,11 @@
 
 use duebox::engine::Handled;
 use duebox::engine::command::{
-    Act, Audience, ClaimRequest, ClaimedTask, Code, Command, Effect, NoticeDraft, Recipient, Reply,
+    Act, Audience, ClaimRequest, ClaimedTask, Command, Effect, NoticeDraft, Recipient, Reply,
     SendJob, Settled, Settlement, TaskDraft, Verdict,
 };
 use duebox::engine::query::{LogFilter, Page, Query};
+use duebox::engine::refusal::Code;
 use duebox::id::Id;
 use duebox::model::attempt::{Class, Try};
 use duebox::model::delivery::Resolution;

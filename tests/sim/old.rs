@@ -1,8 +1,9 @@
 //! Notices as old as they are kept: removed in bounded steps, and by nobody taken up again halfway.
 
 use duebox::engine::Handled;
-use duebox::engine::command::{Act, Code, Command, NoticeDraft, Redrive, Reply};
+use duebox::engine::command::{Act, Command, NoticeDraft, Redrive, Reply};
 use duebox::engine::query::Query;
+use duebox::engine::refusal::Code;
 use duebox::id::{DeliveryId, Id};
 use duebox::limits;
 use duebox::model::attempt::Class;

@@ -1,8 +1,9 @@
 //! Task types come with their first task and go when nothing is left of them.
 
 use duebox::engine::Handled;
-use duebox::engine::command::{ClaimRequest, Code, Command, Reply, TaskDraft};
+use duebox::engine::command::{ClaimRequest, Command, Reply, TaskDraft};
 use duebox::engine::query::{Page, Query};
+use duebox::engine::refusal::Code;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use serde_json::Value as Json;
 

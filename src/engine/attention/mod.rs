@@ -68,11 +68,11 @@ impl<K: Kv> Engine<K> {
     }
 
     fn parked_tenants(&self, now: Timestamp, rows: &mut Vec<Row>) -> Result<(), Fault> {
-        for (number, name) in self.names.tenants() {
-            if !self.rules.tenants.contains_key(name) {
+        for (number, name) in self.tx.names.tenants() {
+            if !self.tx.rules.tenants.contains_key(name) {
                 continue;
             }
-            let state = self.store.read::<TenantState>(&keys::tenant_state(number))?;
+            let state = self.tx.store.read::<TenantState>(&keys::tenant_state(number))?;
             let Some(state) = state else { continue };
             let rests = state.hold_until > now;
             if !rests && state.refusals == 0 {
@@ -112,7 +112,7 @@ impl<K: Kv> Engine<K> {
         let paused = troubled(|it| it.paused.is_some(), &self.watch);
         let doubts = troubled(|it| it.in_doubt > 0, &self.watch);
         for (id, watched) in paused.iter().take(ROWS_OF_A_KIND) {
-            let tenant = self.names.tenant_name(watched.tenant).to_owned();
+            let tenant = self.tx.names.tenant_name(watched.tenant).to_owned();
             let reason = watched.paused.as_deref().unwrap_or_default();
             let called = self.called(*id)?;
             let path = format!("/v1/notices/{id}");
@@ -142,7 +142,7 @@ impl<K: Kv> Engine<K> {
             ));
         }
         for (id, watched) in doubts.iter().take(ROWS_OF_A_KIND) {
-            let tenant = self.names.tenant_name(watched.tenant).to_owned();
+            let tenant = self.tx.names.tenant_name(watched.tenant).to_owned();
             let (called, count) = (self.called(*id)?, watched.in_doubt);
             rows.push(Row {
                 kind: Kind::InDoubt,
@@ -176,13 +176,13 @@ impl<K: Kv> Engine<K> {
 
     /// What people call a notice: its title, in brackets.
     fn called(&mut self, id: crate::id::Id) -> Result<String, Fault> {
-        let body = self.body(id)?;
+        let body = self.outbox.body(&mut self.tx, id)?;
         Ok(body.title.as_ref().map_or_else(String::new, |title| format!(" ({title})")))
     }
 
     fn dead_letters(&self, rows: &mut Vec<Row>) -> Result<(), Fault> {
         let order = Order::Ascending;
-        let found = self.store.scan(Tree::Dead, &[], &[0xff; 9], order, DEAD)?;
+        let found = self.tx.store.scan(Tree::Dead, &[], &[0xff; 9], order, DEAD)?;
         let all = found.len() < DEAD;
         let mut kinds: BTreeMap<&str, (usize, Timestamp)> = BTreeMap::new();
         for (key, _) in &found {
@@ -218,7 +218,7 @@ impl<K: Kv> Engine<K> {
                 sentence: format!(
                     "{at_least}{count} {what}, the first at {since}. {help}; what nobody redrives is \
                      forgotten after {} days.",
-                    self.rules.retention.dead_ms / crate::time::DAY_MS
+                    self.tx.rules.retention.dead_ms / crate::time::DAY_MS
                 ),
                 acts,
             });
@@ -227,9 +227,9 @@ impl<K: Kv> Engine<K> {
     }
 
     fn open_circuits(&self, now: Timestamp, rows: &mut Vec<Row>) {
-        let open = self.queue_states.iter().filter(|(_, state)| state.rest_until > now);
+        let open = self.queue.states.iter().filter(|(_, state)| state.rest_until > now);
         for (kind, state) in open.take(ROWS_OF_A_KIND) {
-            let name = self.names.kind_name(*kind);
+            let name = self.tx.names.kind_name(*kind);
             let error = state.last_error.as_deref().unwrap_or("no answer");
             rows.push(Row {
                 kind: Kind::CircuitOpen,
@@ -256,7 +256,7 @@ impl<K: Kv> Engine<K> {
                 RunOutcome::Partly => "lost a part, which was refused and is kept",
                 _ => continue,
             };
-            if !self.rules.schedules.contains_key(name) {
+            if !self.tx.rules.schedules.contains_key(name) {
                 continue;
             }
             let error = last.error.as_deref().unwrap_or("see its counts");
@@ -282,11 +282,11 @@ impl<K: Kv> Engine<K> {
     }
 
     fn late_work(&mut self, now: Timestamp, rows: &mut Vec<Row>) -> Result<(), Fault> {
-        if self.mode != Mode::Working {
+        if self.tx.mode != Mode::Working {
             return Ok(());
         }
         let kinds: Vec<(TypeNo, String)> =
-            self.names.kinds().take(TYPES).map(|(kind, name)| (kind, name.to_owned())).collect();
+            self.tx.names.kinds().take(TYPES).map(|(kind, name)| (kind, name.to_owned())).collect();
         for (kind, name) in kinds {
             let late_ms = self.late_ms(now, kind)?;
             if late_ms < LATE_MS {
@@ -309,12 +309,12 @@ impl<K: Kv> Engine<K> {
             });
         }
         let tenants: Vec<(TenantNo, String)> =
-            self.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
+            self.tx.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
         for (number, name) in tenants {
             let parked = rows.iter().any(|row| row.key() == (Kind::TenantParked, &name));
-            let first = self.delay_first(Lane::Tenant(number), 1)?.pop();
+            let first = self.tx.store.delay_first(Lane::Tenant(number), 1)?.pop();
             let late_ms = first.map_or(0, |(due, _)| now.since(due));
-            if parked || late_ms < LATE_MS || !self.rules.tenants.contains_key(&name) {
+            if parked || late_ms < LATE_MS || !self.tx.rules.tenants.contains_key(&name) {
                 continue;
             }
             rows.push(Row {
@@ -352,7 +352,7 @@ impl<K: Kv> Engine<K> {
 
     fn set_aside(&self, now: Timestamp, rows: &mut Vec<Row>) -> Result<(), Fault> {
         let order = Order::Ascending;
-        let found = self.store.scan(Tree::Quarantine, &[], &[0xff; 9], order, SCAN_ROWS)?;
+        let found = self.tx.store.scan(Tree::Quarantine, &[], &[0xff; 9], order, SCAN_ROWS)?;
         if found.is_empty() {
             return Ok(());
         }

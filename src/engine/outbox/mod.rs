@@ -1,5 +1,58 @@
 //! The outbox: notices, and their deliveries to the provider.
+//!
+//! | file | what |
+//! |---|---|
+//! | `submit` | notices and recipients come in |
+//! | `claim` | which deliveries are sent now |
+//! | `settle` | what an answer does |
+//! | `recover` | what becomes of a delivery whose answer nobody will have |
+//! | `operate` | what people do to notices |
+//! | `transition` | the one way of a delivery from one state to another |
+//! | `doubt`, `trouble` | how long a repetition is safe; failures that are nobody's in particular |
+//! | `lane`, `log` | a notice's place among its tenant's; the send log |
 
+mod claim;
+mod doubt;
+pub(super) mod lane;
+mod log;
+mod operate;
+mod recover;
+mod settle;
+mod submit;
 mod transition;
+pub(super) mod trouble;
 
-pub(in crate::engine) use transition::withdrawn;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::id::Id;
+use crate::model::notice::NoticeBody;
+use crate::store::keys::TenantNo;
+
+pub(super) use claim::slots;
+
+/// What the outbox remembers beside its rows.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Deliveries claimed and not settled, by tenant.
+    in_flight: BTreeMap<TenantNo, u32>,
+    /// Bodies of notices being sent.
+    bodies: HashMap<Id, Arc<NoticeBody>>,
+}
+
+impl Outbox {
+    /// Deliveries claimed and not yet settled.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.values().sum()
+    }
+
+    /// The same of one tenant.
+    pub(super) fn in_flight_of(&self, tenant: TenantNo) -> u32 {
+        self.in_flight.get(&tenant).copied().unwrap_or(0)
+    }
+
+    /// Forgets what a notice says.
+    pub(super) fn forget_body(&mut self, notice: Id) {
+        self.bodies.remove(&notice);
+    }
+}

@@ -9,8 +9,9 @@
 
 use std::sync::Arc;
 
-use crate::engine::Engine;
+use crate::engine::outbox::Outbox;
 use crate::engine::timer::Timer;
+use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
 use crate::kv::{Kv, Tree};
 use crate::model::delivery::{Delivery, Settled, Standing};
@@ -18,12 +19,34 @@ use crate::model::notice::Notice;
 use crate::store::keys::{self, DeadItem, Lane, TenantNo};
 use crate::time::Timestamp;
 
-impl<K: Kv> Engine<K> {
+impl Outbox {
+    /// Puts a delivery that is being sent back among the pending, unless its notice no longer
+    /// wants that.
+    pub(in crate::engine) fn unsend<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        notice: &mut Notice,
+        id: DeliveryId,
+        delivery: &mut Delivery,
+        unsent: Unsent,
+    ) {
+        if notice.cancelled {
+            let (end, why) = (Settled::Cancelled, "the notice was cancelled");
+            self.withdraw_delivery(tx, notice, id, delivery, end, why);
+        } else if notice.expired {
+            let (end, why) = (Settled::Skipped, "the notice expired");
+            self.withdraw_delivery(tx, notice, id, delivery, end, why);
+        } else {
+            let to = Standing::Pending { due: unsent.due };
+            self.move_delivery(tx, notice, id, delivery, to, unsent.reason);
+        }
+    }
+
     /// Brings a delivery to another state: out of what the old one keeps it in, into what the new one
     /// does; its notice counts it, and its row is written. The notice is the caller's to write.
-    pub(in crate::engine) fn move_delivery(
+    pub(in crate::engine) fn move_delivery<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
@@ -34,55 +57,55 @@ impl<K: Kv> Engine<K> {
         let (lane, number) = (Lane::Notice(tenant, id.notice), id.number.to_be_bytes());
         let from = delivery.state();
         match delivery.standing() {
-            Standing::Pending { due } => self.delay_delete(lane, due, &number),
+            Standing::Pending { due } => tx.store.delay_delete(lane, due, &number),
             Standing::Sending { until } => {
-                self.clear_timer(until, &Timer::DeliveryClaim(tenant, id));
+                tx.clear_timer(until, &Timer::DeliveryClaim(tenant, id));
                 if let Some(count) = self.in_flight.get_mut(&tenant) {
                     *count = count.saturating_sub(1);
                 }
             }
             Standing::Settled { end: Settled::Dead, .. } => {
                 let letter = keys::dead(delivery.changed, DeadItem::Delivery(tenant, id));
-                self.store.delete(Tree::Dead, &letter);
+                tx.store.delete(Tree::Dead, &letter);
             }
             Standing::Settled { .. } => {}
         }
         delivery.stand(to);
-        delivery.changed = now;
+        delivery.changed = tx.now;
         delivery.reason = reason;
         match to {
-            Standing::Pending { due } => self.delay_put(lane, due, &number),
+            Standing::Pending { due } => tx.store.delay_put(lane, due, &number),
             Standing::Sending { until } => {
-                self.set_timer(until, &Timer::DeliveryClaim(tenant, id));
+                tx.set_timer(until, &Timer::DeliveryClaim(tenant, id));
                 *self.in_flight.entry(tenant).or_default() += 1;
             }
             Standing::Settled { end: Settled::Dead, .. } => {
-                let letter = keys::dead(now, DeadItem::Delivery(tenant, id));
-                self.store.create(Tree::Dead, letter, Arc::from(&[][..]));
+                let letter = keys::dead(tx.now, DeadItem::Delivery(tenant, id));
+                tx.store.create(Tree::Dead, letter, Arc::from(&[][..]));
             }
             Standing::Settled { .. } => {}
         }
         notice.counts.moved(from, delivery.state());
-        self.store.write(keys::delivery(tenant, id), delivery);
+        tx.store.write(keys::delivery(tenant, id), delivery);
     }
 
     /// Settles a delivery.
-    pub(in crate::engine) fn settle_delivery(
+    pub(in crate::engine) fn settle_delivery<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
         end: Settled,
         reason: Option<String>,
     ) {
-        self.move_delivery(now, notice, id, delivery, Standing::Settled { end, at: now }, reason);
+        self.move_delivery(tx, notice, id, delivery, Standing::Settled { end, at: tx.now }, reason);
     }
 
     /// Settles a delivery that shall not be sent: one that may have been accepted stays in doubt.
-    pub(in crate::engine) fn withdraw_delivery(
+    pub(in crate::engine) fn withdraw_delivery<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
@@ -90,14 +113,14 @@ impl<K: Kv> Engine<K> {
         reason: &str,
     ) {
         let end = withdrawn(delivery, end);
-        self.settle_delivery(now, notice, id, delivery, end, Some(reason.to_owned()));
+        self.settle_delivery(tx, notice, id, delivery, end, Some(reason.to_owned()));
     }
 
     /// Sends a settled delivery again because a person wants it. That settles the old doubt, too: a
     /// new window begins with the next attempt.
-    pub(in crate::engine) fn send_again(
+    pub(in crate::engine) fn send_again<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
@@ -105,13 +128,14 @@ impl<K: Kv> Engine<K> {
     ) {
         delivery.failed = 0;
         delivery.doubt_since = None;
-        let to = Standing::Pending { due: now };
-        self.move_delivery(now, notice, id, delivery, to, Some(reason.to_owned()));
+        let to = Standing::Pending { due: tx.now };
+        self.move_delivery(tx, notice, id, delivery, to, Some(reason.to_owned()));
     }
 
     /// Gives a pending delivery another due time; nothing else of it changes.
-    pub(in crate::engine) fn postpone(
+    pub(in crate::engine) fn postpone<K: Kv>(
         &mut self,
+        tx: &mut Tx<K>,
         id: DeliveryId,
         notice: &Notice,
         delivery: &mut Delivery,
@@ -120,11 +144,19 @@ impl<K: Kv> Engine<K> {
         let Standing::Pending { due: before } = delivery.standing() else { return };
         let tenant = TenantNo(notice.tenant);
         let (lane, number) = (Lane::Notice(tenant, id.notice), id.number.to_be_bytes());
-        self.delay_delete(lane, before, &number);
-        self.delay_put(lane, due, &number);
+        tx.store.delay_delete(lane, before, &number);
+        tx.store.delay_put(lane, due, &number);
         delivery.stand(Standing::Pending { due });
-        self.store.write(keys::delivery(tenant, id), delivery);
+        tx.store.write(keys::delivery(tenant, id), delivery);
     }
+}
+
+/// Why a delivery that was claimed goes back, and until when.
+pub(in crate::engine) struct Unsent {
+    /// When it is due again.
+    pub(in crate::engine) due: Timestamp,
+    /// Why, for people.
+    pub(in crate::engine) reason: Option<String>,
 }
 
 /// What a withdrawn delivery becomes: one that may have been accepted stays in doubt.

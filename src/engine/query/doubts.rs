@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::super::{Engine, not_found};
+use super::super::Engine;
+use super::super::refusal::not_found;
 use super::notices::delivery_json;
+use super::page::{Page, SCAN_ROWS, Shown, cursor};
 use super::rows::Rows;
-use super::{Page, SCAN_ROWS, Shown, after, cursor};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::{Delivery, DeliveryState};
@@ -23,11 +24,11 @@ impl<K: Kv> Engine<K> {
         page: &Page,
     ) -> Result<Shown, Fault> {
         if let Some(id) = notice
-            && self.store.read::<Notice>(&keys::id(id))?.is_none()
+            && self.tx.store.read::<Notice>(&keys::id(id))?.is_none()
         {
             return Ok(Err(not_found("notice", id)));
         }
-        let tenant = tenant.map(|name| self.names.known_tenant(&name));
+        let tenant = tenant.map(|name| self.tx.names.known_tenant(&name));
         let mut from = match cursor(page, Vec::new()) {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
@@ -44,11 +45,11 @@ impl<K: Kv> Engine<K> {
                 continue;
             }
             from = from.max(prefix);
-            let Some(row) = self.store.read::<Notice>(&keys::id(id))? else { continue };
+            let Some(row) = self.tx.store.read::<Notice>(&keys::id(id))? else { continue };
             loop {
-                let rows = self.store.scan(Tree::Outbox, &from, &end, Order::Ascending, PAGE)?;
+                let rows = self.tx.store.scan(Tree::Outbox, &from, &end, Order::Ascending, PAGE)?;
                 let Some((last, _)) = rows.last() else { break };
-                let next = after(last);
+                let next = keys::after(last);
                 for (key, bytes) in rows {
                     looked += 1;
                     let delivery: Delivery = codec::decode(&bytes)?;
@@ -58,11 +59,11 @@ impl<K: Kv> Engine<K> {
                     }
                     let mut json = delivery_json(&row, delivery_id, &delivery);
                     json["kind"] = json!("in_doubt");
-                    json["tenant"] = json!(self.names.tenant_name(of));
-                    json["title"] = json!(self.body(id)?.title);
+                    json["tenant"] = json!(self.tx.names.tenant_name(of));
+                    json["title"] = json!(self.outbox.body(&mut self.tx, id)?.title);
                     items.push(json);
                     if items.is_full() {
-                        return Ok(Ok(items.page(Some(after(&key)))));
+                        return Ok(Ok(items.page(Some(keys::after(&key)))));
                     }
                 }
                 from = next;

@@ -4,9 +4,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::super::Engine;
-use super::super::command::{Code, Refusal};
+use super::super::refusal::{Code, Refusal};
+use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit};
 use super::rows::{Rows, with_raw};
-use super::{Page, SCAN_ROWS, Shown, Text, after, cursor, limit};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::delivery::{Delivery, Entry};
@@ -37,7 +37,7 @@ impl<K: Kv> Engine<K> {
     /// looked at.
     pub(super) fn list_log(&mut self, filter: &LogFilter, page: &Page) -> Result<Shown, Fault> {
         let tenant = match &filter.tenant {
-            Some(name) => match self.names.known_tenant(name) {
+            Some(name) => match self.tx.names.known_tenant(name) {
                 Some(tenant) => Some(tenant),
                 None => return Ok(Ok(Rows::whole().page(None))),
             },
@@ -51,7 +51,7 @@ impl<K: Kv> Engine<K> {
         let end = match filter.to {
             // Ids never go back, so after a step of the clock they are ahead of what happened then.
             Some(to) => {
-                keys::with_id(prefix.clone(), Id::at(self.unwound(to).plus(LOGGED_LATER_MS)))
+                keys::with_id(prefix.clone(), Id::at(self.tx.unwound(to).plus(LOGGED_LATER_MS)))
             }
             None => keys::after_prefix(&prefix),
         };
@@ -63,15 +63,15 @@ impl<K: Kv> Engine<K> {
         };
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let rows = self.store.scan(tree, &from, &end, Order::Ascending, limit(page))?;
+            let rows = self.tx.store.scan(tree, &from, &end, Order::Ascending, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
             for (key, _) in rows {
                 looked += 1;
-                from = after(&key);
+                from = keys::after(&key);
                 let Some(id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
-                let Some(entry) = self.store.read::<Entry>(&keys::id(id))? else { continue };
+                let Some(entry) = self.tx.store.read::<Entry>(&keys::id(id))? else { continue };
                 if fits(filter, tenant, &entry) {
                     items.push(self.entry_json(id, &entry)?);
                 }
@@ -112,16 +112,16 @@ impl<K: Kv> Engine<K> {
 
     pub(super) fn entry_json(&mut self, id: Id, entry: &Entry) -> Result<Text, Fault> {
         let tenant = TenantNo(entry.tenant);
-        let name = self.names.tenant_name(tenant).to_owned();
+        let name = self.tx.names.tenant_name(tenant).to_owned();
         // The entry may outlive its notice: a late answer is logged when the notice has ended.
         let notice = entry.delivery.notice;
-        let body = match self.store.get(Tree::Notices, &keys::id(notice))? {
-            Some(_) => Some(self.body(notice)?),
+        let body = match self.tx.store.get(Tree::Notices, &keys::id(notice))? {
+            Some(_) => Some(self.outbox.body(&mut self.tx, notice)?),
             None => None,
         };
-        let row = self.store.read::<Delivery>(&keys::delivery(tenant, entry.delivery))?;
+        let row = self.tx.store.read::<Delivery>(&keys::delivery(tenant, entry.delivery))?;
         let request = match row.filter(|_| body.is_some()) {
-            Some(row) => self.render(&name, tenant, entry.delivery, &row)?,
+            Some(row) => self.outbox.render(&mut self.tx, &name, tenant, entry.delivery, &row)?,
             None => "null".to_owned(),
         };
         let is_json = serde_json::from_str::<&RawValue>(&entry.response).is_ok();

@@ -5,25 +5,26 @@
 mod doubts;
 mod log;
 mod notices;
+mod page;
 mod rows;
 mod schedules;
 mod stats;
 mod tasks;
 
-use serde_json::{Value as Json, json};
-
 use super::Engine;
 use super::attention::Attention;
-use super::command::{Code, Refusal};
+use super::letter;
+use super::refusal::{Code, Refusal, not_found};
 use crate::caught::{self, caught};
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Key, Kv};
-use crate::limits;
+use crate::kv::{Fault, Kv};
 use crate::model::delivery::DeliveryState;
 use crate::store::keys::DeadItem;
 use crate::time::Timestamp;
 
 pub use log::LogFilter;
+pub(super) use page::SCAN_ROWS;
+pub use page::{Page, limit};
 pub use stats::{QueueStats, Stats, TenantStats};
 
 /// What is looked at, as JSON.
@@ -35,15 +36,6 @@ pub enum View {
     Stats(Box<Stats>),
     /// What needs a person.
     Attention(Attention),
-}
-
-/// Which part of a list.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// Rows, 1 to [`limits::PAGE_ITEMS`].
-    pub limit: usize,
-    /// Where an earlier page ended.
-    pub cursor: Option<String>,
 }
 
 /// What can be looked at.
@@ -177,9 +169,6 @@ impl DeadKind {
     }
 }
 
-/// Rows that one query may look at before it answers with what it has and a cursor.
-pub(in crate::engine) const SCAN_ROWS: usize = 5_000;
-
 impl<K: Kv> Engine<K> {
     /// Answers a query. A store that cannot be read there, and a panic on the way, are refusals: who
     /// looks never ends the process. A change that meets the same damage does.
@@ -223,9 +212,9 @@ impl<K: Kv> Engine<K> {
             Query::Dead { kind, only, payload, page } => {
                 self.list_dead(kind, only, payload, &page)?
             }
-            Query::Letter(id) => match self.letter_json(id)? {
+            Query::Letter(id) => match letter::letter_json(&self.tx, id)? {
                 Some(letter) => Ok(letter.into()),
-                None => Err(super::not_found("dead letter of a notice", id)),
+                None => Err(not_found("dead letter of a notice", id)),
             },
             Query::Schedules => Ok(self.list_schedules()?),
             Query::Runs { schedule, page } => self.list_runs(schedule, &page)?,
@@ -243,51 +232,6 @@ impl<K: Kv> Engine<K> {
     }
 }
 
-/// A document or a no.
-type Shown = Result<Text, Refusal>;
-
-/// A document of JSON.
-pub(super) struct Text(String);
-
-impl From<Json> for Text {
-    fn from(document: Json) -> Self {
-        Self(document.to_string())
-    }
-}
-
-/// Reads a cursor back; `start` when there is none.
-pub(super) fn cursor(page: &Page, start: Key) -> Result<Key, Refusal> {
-    let Some(text) = &page.cursor else { return Ok(start) };
-    let nibbles = text.len() % 2 == 0 && text.len() <= 512 && text.is_ascii();
-    let bytes: Option<Key> = (0..text.len() / 2)
-        .map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok())
-        .collect();
-    bytes.filter(|_| nibbles).ok_or_else(|| {
-        Refusal::field(Code::Invalid, "/cursor", "not a cursor: take the one of the page before")
-    })
-}
-
-/// The rows asked for, within bounds.
-#[must_use]
-pub fn limit(page: &Page) -> usize {
-    if page.limit == 0 { limits::PAGE_DEFAULT } else { page.limit.min(limits::PAGE_ITEMS) }
-}
-
-/// A key as a cursor.
-pub(super) fn hex(key: &[u8]) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A time, or null.
-pub(super) fn time(at: Option<Timestamp>) -> Json {
-    at.map_or(Json::Null, |at| json!(at.to_string()))
-}
-
-/// The key right after this one.
-pub(in crate::engine) fn after(key: &[u8]) -> Key {
-    [key, &[0]].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -297,7 +241,7 @@ mod tests {
     use crate::engine::command::{Command, Reply};
     use crate::engine::{Handled, Identity, Mode};
     use crate::kv::memory::MemoryKv;
-    use crate::kv::{Tree, Value, Write};
+    use crate::kv::{Key, Tree, Value, Write};
     use crate::model::rules::Rules;
     use crate::store::Store;
 
@@ -360,7 +304,7 @@ mod tests {
         for rot in [1, 2] {
             base.1.store(rot, Ordering::Relaxed);
             let refusal = look().unwrap_err();
-            assert_eq!((refusal.code, refusal.code.status()), (Code::Unreadable, 500));
+            assert_eq!(refusal.code, Code::Unreadable);
             assert!(refusal.detail.len() < 700, "{} bytes of words", refusal.detail.len());
         }
         base.1.store(0, Ordering::Relaxed);

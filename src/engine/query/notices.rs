@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::super::{Engine, not_found};
+use super::super::Engine;
+use super::super::refusal::not_found;
+use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, hex, limit, time};
 use super::rows::{Rows, with_raw};
-use super::{Page, SCAN_ROWS, Shown, Text, after, cursor, hex, limit, time};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
@@ -31,10 +32,11 @@ impl<K: Kv> Engine<K> {
             Ok(to) => to,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let tenant = tenant.map(|name| self.names.known_tenant(&name));
+        let tenant = tenant.map(|name| self.tx.names.known_tenant(&name));
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let rows = self.store.scan(Tree::Notices, &[], &to, Order::Descending, limit(page))?;
+            let rows =
+                self.tx.store.scan(Tree::Notices, &[], &to, Order::Descending, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
@@ -44,7 +46,7 @@ impl<K: Kv> Engine<K> {
                 let of_tenant = tenant.is_none_or(|tenant| tenant == Some(TenantNo(notice.tenant)));
                 let in_state = state.as_ref().is_none_or(|state| state == notice.state().name());
                 if of_tenant && in_state {
-                    let body = self.body(notice.id)?;
+                    let body = self.outbox.body(&mut self.tx, notice.id)?;
                     items.push(self.notice_json(now, &notice, &body));
                 }
                 to = key;
@@ -57,10 +59,10 @@ impl<K: Kv> Engine<K> {
     }
 
     pub(super) fn show_notice(&mut self, now: Timestamp, id: Id) -> Result<Shown, Fault> {
-        let Some(notice) = self.store.read::<Notice>(&keys::id(id))? else {
+        let Some(notice) = self.tx.store.read::<Notice>(&keys::id(id))? else {
             return Ok(Err(not_found("notice", id)));
         };
-        let body = self.body(id)?;
+        let body = self.outbox.body(&mut self.tx, id)?;
         let mut json = self.notice_json(now, &notice, &body);
         if let Json::Object(fields) = &mut json {
             fields.insert("data".into(), json!(body.data));
@@ -82,7 +84,7 @@ impl<K: Kv> Engine<K> {
             .map(|rate| now.plus((f64::from(notice.counts.outstanding()) / rate * 1000.0) as u64));
         json!({
             "id": notice.id.to_string(),
-            "tenant": self.names.tenant_name(TenantNo(notice.tenant)),
+            "tenant": self.tx.names.tenant_name(TenantNo(notice.tenant)),
             "template": body.template,
             "title": body.title,
             "state": notice.state().name(),
@@ -122,18 +124,18 @@ impl<K: Kv> Engine<K> {
         openid: Option<String>,
         page: &Page,
     ) -> Result<Shown, Fault> {
-        let Some(row) = self.store.read::<Notice>(&keys::id(notice))? else {
+        let Some(row) = self.tx.store.read::<Notice>(&keys::id(notice))? else {
             return Ok(Err(not_found("notice", notice)));
         };
         let tenant = TenantNo(row.tenant);
         if let Some(openid) = openid {
             let number =
-                self.store.get(Tree::Recipients, &keys::recipient(tenant, notice, &openid))?;
+                self.tx.store.get(Tree::Recipients, &keys::recipient(tenant, notice, &openid))?;
             let Some(number) = number.and_then(|bytes| keys::read_u32(&bytes)) else {
                 return Ok(Ok(Rows::whole().page(None)));
             };
             let id = DeliveryId { notice, number };
-            let found = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
+            let found = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
             let mut items = Rows::whole();
             found.iter().for_each(|delivery| items.push(delivery_json(&row, id, delivery)));
             return Ok(Ok(items.page(None)));
@@ -147,13 +149,14 @@ impl<K: Kv> Engine<K> {
         };
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let rows = self.store.scan(Tree::Outbox, &from, &to, Order::Ascending, limit(page))?;
+            let rows =
+                self.tx.store.scan(Tree::Outbox, &from, &to, Order::Ascending, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
-                from = after(&key);
+                from = keys::after(&key);
                 let delivery: Delivery = codec::decode(&bytes)?;
                 let Some((_, id)) = keys::read_delivery(&key) else { continue };
                 if state.is_none_or(|state| state == delivery.state()) {
@@ -175,7 +178,7 @@ impl<K: Kv> Engine<K> {
         errcode: Option<i64>,
         page: &Page,
     ) -> Result<Shown, Fault> {
-        let Some(row) = self.store.read::<Notice>(&keys::id(notice))? else {
+        let Some(row) = self.tx.store.read::<Notice>(&keys::id(notice))? else {
             return Ok(Err(not_found("notice", notice)));
         };
         let prefix = keys::notice_rows(TenantNo(row.tenant), notice);
@@ -184,8 +187,8 @@ impl<K: Kv> Engine<K> {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let rows = self.store.scan(Tree::Outbox, &from, &to, Order::Ascending, SCAN_ROWS)?;
-        let next = rows.last().filter(|_| rows.len() == SCAN_ROWS).map(|(key, _)| after(key));
+        let rows = self.tx.store.scan(Tree::Outbox, &from, &to, Order::Ascending, SCAN_ROWS)?;
+        let next = rows.last().filter(|_| rows.len() == SCAN_ROWS).map(|(key, _)| keys::after(key));
         let mut count = 0;
         for (_, bytes) in &rows {
             let delivery: Delivery = codec::decode(bytes)?;
@@ -197,20 +200,22 @@ impl<K: Kv> Engine<K> {
     }
 
     pub(super) fn show_delivery(&mut self, id: DeliveryId) -> Result<Shown, Fault> {
-        let Some(notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
+        let Some(notice) = self.tx.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(Err(not_found("delivery", id)));
         };
         let tenant = TenantNo(notice.tenant);
-        let Some(delivery) = self.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
+        let Some(delivery) = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
             return Ok(Err(not_found("delivery", id)));
         };
         let prefix = keys::log_by_openid(tenant, &delivery.openid);
         let (from, to) = (keys::with_id(prefix.clone(), id.notice), keys::after_prefix(&prefix));
         let mut attempts = Vec::new();
         let mut bytes = 0;
-        for (key, _) in self.store.scan(Tree::LogIndex, &from, &to, Order::Ascending, ATTEMPTS)? {
+        for (key, _) in
+            self.tx.store.scan(Tree::LogIndex, &from, &to, Order::Ascending, ATTEMPTS)?
+        {
             let Some(entry_id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
-            let Some(entry) = self.store.read::<Entry>(&keys::id(entry_id))? else { continue };
+            let Some(entry) = self.tx.store.read::<Entry>(&keys::id(entry_id))? else { continue };
             if entry.delivery == id && bytes < limits::PAGE_BYTES {
                 let Text(attempt) = self.entry_json(entry_id, &entry)?;
                 bytes += attempt.len();
@@ -218,8 +223,8 @@ impl<K: Kv> Engine<K> {
             }
         }
         let mut json = delivery_json(&notice, id, &delivery);
-        let name = self.names.tenant_name(tenant).to_owned();
-        let request = self.render(&name, tenant, id, &delivery)?;
+        let name = self.tx.names.tenant_name(tenant).to_owned();
+        let request = self.outbox.render(&mut self.tx, &name, tenant, id, &delivery)?;
         json["tenant"] = json!(name);
         let attempts = format!("[{}]", attempts.join(","));
         Ok(Ok(with_raw(&json, &[("request", &request), ("attempts", &attempts)])))
@@ -227,19 +232,19 @@ impl<K: Kv> Engine<K> {
 
     pub(super) fn list_tenants(&mut self, now: Timestamp) -> Result<Text, Fault> {
         let tenants: Vec<(TenantNo, String)> =
-            self.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
+            self.tx.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
         let mut items = Rows::whole();
         for (number, name) in tenants {
-            let state = self.store.read::<TenantState>(&keys::tenant_state(number))?;
+            let state = self.tx.store.read::<TenantState>(&keys::tenant_state(number))?;
             let state = state.unwrap_or_default();
-            let Some(rule) = self.rules.tenants.get(&name) else { continue };
+            let Some(rule) = self.tx.rules.tenants.get(&name) else { continue };
             let held = state.hold_until > now;
             items.push(json!({
                 "tenant": name,
                 "concurrency": rule.concurrency,
                 "rate": rule.rate,
                 "templates": rule.templates.keys().collect::<Vec<_>>(),
-                "in_flight": self.in_flight.get(&number).copied().unwrap_or(0),
+                "in_flight": self.outbox.in_flight_of(number),
                 "requests_today": if self.is_today(now, state.day) { state.sent_today } else { 0 },
                 "circuit": if held || state.refusals > 0 { "open" } else { "closed" },
                 "held_until": time(held.then_some(state.hold_until)),

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use super::{Page, Text, hex, limit};
+use super::page::{Page, Text, hex, limit};
 use crate::kv::Key;
 use crate::limits;
 

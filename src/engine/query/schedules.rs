@@ -2,9 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::{Engine, not_found};
+use super::super::Engine;
+use super::super::refusal::not_found;
+use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit, time};
 use super::rows::Rows;
-use super::{Page, SCAN_ROWS, Shown, Text, cursor, limit, time};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::rules::Action;
@@ -15,8 +16,8 @@ use crate::store::{Order, codec};
 impl<K: Kv> Engine<K> {
     pub(super) fn list_schedules(&mut self) -> Result<Text, Fault> {
         let mut items = Rows::whole();
-        for (name, rule) in &self.rules.schedules {
-            let row = self.store.read::<ScheduleRow>(name.as_bytes())?.unwrap_or_default();
+        for (name, rule) in &self.tx.rules.schedules {
+            let row = self.tx.store.read::<ScheduleRow>(name.as_bytes())?.unwrap_or_default();
             items.push(json!({
                 "name": name,
                 "cron": rule.cron.expr(),
@@ -45,7 +46,7 @@ impl<K: Kv> Engine<K> {
         };
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let rows = self.store.scan(Tree::Runs, &[], &to, Order::Descending, limit(page))?;
+            let rows = self.tx.store.scan(Tree::Runs, &[], &to, Order::Descending, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
@@ -67,7 +68,7 @@ impl<K: Kv> Engine<K> {
     }
 
     pub(super) fn show_run(&mut self, id: Id) -> Result<Shown, Fault> {
-        let run = self.store.read::<Run>(&keys::id(id))?;
+        let run = self.tx.store.read::<Run>(&keys::id(id))?;
         Ok(run.map(|run| run_json(id, &run).into()).ok_or_else(|| not_found("run", id)))
     }
 }

@@ -60,14 +60,14 @@ impl<K: Kv> Engine<K> {
     pub(super) fn stats(&mut self, now: Timestamp) -> Result<Stats, Fault> {
         let mut tenants = Vec::new();
         let names: Vec<(TenantNo, String)> =
-            self.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
+            self.tx.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
         for (number, tenant) in names {
-            let state = self.store.read::<TenantState>(&keys::tenant_state(number))?;
+            let state = self.tx.store.read::<TenantState>(&keys::tenant_state(number))?;
             let state = state.unwrap_or_default();
-            let first = self.delay_first(Lane::Tenant(number), 1)?.pop();
+            let first = self.tx.store.delay_first(Lane::Tenant(number), 1)?.pop();
             tenants.push(TenantStats {
                 tenant,
-                in_flight: self.in_flight.get(&number).copied().unwrap_or(0),
+                in_flight: self.outbox.in_flight_of(number),
                 held: state.hold_until > now || state.refusals > 0,
                 requests_today: state.sent_today,
                 token_fetches: state.token_fetches,
@@ -76,17 +76,17 @@ impl<K: Kv> Engine<K> {
         }
         let mut queues = Vec::new();
         let kinds: Vec<(TypeNo, String)> =
-            self.names.kinds().take(KINDS).map(|(kind, name)| (kind, name.to_owned())).collect();
+            self.tx.names.kinds().take(KINDS).map(|(kind, name)| (kind, name.to_owned())).collect();
         for (number, kind) in kinds {
             queues.push(self.queue_stats(now, number, kind)?);
         }
         Ok(Stats {
-            mode: self.mode,
-            term: self.identity.term,
-            commit: self.store.committed(),
-            waiters: self.waiters.len(),
-            store_bytes: self.store.base().size_bytes(),
-            types: self.names.kind_count(),
+            mode: self.tx.mode,
+            term: self.tx.identity.term,
+            commit: self.tx.store.committed(),
+            waiters: self.queue.waiters.len(),
+            store_bytes: self.tx.store.base().size_bytes(),
+            types: self.tx.names.kind_count(),
             tenants,
             queues,
         })
@@ -99,7 +99,7 @@ impl<K: Kv> Engine<K> {
         kind: String,
     ) -> Result<QueueStats, Fault> {
         let mut counts = QueueCounts::default();
-        for (_, one) in self.lanes.of(number) {
+        for (_, one) in self.queue.lanes.of(number) {
             counts.pending += one.pending;
             counts.claimed += one.claimed;
             counts.dead += one.dead;
@@ -116,7 +116,7 @@ impl<K: Kv> Engine<K> {
         now: Timestamp,
         kind: TypeNo,
     ) -> Result<u64, Fault> {
-        let waiting = self.lanes.of(kind).filter(|(_, counts)| counts.pending > 0);
+        let waiting = self.queue.lanes.of(kind).filter(|(_, counts)| counts.pending > 0);
         let priorities: Vec<u8> = waiting.map(|(priority, _)| priority).take(LANES).collect();
         let mut late_ms = 0;
         for priority in priorities {
@@ -133,10 +133,10 @@ impl<K: Kv> Engine<K> {
         kind: TypeNo,
         priority: u8,
     ) -> Result<u64, Fault> {
-        if self.queue_states.get(&kind).is_some_and(|state| state.paused) {
+        if self.queue.states.get(&kind).is_some_and(|state| state.paused) {
             return Ok(0);
         }
-        let first = self.delay_first(Lane::Queue(kind, priority), 1)?.pop();
+        let first = self.tx.store.delay_first(Lane::Queue(kind, priority), 1)?.pop();
         let Some((due, item)) = first else { return Ok(0) };
         let added = keys::read_id(&item).unwrap_or_default().made_at();
         Ok(now.since(due.max(added)))

@@ -2,10 +2,14 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::command::{Code, Refusal};
-use super::super::{Engine, not_found};
+use super::super::Engine;
+use super::super::letter;
+use super::super::queue::payload;
+use super::super::refusal::not_found;
+use super::super::refusal::{Code, Refusal};
+use super::DeadKind;
+use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit, time};
 use super::rows::{Rows, with_raw};
-use super::{DeadKind, Page, SCAN_ROWS, Shown, Text, after, cursor, limit, time};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::Delivery;
@@ -28,7 +32,7 @@ impl<K: Kv> Engine<K> {
         payload: bool,
         page: &Page,
     ) -> Result<Shown, Fault> {
-        let kind = kind.map(|name| self.names.known_kind(&name));
+        let kind = kind.map(|name| self.tx.names.known_kind(&name));
         if kind == Some(None) {
             return Ok(Ok(Rows::whole().page(None)));
         }
@@ -50,13 +54,13 @@ impl<K: Kv> Engine<K> {
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
             let some = limit(page).min(ROWS_AT_ONCE);
-            let rows = self.store.scan(tree, &from, &[0xff; 9], Order::Ascending, some)?;
+            let rows = self.tx.store.scan(tree, &from, &[0xff; 9], Order::Ascending, some)?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
-                from = after(&key);
+                from = keys::after(&key);
                 let task: Result<Task, Fault> = match tree {
                     Tree::Tasks => codec::decode(&bytes),
                     _ => codec::decode::<EndedTask>(&bytes).map(|ended| ended.0),
@@ -76,10 +80,10 @@ impl<K: Kv> Engine<K> {
     }
 
     pub(super) fn show_task(&mut self, id: Id) -> Result<Shown, Fault> {
-        let live = self.store.read::<Task>(&keys::id(id))?;
+        let live = self.tx.store.read::<Task>(&keys::id(id))?;
         let task = match live {
             Some(task) => Some(task),
-            None => self.store.read::<EndedTask>(&keys::id(id))?.map(|ended| ended.0),
+            None => self.tx.store.read::<EndedTask>(&keys::id(id))?.map(|ended| ended.0),
         };
         Ok(match task {
             Some(task) => Ok(self.task_text(&task, None, true)?),
@@ -102,7 +106,7 @@ impl<K: Kv> Engine<K> {
         if !payload {
             return Ok(json.into());
         }
-        Ok(with_raw(&json, &[("payload", &self.payload(task)?)]))
+        Ok(with_raw(&json, &[("payload", &payload::text(&self.tx, task)?)]))
     }
 
     fn task_json(&self, task: &Task) -> Json {
@@ -129,7 +133,7 @@ impl<K: Kv> Engine<K> {
         };
         json!({
             "id": task.id.to_string(),
-            "type": self.names.kind_name(TypeNo(task.kind)),
+            "type": self.tx.names.kind_name(TypeNo(task.kind)),
             "priority": task.priority,
             "state": task.state().name(),
             "added": task.added.to_string(),
@@ -138,7 +142,7 @@ impl<K: Kv> Engine<K> {
             "ended": time(ended),
             "attempt": task.attempt,
             "failed": task.failed,
-            "max_attempts": self.max_attempts(task),
+            "max_attempts": self.tx.max_attempts(task),
             "key": task.key,
             "reason": task.reason,
             "attempts": attempts,
@@ -156,14 +160,14 @@ impl<K: Kv> Engine<K> {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let only = match kind.map(|name| self.names.known_kind(&name)) {
+        let only = match kind.map(|name| self.tx.names.known_kind(&name)) {
             Some(None) => return Ok(Ok(Rows::whole().page(None))),
             Some(Some(kind)) => Some(kind),
             None => None,
         };
         let first = keys::queue_lane(&from).unwrap_or((TypeNo(0), 0));
         let first = only.map_or(first, |only| first.max((only, 0)));
-        let wanted = self.lanes.from(first).map(|(lane, _)| lane);
+        let wanted = self.queue.lanes.from(first).map(|(lane, _)| lane);
         let wanted = wanted.take_while(|(kind, _)| only.is_none_or(|only| only == *kind));
         let lanes: Vec<(TypeNo, u8)> = wanted.take(limit(page) + 1).collect();
         let mut items = Rows::new(page);
@@ -171,7 +175,7 @@ impl<K: Kv> Engine<K> {
             if items.is_full() {
                 return Ok(Ok(items.page(Some(keys::queue_counts(kind, priority)))));
             }
-            let name = self.names.kind_name(kind).to_owned();
+            let name = self.tx.names.kind_name(kind).to_owned();
             items.push(self.queue_json(now, kind, &name, priority)?);
         }
         Ok(Ok(items.page(None)))
@@ -184,10 +188,11 @@ impl<K: Kv> Engine<K> {
         name: &str,
         priority: u8,
     ) -> Result<Json, Fault> {
-        let counts = self.lanes.counts((kind, priority));
-        let oldest = self.delay_first(Lane::Queue(kind, priority), 1)?.pop().map(|(due, _)| due);
-        let state = self.queue_states.get(&kind).cloned().unwrap_or_default();
-        let pushed = matches!(self.queue_rule(kind).deliver, Deliver::Push(_));
+        let counts = self.queue.lanes.counts((kind, priority));
+        let oldest =
+            self.tx.store.delay_first(Lane::Queue(kind, priority), 1)?.pop().map(|(due, _)| due);
+        let state = self.queue.states.get(&kind).cloned().unwrap_or_default();
+        let pushed = matches!(self.tx.queue_rule(kind).deliver, Deliver::Push(_));
         Ok(json!({
             "type": name,
             "priority": priority,
@@ -214,7 +219,7 @@ impl<K: Kv> Engine<K> {
         payload: bool,
         page: &Page,
     ) -> Result<Shown, Fault> {
-        let kind = kind.map(|name| self.names.known_kind(&name));
+        let kind = kind.map(|name| self.tx.names.known_kind(&name));
         let mut from = match cursor(page, Vec::new()) {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
@@ -222,13 +227,13 @@ impl<K: Kv> Engine<K> {
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
             let rows =
-                self.store.scan(Tree::Dead, &from, &[0xff; 9], Order::Ascending, limit(page))?;
+                self.tx.store.scan(Tree::Dead, &from, &[0xff; 9], Order::Ascending, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
             for (key, _) in rows {
                 looked += 1;
-                from = after(&key);
+                from = keys::after(&key);
                 let Some((died, item)) = keys::read_dead(&key) else { continue };
                 if only.is_some_and(|only| !only.has(item)) {
                     continue;
@@ -253,9 +258,11 @@ impl<K: Kv> Engine<K> {
     ) -> Result<Option<Text>, Fault> {
         match item {
             DeadItem::Notice(_) if kind.is_some() => Ok(None),
-            DeadItem::Notice(id) => Ok(self.letter_json(id)?.map(Text::from)),
+            DeadItem::Notice(id) => Ok(letter::letter_json(&self.tx, id)?.map(Text::from)),
             DeadItem::Task(id) => {
-                let Some(task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(None) };
+                let Some(task) = self.tx.store.read::<Task>(&keys::id(id))? else {
+                    return Ok(None);
+                };
                 if kind.is_some_and(|kind| kind != Some(TypeNo(task.kind))) {
                     return Ok(None);
                 }
@@ -263,13 +270,13 @@ impl<K: Kv> Engine<K> {
             }
             DeadItem::Delivery(_, _) if kind.is_some() => Ok(None),
             DeadItem::Delivery(tenant, id) => {
-                let delivery = self.store.read::<Delivery>(&keys::delivery(tenant, id))?;
-                let notice = self.store.read::<Notice>(&keys::id(id.notice))?;
+                let delivery = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
+                let notice = self.tx.store.read::<Notice>(&keys::id(id.notice))?;
                 Ok(delivery.filter(|_| notice.is_some()).map(|delivery| {
                     json!({
                         "kind": "delivery",
                         "id": id.to_string(),
-                        "tenant": self.names.tenant_name(tenant),
+                        "tenant": self.tx.names.tenant_name(tenant),
                         "notice": id.notice.to_string(),
                         "openid": delivery.openid,
                         "attempt": delivery.attempt,
@@ -289,9 +296,15 @@ impl<K: Kv> Engine<K> {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let rows =
-            self.store.scan(Tree::Quarantine, &from, &[0xff; 9], Order::Ascending, limit(page))?;
-        let next = (rows.len() == limit(page)).then(|| rows.last().map(|(key, _)| after(key)));
+        let rows = self.tx.store.scan(
+            Tree::Quarantine,
+            &from,
+            &[0xff; 9],
+            Order::Ascending,
+            limit(page),
+        )?;
+        let next =
+            (rows.len() == limit(page)).then(|| rows.last().map(|(key, _)| keys::after(key)));
         let mut items = Rows::new(page);
         for (key, bytes) in &rows {
             let tree = key.first().and_then(|tree| Tree::from_number(*tree));

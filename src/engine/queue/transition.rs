@@ -9,129 +9,142 @@
 
 use std::sync::Arc;
 
-use crate::engine::Engine;
-use crate::engine::submit::delete_chunks;
+use crate::engine::queue::Queue;
 use crate::engine::timer::Timer;
+use crate::engine::tx::Tx;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::task::{Ended, EndedTask, Payload, Standing, Task};
+use crate::store::chunks::delete_chunks;
 use crate::store::codec;
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
 use crate::time::Timestamp;
 
-impl<K: Kv> Engine<K> {
+impl Queue {
     /// Files a task that is new.
-    pub(in crate::engine) fn file_task(&mut self, task: &Task) {
-        self.enter(task);
-        self.store.create(Tree::Tasks, keys::id(task.id), codec::encode(task));
+    pub(in crate::engine) fn file_task<K: Kv>(&mut self, tx: &mut Tx<K>, task: &Task) {
+        self.enter(tx, task);
+        tx.store.create(Tree::Tasks, keys::id(task.id), codec::encode(task));
     }
 
     /// Brings a task to another state: out of what the old one keeps it in, into what the new one
     /// does; its type counts it, and its row is written.
-    pub(in crate::engine) fn move_task(
+    pub(in crate::engine) fn move_task<K: Kv>(
         &mut self,
+        tx: &mut Tx<K>,
         mut task: Task,
         to: Standing,
         reason: Option<String>,
     ) -> Result<(), Fault> {
-        self.leave(&task);
+        self.leave(tx, &task);
         task.stand(to);
         task.reason = reason;
         match to {
             Standing::Ended { end: Ended::Acked | Ended::Cancelled, .. } => {
                 if matches!(task.payload, Payload::Chunked(_)) {
-                    delete_chunks(&mut self.store, Tree::TaskBodies, task.id)?;
+                    delete_chunks(&mut tx.store, Tree::TaskBodies, task.id)?;
                 }
                 task.payload = Payload::Dropped;
-                self.enter(&task);
+                self.enter(tx, &task);
                 let key = keys::id(task.id);
-                self.store.delete(Tree::Tasks, &key);
-                self.store.create(Tree::TaskHistory, key, codec::encode(&EndedTask(task)));
+                tx.store.delete(Tree::Tasks, &key);
+                tx.store.create(Tree::TaskHistory, key, codec::encode(&EndedTask(task)));
             }
             Standing::Pending { .. } | Standing::Claimed { .. } | Standing::Ended { .. } => {
-                self.enter(&task);
-                self.store.write(keys::id(task.id), &task);
+                self.enter(tx, &task);
+                tx.store.write(keys::id(task.id), &task);
             }
         }
         Ok(())
     }
 
     /// Moves a pending task to another due time or priority.
-    pub(in crate::engine) fn refile_task(&mut self, mut task: Task, due: Timestamp, priority: u8) {
-        self.leave(&task);
+    pub(in crate::engine) fn refile_task<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        mut task: Task,
+        due: Timestamp,
+        priority: u8,
+    ) {
+        self.leave(tx, &task);
         task.priority = priority;
         task.stand(Standing::Pending { due });
-        self.enter(&task);
-        self.store.write(keys::id(task.id), &task);
+        self.enter(tx, &task);
+        tx.store.write(keys::id(task.id), &task);
     }
 
     /// Ends a task.
-    pub(in crate::engine) fn end_task(
+    pub(in crate::engine) fn end_task<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         task: Task,
         end: Ended,
         reason: Option<String>,
     ) -> Result<(), Fault> {
-        self.move_task(task, Standing::Ended { end, at: now }, reason)
+        self.move_task(tx, task, Standing::Ended { end, at: tx.now }, reason)
     }
 
     /// Makes a task pending again.
-    pub(in crate::engine) fn requeue(
+    pub(in crate::engine) fn requeue<K: Kv>(
         &mut self,
+        tx: &mut Tx<K>,
         task: Task,
         due: Timestamp,
         reason: Option<String>,
     ) -> Result<(), Fault> {
-        self.move_task(task, Standing::Pending { due }, reason)
+        self.move_task(tx, task, Standing::Pending { due }, reason)
     }
 
     /// Deletes a task with all that belongs to it.
-    pub(in crate::engine) fn delete_task(&mut self, task: &Task) -> Result<(), Fault> {
-        self.leave(task);
+    pub(in crate::engine) fn delete_task<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        task: &Task,
+    ) -> Result<(), Fault> {
+        self.leave(tx, task);
         if matches!(task.payload, Payload::Chunked(_)) {
-            delete_chunks(&mut self.store, Tree::TaskBodies, task.id)?;
+            delete_chunks(&mut tx.store, Tree::TaskBodies, task.id)?;
         }
-        self.store.delete(Tree::Tasks, &keys::id(task.id));
+        tx.store.delete(Tree::Tasks, &keys::id(task.id));
         Ok(())
     }
 
-    fn leave(&mut self, task: &Task) {
+    fn leave<K: Kv>(&mut self, tx: &mut Tx<K>, task: &Task) {
         let (kind, id) = (TypeNo(task.kind), task.id);
         match task.standing() {
             Standing::Pending { due } => {
-                self.delay_delete(Lane::Queue(kind, task.priority), due, &keys::id(id));
+                tx.store.delay_delete(Lane::Queue(kind, task.priority), due, &keys::id(id));
             }
-            Standing::Claimed { until } => self.clear_timer(until, &Timer::TaskClaim(id)),
+            Standing::Claimed { until } => tx.clear_timer(until, &Timer::TaskClaim(id)),
             Standing::Ended { end: Ended::Dead | Ended::Rejected, at } => {
-                self.store.delete(Tree::Dead, &keys::dead(at, DeadItem::Task(id)));
+                tx.store.delete(Tree::Dead, &keys::dead(at, DeadItem::Task(id)));
             }
             Standing::Ended { .. } => {}
         }
-        self.uncount(task);
+        self.uncount(tx, task);
     }
 
-    fn enter(&mut self, task: &Task) {
+    fn enter<K: Kv>(&mut self, tx: &mut Tx<K>, task: &Task) {
         let (kind, id) = (TypeNo(task.kind), task.id);
         match task.standing() {
             Standing::Pending { due } => {
-                self.delay_put(Lane::Queue(kind, task.priority), due, &keys::id(id));
+                tx.store.delay_put(Lane::Queue(kind, task.priority), due, &keys::id(id));
                 self.waiters.look_at(kind, due);
             }
-            Standing::Claimed { until } => self.set_timer(until, &Timer::TaskClaim(id)),
+            Standing::Claimed { until } => tx.set_timer(until, &Timer::TaskClaim(id)),
             Standing::Ended { end: Ended::Dead | Ended::Rejected, at } => {
                 let letter = keys::dead(at, DeadItem::Task(id));
-                self.store.create(Tree::Dead, letter, Arc::from(&[][..]));
+                tx.store.create(Tree::Dead, letter, Arc::from(&[][..]));
             }
             Standing::Ended { .. } => {}
         }
-        self.lanes.change((kind, task.priority), self.clock.last_seen(), |counts| {
+        self.lanes.change((kind, task.priority), tx.clock.last_seen(), |counts| {
             *counts.of(task.state()) += 1;
         });
     }
 
-    fn uncount(&mut self, task: &Task) {
+    fn uncount<K: Kv>(&mut self, tx: &mut Tx<K>, task: &Task) {
         let (state, kind) = (task.state(), task.kind);
-        self.lanes.change((TypeNo(kind), task.priority), self.clock.last_seen(), |counts| {
+        self.lanes.change((TypeNo(kind), task.priority), tx.clock.last_seen(), |counts| {
             let count = counts.of(state);
             assert!(*count > 0, "no task left in state {} of type {kind}", state.name());
             *count -= 1;
@@ -139,13 +152,14 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Takes the key of a task that has no readable row out of its lane.
-    pub(in crate::engine) fn drop_lost_task(
+    pub(in crate::engine) fn drop_lost_task<K: Kv>(
         &mut self,
+        tx: &mut Tx<K>,
         lane: (TypeNo, u8),
         due: Timestamp,
         item: &[u8],
     ) {
-        self.delay_delete(Lane::Queue(lane.0, lane.1), due, item);
-        self.lanes.change(lane, self.clock.last_seen(), |counts| counts.pending -= 1);
+        tx.store.delay_delete(Lane::Queue(lane.0, lane.1), due, item);
+        self.lanes.change(lane, tx.clock.last_seen(), |counts| counts.pending -= 1);
     }
 }

@@ -8,7 +8,7 @@ use crate::store::keys::TypeNo;
 use crate::time::Timestamp;
 
 /// A type and one of its priorities.
-pub(super) type LaneId = (TypeNo, u8);
+pub(in crate::engine) type LaneId = (TypeNo, u8);
 
 /// Lanes without tasks whose counts are kept; of more, those that were idle longest are forgotten.
 const IDLE: usize = 10_000;
@@ -21,24 +21,24 @@ struct LaneCounts {
 
 /// All lanes that have tasks, or had some lately.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
+pub(in crate::engine) struct Lanes {
     all: BTreeMap<LaneId, LaneCounts>,
     changed: BTreeSet<LaneId>,
 }
 
 impl Lanes {
     /// Takes in what was stored.
-    pub(super) fn load(&mut self, lane: LaneId, counts: QueueCounts, now: Timestamp) {
+    pub(in crate::engine) fn load(&mut self, lane: LaneId, counts: QueueCounts, now: Timestamp) {
         self.all.insert(lane, LaneCounts { counts, touched: now });
     }
 
     /// The counts of a lane as of this moment.
-    pub(super) fn counts(&self, lane: LaneId) -> QueueCounts {
+    pub(in crate::engine) fn counts(&self, lane: LaneId) -> QueueCounts {
         self.all.get(&lane).map(|it| it.counts).unwrap_or_default()
     }
 
     /// Changes them.
-    pub(super) fn change(
+    pub(in crate::engine) fn change(
         &mut self,
         lane: LaneId,
         now: Timestamp,
@@ -51,36 +51,39 @@ impl Lanes {
     }
 
     /// What changed since this was last asked: to be written.
-    pub(super) fn take_changed(&mut self) -> Vec<(LaneId, QueueCounts)> {
+    pub(in crate::engine) fn take_changed(&mut self) -> Vec<(LaneId, QueueCounts)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|lane| (lane, self.counts(lane))).collect()
     }
 
     /// The priorities that a type has.
-    pub(super) fn priorities(&self, kind: TypeNo) -> Vec<u8> {
+    pub(in crate::engine) fn priorities(&self, kind: TypeNo) -> Vec<u8> {
         self.of(kind).map(|(priority, _)| priority).collect()
     }
 
     /// A type's priorities with their counts.
-    pub(super) fn of(&self, kind: TypeNo) -> impl Iterator<Item = (u8, QueueCounts)> {
+    pub(in crate::engine) fn of(&self, kind: TypeNo) -> impl Iterator<Item = (u8, QueueCounts)> {
         let lanes = self.all.range((kind, 0)..=(kind, u8::MAX));
         lanes.map(|((_, priority), it)| (*priority, it.counts))
     }
 
     /// Lanes from this one on.
-    pub(super) fn from(&self, first: LaneId) -> impl Iterator<Item = (LaneId, QueueCounts)> {
+    pub(in crate::engine) fn from(
+        &self,
+        first: LaneId,
+    ) -> impl Iterator<Item = (LaneId, QueueCounts)> {
         self.all.range(first..).map(|(lane, it)| (*lane, it.counts))
     }
 
     /// Takes a lane off the list; its row is to be deleted.
-    pub(super) fn forget(&mut self, lane: LaneId) {
+    pub(in crate::engine) fn forget(&mut self, lane: LaneId) {
         self.all.remove(&lane);
         self.changed.remove(&lane);
     }
 
     /// Lanes without tasks that nobody has touched since `before`, and those beyond what is kept, the
     /// longest idle first.
-    pub(super) fn idle(&self, before: Timestamp) -> Vec<LaneId> {
+    pub(in crate::engine) fn idle(&self, before: Timestamp) -> Vec<LaneId> {
         let idle = self.all.iter().filter(|(_, it)| is_empty(&it.counts));
         let mut idle: Vec<(Timestamp, LaneId)> =
             idle.map(|(lane, it)| (it.touched, *lane)).collect();
@@ -93,7 +96,7 @@ impl Lanes {
 }
 
 /// Whether no task is left that somebody could work on.
-pub(super) fn is_empty(counts: &QueueCounts) -> bool {
+pub(in crate::engine) fn is_empty(counts: &QueueCounts) -> bool {
     counts.pending == 0 && counts.claimed == 0 && counts.dead == 0
 }
 

@@ -4,49 +4,53 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::command::{Audience, Code, NoticeDraft, Recipient, Refusal, Reply};
-use super::tenants::shanghai_day;
-use super::timer::Timer;
-use super::{BODIES, Decision, Engine, Mode, not_found};
+use crate::engine::command::{Audience, NoticeDraft, Recipient, Reply};
+use crate::engine::outbox::{Outbox, lane};
+use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
+use crate::engine::tenants::shanghai_day;
+use crate::engine::timer::Timer;
+use crate::engine::tx::{Decision, Mode, Tx};
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::keyword;
 use crate::model::message::json_bytes;
 use crate::model::notice::{Counts, Notice, NoticeBody};
 use crate::model::rules::TemplateRule;
-use crate::near;
+use crate::store::chunks::{read_chunks, write_chunks};
+use crate::store::codec;
 use crate::store::keys::{self, Lane, TenantNo};
-use crate::store::{Order, codec};
-use crate::time::{DAY_MS, Timestamp};
+use crate::time::DAY_MS;
 
+/// Notice bodies kept at hand.
+const BODIES: usize = 256;
 /// A `send_at` further back than this is a mistake, not a late caller.
 const SEND_AT_PAST_MS: u64 = DAY_MS;
 
-impl<K: Kv> Engine<K> {
-    pub(super) fn submit_notice(
+impl Outbox {
+    pub(in crate::engine) fn submit_notice<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         draft: NoticeDraft,
     ) -> Result<Decision, Fault> {
-        let Some(tenant) = self.configured_tenant(&draft.tenant) else {
+        let Some(tenant) = tx.configured_tenant(&draft.tenant) else {
             return Ok(Err(Refusal::field(
                 Code::UnknownTenant,
                 "/tenant",
-                self.no_tenant(&draft.tenant),
+                tx.no_tenant(&draft.tenant),
             )));
         };
-        if let Some(decision) = self.known_notice(now, tenant, &draft)? {
+        if let Some(decision) = self.known_notice(tx, tenant, &draft)? {
             return Ok(decision);
         }
-        let checked = self.check_draft(now, &draft);
+        let checked = self.check_draft(tx, &draft);
         let (body, recipients) = match checked {
             Ok(checked) => checked,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let id = self.new_id(now);
-        let send_at = draft.send_at.unwrap_or(now);
+        let id = tx.new_id();
+        let send_at = draft.send_at.unwrap_or(tx.now);
         let mut notice = Notice {
             id,
             tenant: tenant.0,
@@ -54,7 +58,7 @@ impl<K: Kv> Engine<K> {
             expires_at: draft.expires_at,
             in_doubt: draft.in_doubt,
             open: matches!(draft.audience, Audience::Stream),
-            started: send_at <= now,
+            started: send_at <= tx.now,
             paused: draft.paused.clone(),
             cancelled: false,
             expired: false,
@@ -66,59 +70,48 @@ impl<K: Kv> Engine<K> {
             last_settled: None,
             finished: None,
         };
-        self.write_body(id, &body);
+        self.write_body(tx, id, &body);
         if !notice.started {
-            self.set_timer(send_at, &Timer::NoticeStart(id));
+            tx.set_timer(send_at, &Timer::NoticeStart(id));
         }
         if let Some(expiry) = draft.expires_at {
-            self.set_timer(expiry, &Timer::NoticeExpiry(id));
+            tx.set_timer(expiry, &Timer::NoticeExpiry(id));
         }
         if let Some(key) = &draft.key {
-            let row = KeyRow { id, fingerprint: draft.kept(), at: now };
-            self.store.write(keys::notice_key(tenant, key), &row);
+            let row = KeyRow { id, fingerprint: draft.kept(), at: tx.now };
+            tx.store.write(keys::notice_key(tenant, key), &row);
         }
         for recipient in &recipients {
-            self.add_delivery(now, &mut notice, recipient)?;
+            self.add_delivery(tx, &mut notice, recipient)?;
         }
-        self.refile(now, &mut notice)?;
+        lane::refile(tx, &mut notice)?;
         // Nothing of it is sent before the release, whatever the notice itself allows.
-        let held = self.mode == Mode::Held;
+        let held = tx.mode == Mode::Held;
         let state = if held { "held" } else { notice.state().name() };
-        self.store.create(Tree::Notices, keys::id(id), codec::encode(&notice));
+        tx.store.create(Tree::Notices, keys::id(id), codec::encode(&notice));
         Ok(Ok(Reply::Notice { id, state, created: true }))
     }
 
-    /// Says that there is no such tenant, and which one was probably meant.
-    pub(super) fn no_tenant(&self, name: &str) -> String {
-        let known = self.rules.tenants.keys().map(String::as_str);
-        let advice = near::advise(name, "there are", known);
-        format!("there is no tenant {name:?} in the configuration; {advice}")
-    }
-
-    pub(super) fn configured_tenant(&self, name: &str) -> Option<TenantNo> {
-        self.rules.tenants.contains_key(name).then(|| self.names.known_tenant(name)).flatten()
-    }
-
     /// The answer for a key that has been used.
-    fn known_notice(
+    fn known_notice<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         tenant: TenantNo,
         draft: &NoticeDraft,
     ) -> Result<Option<Decision>, Fault> {
         let Some(key) = &draft.key else { return Ok(None) };
-        let Some(row) = self.store.read::<KeyRow>(&keys::notice_key(tenant, key))? else {
+        let Some(row) = tx.store.read::<KeyRow>(&keys::notice_key(tenant, key))? else {
             return Ok(None);
         };
         if let Some(since) = draft.seen_since {
-            if row.at < since && shanghai_day(row.at) != shanghai_day(now) {
+            if row.at < since && shanghai_day(row.at) != shanghai_day(tx.now) {
                 return Ok(None);
             }
             // A source that goes on listing it lists the same one.
-            let seen = KeyRow { at: now, ..row.clone() };
-            self.store.write(keys::notice_key(tenant, key), &seen);
+            let seen = KeyRow { at: tx.now, ..row.clone() };
+            tx.store.write(keys::notice_key(tenant, key), &seen);
         }
-        let notice = self.store.read::<Notice>(&keys::id(row.id))?;
+        let notice = tx.store.read::<Notice>(&keys::id(row.id))?;
         if draft.replace {
             let over = notice.as_ref().is_none_or(|it| it.cancelled || it.finished.is_some());
             return Ok(notice.filter(|_| !over).map(|notice| {
@@ -136,23 +129,23 @@ impl<K: Kv> Engine<K> {
         Ok(Some(Ok(Reply::Notice { id: row.id, state, created: false })))
     }
 
-    fn check_draft(
+    fn check_draft<K: Kv>(
         &self,
-        now: Timestamp,
+        tx: &Tx<K>,
         draft: &NoticeDraft,
     ) -> Result<(NoticeBody, Vec<Recipient>), Refusal> {
-        let template = self.template(&draft.tenant, &draft.template)?;
+        let template = tx.template(&draft.tenant, &draft.template)?;
         if let Some(send_at) = draft.send_at
-            && send_at < now.minus(SEND_AT_PAST_MS)
+            && send_at < tx.now.minus(SEND_AT_PAST_MS)
         {
             return Err(Refusal::field(
                 Code::FieldInvalid,
                 "/send_at",
-                format!("{send_at} is more than a day ago: leave send_at out to send now"),
+                format!("{send_at} is more than a day ago: leave send_at out to send tx.now"),
             ));
         }
         if let Some(expires_at) = draft.expires_at
-            && expires_at <= draft.send_at.unwrap_or(now).max(now)
+            && expires_at <= draft.send_at.unwrap_or(tx.now).max(tx.now)
         {
             return Err(Refusal::field(
                 Code::FieldInvalid,
@@ -191,32 +184,20 @@ impl<K: Kv> Engine<K> {
         Ok((body_of(draft, template, data), checked))
     }
 
-    fn template(&self, tenant: &str, name: &str) -> Result<&TemplateRule, Refusal> {
-        let found = self.rules.tenants.get(tenant).and_then(|rule| rule.templates.get(name));
-        found.ok_or_else(|| {
-            Refusal::field(Code::UnknownTemplate, "/template", {
-                let known = self.rules.tenants.get(tenant).into_iter();
-                let known = known.flat_map(|rule| rule.templates.keys().map(String::as_str));
-                let advice = near::advise(name, "it has", known);
-                format!("tenant {tenant} has no template {name:?} in the configuration; {advice}")
-            })
-        })
-    }
-
-    pub(super) fn add_recipients(
+    pub(in crate::engine) fn add_recipients<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         id: Id,
         recipients: Vec<Recipient>,
         done: bool,
     ) -> Result<Decision, Fault> {
-        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id))? else {
+        let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id))? else {
             return Ok(Err(not_found("notice", id)));
         };
         if !notice.open || notice.cancelled {
             // Coming again is fine: the answer to the first time may have been lost.
             let says_something = done || !recipients.is_empty();
-            if says_something && !notice.cancelled && self.has_all(&notice, &recipients)? {
+            if says_something && !notice.cancelled && self.has_all(tx, &notice, &recipients)? {
                 let known = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
                 let total = notice.counts.total();
                 return Ok(Ok(Reply::Added { added: 0, known, refused: None, total }));
@@ -226,9 +207,9 @@ impl<K: Kv> Engine<K> {
                 format!("notice {id} is {} and takes no more recipients", notice.state().name()),
             )));
         }
-        let body = self.body(id)?;
-        let tenant_name = self.names.tenant_name(TenantNo(notice.tenant)).to_owned();
-        let template = match self.template(&tenant_name, &body.template) {
+        let body = self.body(tx, id)?;
+        let tenant_name = tx.names.tenant_name(TenantNo(notice.tenant)).to_owned();
+        let template = match tx.template(&tenant_name, &body.template) {
             Ok(template) => template.clone(),
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -241,7 +222,7 @@ impl<K: Kv> Engine<K> {
                 break;
             }
             match check_recipient(&template, recipient, "") {
-                Ok(recipient) if self.add_delivery(now, &mut notice, &recipient)? => added += 1,
+                Ok(recipient) if self.add_delivery(tx, &mut notice, &recipient)? => added += 1,
                 Ok(_) => known += 1,
                 Err(refusal) => {
                     refused = Some((at, refusal));
@@ -251,19 +232,24 @@ impl<K: Kv> Engine<K> {
         }
         if done && refused.is_none() {
             notice.open = false;
-            self.finish_if_done(now, &mut notice);
+            lane::finish_if_done(tx, &mut notice);
         }
-        self.refile(now, &mut notice)?;
+        lane::refile(tx, &mut notice)?;
         let total = notice.counts.total();
-        self.store.write(keys::id(id), &notice);
+        tx.store.write(keys::id(id), &notice);
         Ok(Ok(Reply::Added { added, known, refused, total }))
     }
 
     /// Whether the notice has a delivery to each of these.
-    fn has_all(&self, notice: &Notice, recipients: &[Recipient]) -> Result<bool, Fault> {
+    fn has_all<K: Kv>(
+        &self,
+        tx: &Tx<K>,
+        notice: &Notice,
+        recipients: &[Recipient],
+    ) -> Result<bool, Fault> {
         for recipient in recipients {
             let by_openid = keys::recipient(TenantNo(notice.tenant), notice.id, &recipient.openid);
-            if self.store.get(Tree::Recipients, &by_openid)?.is_none() {
+            if tx.store.get(Tree::Recipients, &by_openid)?.is_none() {
                 return Ok(false);
             }
         }
@@ -271,45 +257,49 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Makes the delivery of one recipient unless the notice has it. Says whether it was new.
-    fn add_delivery(
+    fn add_delivery<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         recipient: &Recipient,
     ) -> Result<bool, Fault> {
         let tenant = TenantNo(notice.tenant);
         let by_openid = keys::recipient(tenant, notice.id, &recipient.openid);
-        if self.store.get(Tree::Recipients, &by_openid)?.is_some() {
+        if tx.store.get(Tree::Recipients, &by_openid)?.is_some() {
             return Ok(false);
         }
         let number = notice.counts.total() + 1;
         let key = keys::delivery(tenant, DeliveryId { notice: notice.id, number });
         let has_data = !recipient.data.is_empty();
         // `send_at` holds back the whole notice; the rows only keep their order.
-        let delivery = Delivery::new(recipient.openid.clone(), now, has_data);
+        let delivery = Delivery::new(recipient.openid.clone(), tx.now, has_data);
         if has_data {
             let json = serde_json::to_vec(&recipient.data).unwrap_or_default();
-            self.store.create(Tree::Overrides, key.clone(), Arc::from(json));
+            tx.store.create(Tree::Overrides, key.clone(), Arc::from(json));
         }
-        self.store.create(Tree::Recipients, by_openid, Arc::from(&number.to_be_bytes()[..]));
-        self.store.create(Tree::Outbox, key, codec::encode(&delivery));
-        self.delay_put(Lane::Notice(tenant, notice.id), now, &number.to_be_bytes());
+        tx.store.create(Tree::Recipients, by_openid, Arc::from(&number.to_be_bytes()[..]));
+        tx.store.create(Tree::Outbox, key, codec::encode(&delivery));
+        tx.store.delay_put(Lane::Notice(tenant, notice.id), tx.now, &number.to_be_bytes());
         notice.counts.add(DeliveryState::Pending);
         notice.finished = None;
         Ok(true)
     }
 
-    fn write_body(&mut self, id: Id, body: &NoticeBody) {
+    fn write_body<K: Kv>(&mut self, tx: &mut Tx<K>, id: Id, body: &NoticeBody) {
         let json = serde_json::to_vec(body).unwrap_or_default();
-        write_chunks(&mut self.store, Tree::NoticeBodies, id, &json);
+        write_chunks(&mut tx.store, Tree::NoticeBodies, id, &json);
     }
 
     /// What a notice says.
-    pub(super) fn body(&mut self, id: Id) -> Result<Arc<NoticeBody>, Fault> {
+    pub(in crate::engine) fn body<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        id: Id,
+    ) -> Result<Arc<NoticeBody>, Fault> {
         if let Some(body) = self.bodies.get(&id) {
             return Ok(body.clone());
         }
-        let json = read_chunks(&self.store, Tree::NoticeBodies, id)?;
+        let json = read_chunks(&tx.store, Tree::NoticeBodies, id)?;
         let body: NoticeBody = serde_json::from_slice(&json).map_err(|error| Fault::Damaged {
             tree: Tree::NoticeBodies.name(),
             why: format!("body of notice {id}: {error}"),
@@ -321,55 +311,6 @@ impl<K: Kv> Engine<K> {
         self.bodies.insert(id, body.clone());
         Ok(body)
     }
-}
-
-/// Writes a body in chunks; returns how many.
-pub(super) fn write_chunks<K: Kv>(
-    store: &mut crate::store::Store<K>,
-    tree: Tree,
-    id: Id,
-    bytes: &[u8],
-) -> u16 {
-    let mut number = 0;
-    for chunk in bytes.chunks(limits::CHUNK_BYTES) {
-        store.create(tree, keys::chunk(id, number), Arc::from(chunk));
-        number += 1;
-    }
-    number
-}
-
-/// Reads a body from its chunks.
-pub(super) fn read_chunks<K: Kv>(
-    store: &crate::store::Store<K>,
-    tree: Tree,
-    id: Id,
-) -> Result<Vec<u8>, Fault> {
-    let (from, to) = (keys::chunk(id, 0), keys::after_prefix(&keys::id(id)));
-    let chunks = store.scan(tree, &from, &to, Order::Ascending, 64)?;
-    Ok(chunks.iter().flat_map(|(_, chunk)| chunk.iter().copied()).collect())
-}
-
-/// Deletes a body's chunks.
-pub(super) fn delete_chunks<K: Kv>(
-    store: &mut crate::store::Store<K>,
-    tree: Tree,
-    id: Id,
-) -> Result<(), Fault> {
-    let (from, to) = (keys::chunk(id, 0), keys::after_prefix(&keys::id(id)));
-    let found: Vec<Key> =
-        store.scan(tree, &from, &to, Order::Ascending, 64)?.into_iter().map(|row| row.0).collect();
-    for key in found {
-        store.delete(tree, &key);
-    }
-    Ok(())
-}
-
-pub(super) fn key_reused(key: &str, id: Id) -> Refusal {
-    Refusal::field(
-        Code::KeyReused,
-        "/key",
-        format!("key {key:?} was used for {id} with another body: use a new key"),
-    )
 }
 
 fn body_of(

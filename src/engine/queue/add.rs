@@ -2,27 +2,28 @@
 
 use std::collections::HashMap;
 
-use super::command::{AddedTask, Code, Refusal, Reply, TaskDraft};
-use super::submit::{key_reused, read_chunks, write_chunks};
-use super::{Decision, Engine, not_found};
+use crate::engine::command::{AddedTask, Reply, TaskDraft};
+use crate::engine::queue::Queue;
+use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
+use crate::engine::tx::{Decision, Tx};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::KeyRow;
-use crate::model::rules::QueueRule;
 use crate::model::task::{
     AttemptEnd, Ended, EndedTask, Payload, QueueState, Standing, Task, TaskState,
 };
+use crate::store::chunks::write_chunks;
 use crate::store::keys::{self, TypeNo};
 use crate::time::Timestamp;
 
 /// Most attempts that a task may ask for.
 const MAX_ATTEMPTS: u32 = 1_000;
 
-impl<K: Kv> Engine<K> {
-    pub(super) fn add_tasks(
+impl Queue {
+    pub(in crate::engine) fn add_tasks<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         items: Vec<TaskDraft>,
         atomic: bool,
     ) -> Result<Decision, Fault> {
@@ -30,7 +31,7 @@ impl<K: Kv> Engine<K> {
             let mut verdicts = Vec::with_capacity(items.len());
             let mut keyed = HashMap::new();
             for draft in &items {
-                let verdict = self.check_task(draft)?;
+                let verdict = self.check_task(tx, draft)?;
                 verdicts.push(verdict.and_then(|()| check_among(draft, &mut keyed)));
             }
             if verdicts.iter().any(Result::is_err) {
@@ -44,8 +45,8 @@ impl<K: Kv> Engine<K> {
         }
         let mut verdicts = Vec::with_capacity(items.len());
         for draft in items {
-            verdicts.push(match self.check_task(&draft)? {
-                Ok(()) => self.add_task(now, draft)?,
+            verdicts.push(match self.check_task(tx, &draft)? {
+                Ok(()) => self.add_task(tx, draft)?,
                 Err(refusal) => Err(refusal),
             });
         }
@@ -53,22 +54,26 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Whether a draft could be added as it is; checks its key, too.
-    fn check_task(&self, draft: &TaskDraft) -> Result<Result<(), Refusal>, Fault> {
+    fn check_task<K: Kv>(
+        &self,
+        tx: &Tx<K>,
+        draft: &TaskDraft,
+    ) -> Result<Result<(), Refusal>, Fault> {
         if let Err(refusal) = check_shape(draft) {
             return Ok(Err(refusal));
         }
-        let Some(kind) = self.names.known_kind(&draft.kind) else {
-            return Ok(self.room_for_kind());
+        let Some(kind) = tx.names.known_kind(&draft.kind) else {
+            return Ok(self.room_for_kind(tx));
         };
         let Some(key) = &draft.key else { return Ok(Ok(())) };
-        let Some(row) = self.store.read::<KeyRow>(&keys::task_key(kind, key))? else {
+        let Some(row) = tx.store.read::<KeyRow>(&keys::task_key(kind, key))? else {
             return Ok(Ok(()));
         };
         if !draft.replace {
             let same = draft.is_same(row.fingerprint);
             return Ok(if same { Ok(()) } else { Err(key_reused(key, row.id)) });
         }
-        let task = self.store.read::<Task>(&keys::id(row.id))?;
+        let task = tx.store.read::<Task>(&keys::id(row.id))?;
         Ok(match task {
             Some(task) if task.state() == TaskState::Claimed => Err(Refusal::field(
                 Code::WrongState,
@@ -83,83 +88,77 @@ impl<K: Kv> Engine<K> {
         })
     }
 
-    pub(super) fn add_task(
+    pub(in crate::engine) fn add_task<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         draft: TaskDraft,
     ) -> Result<Result<AddedTask, Refusal>, Fault> {
-        let kind = self.kind_of(&draft.kind);
+        let kind = self.kind_of(tx, &draft.kind);
         if let Some(key) = &draft.key {
             let row_key = keys::task_key(kind, key);
-            if let Some(row) = self.store.read::<KeyRow>(&row_key)? {
+            if let Some(row) = tx.store.read::<KeyRow>(&row_key)? {
                 if !draft.replace && draft.is_same(row.fingerprint) {
-                    let state = self.state_of(row.id)?;
+                    let state = self.state_of(tx, row.id)?;
                     return Ok(Ok(AddedTask { id: row.id, created: false, state }));
                 }
                 if !draft.replace {
                     return Ok(Err(key_reused(key, row.id)));
                 }
-                self.withdraw(now, row.id, "replaced by a newer submission")?;
+                self.withdraw(tx, row.id, "replaced by a newer submission")?;
             }
         }
-        let id = self.new_id(now);
+        let id = tx.new_id();
         if let Some(key) = &draft.key {
-            let row = KeyRow { id, fingerprint: draft.kept(), at: now };
-            self.store.write(keys::task_key(kind, key), &row);
+            let row = KeyRow { id, fingerprint: draft.kept(), at: tx.now };
+            tx.store.write(keys::task_key(kind, key), &row);
         }
-        let due = draft.due.unwrap_or_else(|| now.plus(draft.delay_ms.unwrap_or(0)));
+        let due = draft.due.unwrap_or_else(|| tx.now.plus(draft.delay_ms.unwrap_or(0)));
         let payload = if draft.payload.len() <= limits::INLINE_BODY_BYTES {
             Payload::Inline(draft.payload)
         } else {
             let bytes = draft.payload.as_bytes();
-            Payload::Chunked(write_chunks(&mut self.store, Tree::TaskBodies, id, bytes))
+            Payload::Chunked(write_chunks(&mut tx.store, Tree::TaskBodies, id, bytes))
         };
-        let mut task = Task::new(id, kind.0, draft.priority, now, due);
+        let mut task = Task::new(id, kind.0, draft.priority, tx.now, due);
         task.max_attempts = draft.max_attempts;
         task.key = draft.key;
         task.payload = payload;
-        self.file_task(&task);
+        self.file_task(tx, &task);
         Ok(Ok(AddedTask { id, created: true, state: TaskState::Pending.name() }))
     }
 
     /// The name of a task's state; `gone` when it is kept no longer.
-    fn state_of(&self, id: Id) -> Result<&'static str, Fault> {
-        if let Some(task) = self.store.read::<Task>(&keys::id(id))? {
+    fn state_of<K: Kv>(&self, tx: &Tx<K>, id: Id) -> Result<&'static str, Fault> {
+        if let Some(task) = tx.store.read::<Task>(&keys::id(id))? {
             return Ok(task.state().name());
         }
-        let ended = self.store.read::<EndedTask>(&keys::id(id))?;
+        let ended = tx.store.read::<EndedTask>(&keys::id(id))?;
         Ok(ended.map_or("gone", |ended| ended.0.state().name()))
     }
 
-    /// The payload's text.
-    pub(super) fn payload(&self, task: &Task) -> Result<String, Fault> {
-        match &task.payload {
-            Payload::Inline(text) => Ok(text.clone()),
-            Payload::Chunked(_) => {
-                let bytes = read_chunks(&self.store, Tree::TaskBodies, task.id)?;
-                String::from_utf8(bytes).map_err(|error| Fault::Damaged {
-                    tree: Tree::TaskBodies.name(),
-                    why: format!("payload of task {}: {error}", task.id),
-                })
-            }
-            Payload::Dropped => Ok("null".to_owned()),
-        }
-    }
-
     /// Cancels a task if it is there and not yet over. Says whether it was claimed.
-    fn withdraw(&mut self, now: Timestamp, id: Id, why: &str) -> Result<Option<bool>, Fault> {
-        let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else { return Ok(None) };
+    fn withdraw<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        id: Id,
+        why: &str,
+    ) -> Result<Option<bool>, Fault> {
+        let Some(mut task) = tx.store.read::<Task>(&keys::id(id))? else { return Ok(None) };
         let claimed = task.state() == TaskState::Claimed;
-        task.end_attempt(now, AttemptEnd::Cancelled);
-        self.end_task(now, task, Ended::Cancelled, Some(why.to_owned()))?;
+        task.end_attempt(tx.now, AttemptEnd::Cancelled);
+        self.end_task(tx, task, Ended::Cancelled, Some(why.to_owned()))?;
         Ok(Some(claimed))
     }
 
-    pub(super) fn cancel_task(&mut self, now: Timestamp, id: Id) -> Result<Decision, Fault> {
-        if let Some(claimed) = self.withdraw(now, id, "cancelled")? {
+    pub(in crate::engine) fn cancel_task<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        id: Id,
+    ) -> Result<Decision, Fault> {
+        if let Some(claimed) = self.withdraw(tx, id, "cancelled")? {
             return Ok(Ok(Reply::Cancelled { claimed }));
         }
-        let Some(EndedTask(task)) = self.store.read::<EndedTask>(&keys::id(id))? else {
+        let Some(EndedTask(task)) = tx.store.read::<EndedTask>(&keys::id(id))? else {
             return Ok(Err(not_found("task", id)));
         };
         Ok(match task.state() {
@@ -171,13 +170,14 @@ impl<K: Kv> Engine<K> {
         })
     }
 
-    pub(super) fn reschedule_task(
+    pub(in crate::engine) fn reschedule_task<K: Kv>(
         &mut self,
+        tx: &mut Tx<K>,
         id: Id,
         due: Option<Timestamp>,
         priority: Option<u8>,
     ) -> Result<Decision, Fault> {
-        let Some(mut task) = self.store.read::<Task>(&keys::id(id))? else {
+        let Some(mut task) = tx.store.read::<Task>(&keys::id(id))? else {
             return Ok(Err(not_found("waiting task", id)));
         };
         let Standing::Pending { due: before } = task.standing() else {
@@ -188,15 +188,20 @@ impl<K: Kv> Engine<K> {
         };
         task.planned = due.unwrap_or(task.planned);
         let priority = priority.unwrap_or(task.priority);
-        self.refile_task(task, due.unwrap_or(before), priority);
+        self.refile_task(tx, task, due.unwrap_or(before), priority);
         Ok(Ok(Reply::Done))
     }
 
-    pub(super) fn pause_queue(&mut self, name: &str, paused: bool) -> Result<Decision, Fault> {
-        let Some(kind) = self.names.known_kind(name) else {
+    pub(in crate::engine) fn pause_queue<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        name: &str,
+        paused: bool,
+    ) -> Result<Decision, Fault> {
+        let Some(kind) = tx.names.known_kind(name) else {
             return Ok(Err(not_found("task type", name)));
         };
-        self.change_queue(kind, |state| {
+        self.change_queue(tx, kind, |state| {
             state.paused = paused;
             if !paused {
                 state.rest_until = Timestamp(0);
@@ -206,29 +211,31 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(Reply::Done))
     }
 
-    pub(super) fn change_queue(&mut self, kind: TypeNo, change: impl FnOnce(&mut QueueState)) {
-        let state = self.queue_states.entry(kind).or_default();
+    pub(in crate::engine) fn change_queue<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        kind: TypeNo,
+        change: impl FnOnce(&mut QueueState),
+    ) {
+        let state = self.states.entry(kind).or_default();
         change(state);
         let state = state.clone();
-        self.store.write(keys::queue_state(kind), &state);
-    }
-
-    pub(super) fn queue_rule(&self, kind: TypeNo) -> QueueRule {
-        self.rules.queues.get(self.names.kind_name(kind)).cloned().unwrap_or_default()
+        tx.store.write(keys::queue_state(kind), &state);
     }
 
     /// Sets a damaged row aside, so that its neighbours can be worked on.
-    pub(super) fn quarantine(
+    pub(in crate::engine) fn quarantine<K: Kv>(
         &mut self,
+        tx: &mut Tx<K>,
         tree: Tree,
         key: &[u8],
         fault: &Fault,
     ) -> Result<(), Fault> {
         tracing::error!(event = "row.quarantined", tree = tree.name(), %fault);
-        if let Some(bytes) = self.store.get(tree, key)? {
+        if let Some(bytes) = tx.store.get(tree, key)? {
             let aside = [&[tree as u8], key].concat();
-            self.store.put(Tree::Quarantine, aside, bytes);
-            self.store.delete(tree, key);
+            tx.store.put(Tree::Quarantine, aside, bytes);
+            tx.store.delete(tree, key);
         }
         Ok(())
     }

@@ -1,20 +1,21 @@
 //! Task types come with their first task, and go when nothing is left of them: by hand, or after as long
 //! as their ended tasks and keys are kept.
 
-use super::command::{Code, Refusal, Reply};
-use super::{Decision, Engine, lanes, not_found};
+use crate::engine::command::Reply;
+use crate::engine::queue::{Queue, lanes};
+use crate::engine::refusal::{Code, Refusal, not_found};
+use crate::engine::tx::{Decision, Tx};
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::store::keys::{self, TypeNo};
-use crate::time::Timestamp;
 
 /// Lanes and types that go in one step.
 const AT_ONCE: usize = 1_000;
 
-impl<K: Kv> Engine<K> {
+impl Queue {
     /// Whether one more type may come.
-    pub(super) fn room_for_kind(&self) -> Result<(), Refusal> {
-        if self.names.kind_count() < limits::TASK_TYPES {
+    pub(in crate::engine) fn room_for_kind<K: Kv>(&self, tx: &Tx<K>) -> Result<(), Refusal> {
+        if tx.names.kind_count() < limits::TASK_TYPES {
             return Ok(());
         }
         Err(Refusal::field(
@@ -29,10 +30,10 @@ impl<K: Kv> Engine<K> {
     }
 
     /// The number of a type, given now if it has none. Says once when there are many.
-    pub(super) fn kind_of(&mut self, name: &str) -> TypeNo {
-        let before = self.names.kind_count();
-        let kind = self.names.kind(&mut self.store, name);
-        let count = self.names.kind_count();
+    pub(in crate::engine) fn kind_of<K: Kv>(&mut self, tx: &mut Tx<K>, name: &str) -> TypeNo {
+        let before = tx.names.kind_count();
+        let kind = tx.names.kind(&mut tx.store, name);
+        let count = tx.names.kind_count();
         if before < count && count == limits::TASK_TYPES / 2 {
             tracing::warn!(
                 event = "queue.many_types",
@@ -46,8 +47,12 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Drops a type that has no tasks left: its counts, its pause, its name if it is not configured.
-    pub(super) fn drop_kind(&mut self, name: &str) -> Result<Decision, Fault> {
-        let Some(kind) = self.names.known_kind(name) else {
+    pub(in crate::engine) fn drop_kind<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        name: &str,
+    ) -> Result<Decision, Fault> {
+        let Some(kind) = tx.names.known_kind(name) else {
             return Ok(Err(not_found("task type", name)));
         };
         let left: u64 = self
@@ -63,54 +68,54 @@ impl<K: Kv> Engine<K> {
             return Ok(Err(Refusal::new(Code::WrongState, detail)));
         }
         for priority in self.lanes.priorities(kind) {
-            self.forget_lane((kind, priority));
+            self.forget_lane(tx, (kind, priority));
         }
-        self.forget_kind(kind);
+        self.forget_kind(tx, kind);
         Ok(Ok(Reply::Done))
     }
 
     /// Forgets lanes and types that nobody has used for as long as anything of them is kept. Bounded;
     /// what is left goes with the next round.
-    pub(super) fn forget_idle(&mut self, now: Timestamp) {
-        let keep = self.rules.retention;
-        let before = self.settled(now).minus(keep.tasks_ms.max(keep.keys_ms));
+    pub(in crate::engine) fn forget_idle<K: Kv>(&mut self, tx: &mut Tx<K>) {
+        let keep = tx.rules.retention;
+        let before = tx.settled().minus(keep.tasks_ms.max(keep.keys_ms));
         for lane in self.lanes.idle(before).into_iter().take(AT_ONCE) {
-            self.forget_lane(lane);
+            self.forget_lane(tx, lane);
         }
-        let idle: Vec<TypeNo> = self
+        let idle: Vec<TypeNo> = tx
             .names
             .kinds()
             .map(|(kind, _)| kind)
             .filter(|kind| self.lanes.of(*kind).next().is_none())
             .filter(|kind| self.kind_seen.get(kind).is_none_or(|seen| *seen < before))
-            .filter(|_| self.started < before)
+            .filter(|_| tx.started < before)
             .take(AT_ONCE)
             .collect();
         for kind in idle {
-            self.forget_kind(kind);
+            self.forget_kind(tx, kind);
         }
-        self.names.forget_unsaved(|kind| self.waiters.has(kind));
+        tx.names.forget_unsaved(|kind| self.waiters.has(kind));
     }
 
-    fn forget_lane(&mut self, lane: lanes::LaneId) {
+    fn forget_lane<K: Kv>(&mut self, tx: &mut Tx<K>, lane: lanes::LaneId) {
         let (kind, priority) = lane;
         self.lanes.forget(lane);
-        self.store.delete(Tree::Counters, &keys::queue_counts(kind, priority));
-        self.kind_seen.insert(kind, self.clock.last_seen());
+        tx.store.delete(Tree::Counters, &keys::queue_counts(kind, priority));
+        self.kind_seen.insert(kind, tx.clock.last_seen());
     }
 
     /// A configured type, and one that somebody waits for, keeps its name.
-    fn forget_kind(&mut self, kind: TypeNo) {
-        if self.queue_states.get(&kind).is_some_and(|state| state.paused) {
+    fn forget_kind<K: Kv>(&mut self, tx: &mut Tx<K>, kind: TypeNo) {
+        if self.states.get(&kind).is_some_and(|state| state.paused) {
             return;
         }
-        if self.queue_states.remove(&kind).is_some() {
-            self.store.delete(Tree::Counters, &keys::queue_state(kind));
+        if self.states.remove(&kind).is_some() {
+            tx.store.delete(Tree::Counters, &keys::queue_state(kind));
         }
-        if self.rules.queues.contains_key(self.names.kind_name(kind)) {
+        if tx.rules.queues.contains_key(tx.names.kind_name(kind)) {
             return;
         }
-        self.names.forget_kind(&mut self.store, kind, self.waiters.has(kind));
+        tx.names.forget_kind(&mut tx.store, kind, self.waiters.has(kind));
         self.kind_seen.remove(&kind);
     }
 }

@@ -1,11 +1,11 @@
 //! Claiming tasks, waiting for them, and claims that run out.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
-use super::command::{ClaimRequest, ClaimedTask, Code, Effect, Refusal, Reply};
-use super::{Engine, Handled, Mode, Ticked};
+use crate::engine::command::{ClaimRequest, ClaimedTask, Effect, Reply};
+use crate::engine::queue::{Queue, payload};
+use crate::engine::refusal::{Code, Refusal};
+use crate::engine::tx::{Handled, Mode, Ticked, Tx};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
@@ -17,11 +17,11 @@ use crate::time::Timestamp;
 
 /// The tasks of a claim that named its request, so that a repetition gets them again.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct RequestRow {
+pub(in crate::engine) struct RequestRow {
     /// The tasks.
-    pub(super) tasks: Vec<Id>,
+    pub(in crate::engine) tasks: Vec<Id>,
     /// When.
-    pub(super) at: Timestamp,
+    pub(in crate::engine) at: Timestamp,
 }
 
 impl Record for RequestRow {
@@ -35,102 +35,16 @@ fn request_key(kind: TypeNo, request: &str) -> Key {
     [&b"r"[..], &kind.0.to_be_bytes(), request.as_bytes()].concat()
 }
 
-/// Claims that wait for work. In memory: a waiting caller does not outlive the process.
-#[derive(Debug, Default)]
-pub struct Waiters {
-    last: u64,
-    waiting: BTreeMap<u64, Waiting>,
-    by_kind: BTreeMap<TypeNo, BTreeSet<u64>>,
-    deadlines: BTreeSet<(Timestamp, u64)>,
-    /// When to look at a type again: the due time of the first work that may have come. A look
-    /// finds out about the next one, so that one per type is enough.
-    looks: BTreeSet<(Timestamp, TypeNo)>,
-    /// The same by type.
-    look_of: BTreeMap<TypeNo, Timestamp>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    kind: TypeNo,
-    deadline: Timestamp,
-    request: ClaimRequest,
-}
-
-impl Waiters {
-    /// Work of this type may be claimable from `due` on.
-    pub(super) fn look_at(&mut self, kind: TypeNo, due: Timestamp) {
-        if !self.by_kind.contains_key(&kind) || self.look_of.get(&kind).is_some_and(|at| *at <= due)
-        {
-            return;
-        }
-        self.drop_look(kind);
-        self.look_of.insert(kind, due);
-        self.looks.insert((due, kind));
-    }
-
-    fn drop_look(&mut self, kind: TypeNo) {
-        if let Some(at) = self.look_of.remove(&kind) {
-            self.looks.remove(&(at, kind));
-        }
-    }
-
-    /// The type to look at, if the time for one has come.
-    fn due_look(&mut self, now: Timestamp) -> Option<TypeNo> {
-        let (_, kind) = self.looks.first().copied().filter(|(due, _)| *due <= now)?;
-        self.drop_look(kind);
-        Some(kind)
-    }
-
-    fn add(&mut self, kind: TypeNo, deadline: Timestamp, request: ClaimRequest) -> u64 {
-        self.last += 1;
-        let waiter = self.last;
-        self.waiting.insert(waiter, Waiting { kind, deadline, request });
-        self.by_kind.entry(kind).or_default().insert(waiter);
-        self.deadlines.insert((deadline, waiter));
-        waiter
-    }
-
-    pub(super) fn forget(&mut self, waiter: u64) -> bool {
-        let Some(waiting) = self.waiting.remove(&waiter) else { return false };
-        self.deadlines.remove(&(waiting.deadline, waiter));
-        if let Some(others) = self.by_kind.get_mut(&waiting.kind) {
-            others.remove(&waiter);
-            if others.is_empty() {
-                self.by_kind.remove(&waiting.kind);
-                self.drop_look(waiting.kind);
-            }
-        }
-        true
-    }
-
-    /// Whether somebody waits for this type.
-    pub(super) fn has(&self, kind: TypeNo) -> bool {
-        self.by_kind.contains_key(&kind)
-    }
-
-    /// How many wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether nobody waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-}
-
 /// Types looked at in one tick.
 const LOOKS_PER_TICK: usize = 256;
 
-impl<K: Kv> Engine<K> {
-    pub(super) fn claim(
+impl Queue {
+    pub(in crate::engine) fn claim<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         request: ClaimRequest,
     ) -> Result<Handled, Fault> {
-        match self.mode {
+        match tx.mode {
             Mode::Working => {}
             Mode::Held => {
                 let detail = "this daemon runs on a copy and is held: release it first";
@@ -138,30 +52,30 @@ impl<K: Kv> Engine<K> {
             }
             Mode::Draining => return Ok(Handled::Now(Ok(Reply::Claimed(Vec::new())))),
         }
-        let Some(kind) = self.names.known_kind(&request.kind) else {
+        let Some(kind) = tx.names.known_kind(&request.kind) else {
             if request.wait_ms == 0 {
                 return Ok(Handled::Now(Ok(Reply::Claimed(Vec::new()))));
             }
             // Whoever waits makes no type: it comes with its first task.
-            if self.names.unsaved_count() >= limits::WAITERS {
+            if tx.names.unsaved_count() >= limits::WAITERS {
                 let waiters = &self.waiters;
-                self.names.forget_unsaved(|kind| waiters.has(kind));
+                tx.names.forget_unsaved(|kind| waiters.has(kind));
             }
-            let kind = self.names.kind_for_now(&request.kind);
-            return Ok(self.wait(now, kind, request));
+            let kind = tx.names.kind_for_now(&request.kind);
+            return Ok(self.wait(tx, kind, request));
         };
-        let again = self.claimed_before(now, kind, &request)?;
+        let again = self.claimed_before(tx, kind, &request)?;
         if !again.is_empty() {
             return Ok(Handled::Now(Ok(Reply::Claimed(again))));
         }
-        let tasks = self.take_due(now, kind, &request)?;
+        let tasks = self.take_due(tx, kind, &request)?;
         if tasks.is_empty() && request.wait_ms > 0 {
-            return Ok(self.wait(now, kind, request));
+            return Ok(self.wait(tx, kind, request));
         }
         Ok(Handled::Now(Ok(Reply::Claimed(tasks))))
     }
 
-    fn wait(&mut self, now: Timestamp, kind: TypeNo, request: ClaimRequest) -> Handled {
+    fn wait<K: Kv>(&mut self, tx: &mut Tx<K>, kind: TypeNo, request: ClaimRequest) -> Handled {
         if self.waiters.len() >= limits::WAITERS {
             let detail = format!(
                 "{} claims wait already: ask again after a pause, or without wait_ms",
@@ -169,48 +83,48 @@ impl<K: Kv> Engine<K> {
             );
             return Handled::Now(Err(Refusal::new(Code::TooManyWaiters, detail)));
         }
-        let deadline = now.plus(request.wait_ms.min(limits::WAIT_MAX_MS));
+        let deadline = tx.now.plus(request.wait_ms.min(limits::WAIT_MAX_MS));
         let waiter = self.waiters.add(kind, deadline, request);
-        self.waiters.look_at(kind, now);
+        self.waiters.look_at(kind, tx.now);
         Handled::Waits(waiter)
     }
 
     /// The tasks that the same request was given before and still holds.
-    fn claimed_before(
+    fn claimed_before<K: Kv>(
         &self,
-        now: Timestamp,
+        tx: &Tx<K>,
         kind: TypeNo,
         request: &ClaimRequest,
     ) -> Result<Vec<ClaimedTask>, Fault> {
         let Some(name) = &request.request else { return Ok(Vec::new()) };
-        let Some(row) = self.store.read::<RequestRow>(&request_key(kind, name))? else {
+        let Some(row) = tx.store.read::<RequestRow>(&request_key(kind, name))? else {
             return Ok(Vec::new());
         };
         let mut again = Vec::new();
         for id in row.tasks {
-            let Some(task) = self.store.read::<Task>(&keys::id(id))? else { continue };
+            let Some(task) = tx.store.read::<Task>(&keys::id(id))? else { continue };
             let Standing::Claimed { until } = task.standing() else { continue };
-            if until > now && task.request.as_ref() == Some(name) {
-                again.push(self.handed_out(&task, until)?);
+            if until > tx.now && task.request.as_ref() == Some(name) {
+                again.push(self.handed_out(tx, &task, until)?);
             }
         }
         Ok(again)
     }
 
     /// Claims what is due, best priority first, oldest first within it.
-    fn take_due(
+    fn take_due<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         kind: TypeNo,
         request: &ClaimRequest,
     ) -> Result<Vec<ClaimedTask>, Fault> {
-        if self.queue_states.get(&kind).is_some_and(|state| state.paused) {
+        if self.states.get(&kind).is_some_and(|state| state.paused) {
             return Ok(Vec::new());
         }
         let cap = if request.request.is_some() { REQUEST_ITEMS } else { limits::CLAIM_ITEMS };
         let max = request.max.clamp(1, cap);
-        let ttl_ms = request.ttl_ms.unwrap_or_else(|| self.queue_rule(kind).claim_ttl_ms);
-        let until = now.plus(ttl_ms.clamp(limits::CLAIM_TTL_MIN_MS, limits::CLAIM_TTL_MAX_MS));
+        let ttl_ms = request.ttl_ms.unwrap_or_else(|| tx.queue_rule(kind).claim_ttl_ms);
+        let until = tx.now.plus(ttl_ms.clamp(limits::CLAIM_TTL_MIN_MS, limits::CLAIM_TTL_MAX_MS));
         let priorities: Vec<u8> = match request.priority {
             Some(priority) => vec![priority],
             None => self.lanes.priorities(kind),
@@ -219,16 +133,16 @@ impl<K: Kv> Engine<K> {
         for priority in priorities {
             let lane = Lane::Queue(kind, priority);
             while taken.len() < max && bytes < limits::CLAIM_BYTES {
-                let due = self.delay_first(lane, (max - taken.len()).min(64))?;
+                let due = tx.store.delay_first(lane, (max - taken.len()).min(64))?;
                 let count = due.len();
                 let mut stop = count == 0;
                 for (due, item) in due {
-                    if due > now {
+                    if due > tx.now {
                         stop = true;
                         break;
                     }
                     if let Some(task) =
-                        self.take_one(now, until, (kind, priority), due, &item, request)?
+                        self.take_one(tx, until, (kind, priority), due, &item, request)?
                     {
                         bytes += task.payload.len();
                         taken.push(task);
@@ -243,28 +157,28 @@ impl<K: Kv> Engine<K> {
             }
         }
         if let Some(name) = request.request.as_ref().filter(|_| !taken.is_empty()) {
-            let row = RequestRow { tasks: taken.iter().map(|task| task.id).collect(), at: now };
-            self.store.write(request_key(kind, name), &row);
+            let row = RequestRow { tasks: taken.iter().map(|task| task.id).collect(), at: tx.now };
+            tx.store.write(request_key(kind, name), &row);
         }
         Ok(taken)
     }
 
-    fn take_one(
+    fn take_one<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         until: Timestamp,
         lane: (TypeNo, u8),
         due: Timestamp,
         item: &[u8],
         request: &ClaimRequest,
     ) -> Result<Option<ClaimedTask>, Fault> {
-        let row = self.store.read::<Task>(item);
+        let row = tx.store.read::<Task>(item);
         let mut task = match row {
             Ok(Some(task)) => task,
             Ok(None) | Err(Fault::Damaged { .. }) => {
-                self.drop_lost_task(lane, due, item);
+                self.drop_lost_task(tx, lane, due, item);
                 if let Err(fault) = row {
-                    self.quarantine(Tree::Tasks, item, &fault)?;
+                    self.quarantine(tx, Tree::Tasks, item, &fault)?;
                 }
                 return Ok(None);
             }
@@ -276,18 +190,23 @@ impl<K: Kv> Engine<K> {
         task.request.clone_from(&request.request);
         let worker = request.worker.as_deref().map(|name| cut(name, limits::NAME_BYTES).to_owned());
         let attempt = task.attempt;
-        let term = self.identity.term;
-        task.begin_attempt(TaskAttempt { attempt, claimed: now, worker, term, ended: None });
-        let handed = self.handed_out(&task, until)?;
+        let term = tx.identity.term;
+        task.begin_attempt(TaskAttempt { attempt, claimed: tx.now, worker, term, ended: None });
+        let handed = self.handed_out(tx, &task, until)?;
         let reason = task.reason.take();
-        self.move_task(task, Standing::Claimed { until }, reason)?;
+        self.move_task(tx, task, Standing::Claimed { until }, reason)?;
         Ok(Some(handed))
     }
 
-    fn handed_out(&self, task: &Task, until: Timestamp) -> Result<ClaimedTask, Fault> {
+    fn handed_out<K: Kv>(
+        &self,
+        tx: &Tx<K>,
+        task: &Task,
+        until: Timestamp,
+    ) -> Result<ClaimedTask, Fault> {
         Ok(ClaimedTask {
             id: task.id,
-            kind: self.names.kind_name(TypeNo(task.kind)).to_owned(),
+            kind: tx.names.kind_name(TypeNo(task.kind)).to_owned(),
             fence: task.fence,
             claim: token(task.id, task.fence),
             attempt: task.attempt,
@@ -295,27 +214,31 @@ impl<K: Kv> Engine<K> {
             due: task.planned,
             until,
             priority: task.priority,
-            payload: self.payload(task)?,
+            payload: payload::text(tx, task)?,
         })
     }
 
     /// Claims up to `max` due tasks of a type for a push.
-    pub(super) fn take_for_push(
+    pub(in crate::engine) fn take_for_push<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         kind: TypeNo,
         max: usize,
     ) -> Result<Vec<ClaimedTask>, Fault> {
         let worker = Some("push".to_owned());
-        self.take_due(now, kind, &ClaimRequest { max, worker, ..ClaimRequest::default() })
+        self.take_due(tx, kind, &ClaimRequest { max, worker, ..ClaimRequest::default() })
     }
 
     /// The earliest due time of a type's pending tasks.
-    pub(super) fn next_due(&mut self, kind: TypeNo) -> Result<Option<Timestamp>, Fault> {
+    pub(in crate::engine) fn next_due<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        kind: TypeNo,
+    ) -> Result<Option<Timestamp>, Fault> {
         let priorities: Vec<u8> = self.lanes.priorities(kind);
         let mut next: Option<Timestamp> = None;
         for priority in priorities {
-            if let Some((due, _)) = self.delay_first(Lane::Queue(kind, priority), 1)?.pop() {
+            if let Some((due, _)) = tx.store.delay_first(Lane::Queue(kind, priority), 1)?.pop() {
                 next = Some(next.map_or(due, |next| next.min(due)));
             }
         }
@@ -323,23 +246,23 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Gives work that has come to those who wait, each task to exactly one of them.
-    pub(super) fn serve_waiters(
+    pub(in crate::engine) fn serve_waiters<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         ticked: &mut Ticked,
     ) -> Result<(), Fault> {
-        if self.mode == Mode::Working {
+        if tx.mode == Mode::Working {
             let mut given = 0;
             for _ in 0..LOOKS_PER_TICK {
-                if self.is_full(given) {
+                if self.is_full(tx, given) {
                     break;
                 }
-                let Some(kind) = self.waiters.due_look(now) else { break };
-                self.serve_kind(now, kind, &mut given, ticked)?;
+                let Some(kind) = self.waiters.due_look(tx.now) else { break };
+                self.serve_kind(tx, kind, &mut given, ticked)?;
             }
         }
         while let Some((deadline, waiter)) = self.waiters.deadlines.first().copied() {
-            if deadline > now && self.mode == Mode::Working {
+            if deadline > tx.now && tx.mode == Mode::Working {
                 break;
             }
             self.waiters.forget(waiter);
@@ -355,13 +278,13 @@ impl<K: Kv> Engine<K> {
     }
 
     /// Whether a tick has handed out enough: its changes must fit a commit, its payloads in memory.
-    fn is_full(&self, given: usize) -> bool {
-        self.store.group_bytes() >= limits::GROUP_BYTES || given >= limits::CLAIM_BYTES
+    fn is_full<K: Kv>(&self, tx: &Tx<K>, given: usize) -> bool {
+        tx.store.group_bytes() >= limits::GROUP_BYTES || given >= limits::CLAIM_BYTES
     }
 
-    fn serve_kind(
+    fn serve_kind<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         kind: TypeNo,
         given: &mut usize,
         ticked: &mut Ticked,
@@ -369,23 +292,23 @@ impl<K: Kv> Engine<K> {
         let waiters: Vec<u64> =
             self.waiters.by_kind.get(&kind).into_iter().flatten().copied().collect();
         for waiter in waiters {
-            let next = self.next_due(kind)?;
+            let next = self.next_due(tx, kind)?;
             match next {
-                Some(due) if due <= now => {}
+                Some(due) if due <= tx.now => {}
                 Some(due) => {
                     self.waiters.look_at(kind, due);
                     return Ok(());
                 }
                 None => return Ok(()),
             }
-            if self.is_full(*given) {
+            if self.is_full(tx, *given) {
                 // The others are served in the next tick, which comes at once.
-                self.waiters.look_at(kind, now);
+                self.waiters.look_at(kind, tx.now);
                 return Ok(());
             }
             let Some(waiting) = self.waiters.waiting.get(&waiter) else { continue };
             let request = waiting.request.clone();
-            let tasks = self.take_due(now, kind, &request)?;
+            let tasks = self.take_due(tx, kind, &request)?;
             if !tasks.is_empty() {
                 *given += tasks.iter().map(|task| task.payload.len()).sum::<usize>();
                 self.waiters.forget(waiter);
@@ -395,21 +318,25 @@ impl<K: Kv> Engine<K> {
         // Whoever is left wants another priority, or the type is paused: look again when the
         // first task that is not due yet becomes due; new work announces itself.
         if self.waiters.by_kind.contains_key(&kind)
-            && let Some(due) = self.next_due_after(now, kind)?
+            && let Some(due) = self.next_due_after(tx, kind)?
         {
             self.waiters.look_at(kind, due);
         }
         Ok(())
     }
 
-    fn next_due_after(&mut self, now: Timestamp, kind: TypeNo) -> Result<Option<Timestamp>, Fault> {
+    fn next_due_after<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        kind: TypeNo,
+    ) -> Result<Option<Timestamp>, Fault> {
         let priorities: Vec<u8> = self.lanes.priorities(kind);
         let mut next: Option<Timestamp> = None;
         for priority in priorities {
             let lane = Lane::Queue(kind, priority);
-            let from = lane.key(now.plus(1), &[]);
+            let from = lane.key(tx.now.plus(1), &[]);
             let to = keys::after_prefix(&lane.prefix());
-            let Some((key, _)) = self.store.first(Tree::Delay, &from, &to)? else { continue };
+            let Some((key, _)) = tx.store.first(Tree::Delay, &from, &to)? else { continue };
             let Some((due, _)) = keys::split_delay(&key, lane.prefix().len()) else { continue };
             next = Some(next.map_or(due, |next| next.min(due)));
         }
@@ -417,37 +344,36 @@ impl<K: Kv> Engine<K> {
     }
 
     /// A claim was not settled in time: silence is failure, and somebody else gets the task now.
-    pub(super) fn task_claim_ran_out(&mut self, now: Timestamp, id: Id) -> Result<(), Fault> {
-        let mut task = match self.store.read::<Task>(&keys::id(id)) {
+    pub(in crate::engine) fn task_claim_ran_out<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        id: Id,
+    ) -> Result<(), Fault> {
+        let mut task = match tx.store.read::<Task>(&keys::id(id)) {
             Ok(Some(task)) => task,
             Ok(None) => return Ok(()),
             Err(fault @ Fault::Damaged { .. }) => {
-                return self.quarantine(Tree::Tasks, &keys::id(id), &fault);
+                return self.quarantine(tx, Tree::Tasks, &keys::id(id), &fault);
             }
             Err(fault) => return Err(fault),
         };
         if task.state() != TaskState::Claimed {
             return Ok(());
         }
-        task.end_attempt(now, AttemptEnd::RanOut);
+        task.end_attempt(tx.now, AttemptEnd::RanOut);
         task.failed += 1;
         let reason = "its claim ran out".to_owned();
-        if task.failed >= self.max_attempts(&task) {
-            return self.end_task(now, task, Ended::Dead, Some(reason));
+        if task.failed >= tx.max_attempts(&task) {
+            return self.end_task(tx, task, Ended::Dead, Some(reason));
         }
-        self.requeue(task, now, Some(reason))
-    }
-
-    pub(super) fn max_attempts(&self, task: &Task) -> u32 {
-        let rule = self.queue_rule(TypeNo(task.kind));
-        task.max_attempts.unwrap_or(rule.retry.max_attempts)
+        self.requeue(tx, task, tx.now, Some(reason))
     }
 }
 
 /// The token of a claim: its fence, and a mark of the task, so that a token of another task does
 /// not fit by chance. It is no secret.
 #[must_use]
-pub fn token(task: Id, fence: u64) -> String {
+pub(super) fn token(task: Id, fence: u64) -> String {
     let mut mark = task.0 ^ fence.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15;
     mark = (mark ^ (mark >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mark = (mark ^ (mark >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -456,7 +382,7 @@ pub fn token(task: Id, fence: u64) -> String {
 
 /// The fence in a token of this task; `None` when it is none of its tokens.
 #[must_use]
-pub fn fence_of(task: Id, text: &str) -> Option<u64> {
+pub(super) fn fence_of(task: Id, text: &str) -> Option<u64> {
     let (fence, _) = text.split_once('-')?;
     let fence = fence.parse().ok()?;
     (token(task, fence) == text).then_some(fence)
@@ -465,21 +391,6 @@ pub fn fence_of(task: Id, text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_waiter_does_not_remember_every_task_that_is_added() {
-        let mut waiters = Waiters::default();
-        let waiter = waiters.add(TypeNo(1), Timestamp(50_000), ClaimRequest::default());
-        for due in (100..1_100).rev() {
-            waiters.look_at(TypeNo(1), Timestamp(due));
-        }
-        assert_eq!(waiters.looks.len(), 1);
-        assert_eq!(waiters.due_look(Timestamp(99)), None);
-        assert_eq!(waiters.due_look(Timestamp(100)), Some(TypeNo(1)));
-        waiters.look_at(TypeNo(1), Timestamp(7));
-        waiters.forget(waiter);
-        assert!(waiters.looks.is_empty() && waiters.look_of.is_empty());
-    }
 
     #[test]
     fn tokens_fit_their_task_only() {

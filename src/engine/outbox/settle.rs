@@ -14,21 +14,24 @@
 //!
 //! Retries that fail alike for everybody pause the notice, see `trouble`.
 
-use super::act::Unsent;
-use super::command::Reply;
-use super::outbox::withdrawn;
-use super::{Decision, Engine, Identity};
+use crate::engine::command::Reply;
+use crate::engine::outbox::transition::{Unsent, withdrawn};
+use crate::engine::outbox::{Outbox, doubt, lane, log, trouble};
+use crate::engine::pace::RETURN_PAUSE_MS;
+use crate::engine::streaks;
+use crate::engine::tenants;
+use crate::engine::tx::{Decision, Tx};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
-use crate::model::delivery::{Delivery, DeliveryState, Entry, Settled, Standing};
+use crate::model::delivery::{Delivery, DeliveryState, Settled, Standing};
 use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice};
 use crate::store::codec;
 use crate::store::keys::{self, TenantNo};
 use crate::text::cut;
-use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
+use crate::time::{MINUTE_MS, SECOND_MS};
 
 /// Template codes in a row that pause a notice: the provider answers them by mistake now and then.
 const TEMPLATE_MISSES: u32 = 5;
@@ -37,16 +40,50 @@ const DOUBT_PAUSE_MS: u64 = 2 * SECOND_MS;
 /// The least pause for a recipient who had too many messages.
 const TOO_OFTEN_MS: u64 = 30 * MINUTE_MS;
 
-impl<K: Kv> Engine<K> {
-    pub(super) fn settle_send(
+impl Outbox {
+    /// Hands a claimed delivery back that was certainly not put on the wire.
+    pub(in crate::engine) fn return_send<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
+        id: DeliveryId,
+        fence: u64,
+    ) -> Result<Decision, Fault> {
+        let Some((mut notice, mut delivery)) = self.claimed_delivery(tx, id, fence)? else {
+            return Ok(Ok(Reply::Done));
+        };
+        delivery.attempt -= 1;
+        let due = tx.now.plus(RETURN_PAUSE_MS);
+        self.unsend(tx, &mut notice, id, &mut delivery, Unsent { due, reason: None });
+        lane::close(tx, &mut notice)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// The notice and row of a delivery that is being sent under this fence.
+    pub(in crate::engine) fn claimed_delivery<K: Kv>(
+        &self,
+        tx: &Tx<K>,
+        id: DeliveryId,
+        fence: u64,
+    ) -> Result<Option<(Notice, Delivery)>, Fault> {
+        let Some(notice) = tx.store.read::<Notice>(&keys::id(id.notice))? else {
+            return Ok(None);
+        };
+        let key = keys::delivery(TenantNo(notice.tenant), id);
+        let Some(bytes) = tx.store.get(Tree::Outbox, &key)? else { return Ok(None) };
+        let delivery: Delivery = codec::decode(&bytes)?;
+        let held = delivery.state() == DeliveryState::Sending && delivery.fence == fence;
+        Ok(held.then_some((notice, delivery)))
+    }
+
+    pub(in crate::engine) fn settle_send<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
         id: DeliveryId,
         fence: u64,
         tries: Vec<Try>,
     ) -> Result<Decision, Fault> {
-        let Some((mut notice, mut delivery)) = self.claimed_delivery(id, fence)? else {
-            self.settle_late(now, id, fence, &tries)?;
+        let Some((mut notice, mut delivery)) = self.claimed_delivery(tx, id, fence)? else {
+            self.settle_late(tx, id, fence, &tries)?;
             return Ok(Ok(Reply::Done));
         };
         let left = tries.iter().filter(|one| has_left(one)).count();
@@ -55,45 +92,43 @@ impl<K: Kv> Engine<K> {
             delivery.attempt = delivery.attempt.saturating_sub(1);
         }
         for one in tries.iter().filter(|one| has_left(one)) {
-            self.log(now, &notice, id, &delivery, one, None)?;
+            log::record(tx, &notice, id, &delivery, one, None)?;
         }
         if let Some(last) = tries.last() {
-            self.count_requests(now, TenantNo(notice.tenant), left)?;
-            self.decide(now, &mut notice, id, &mut delivery, last)?;
+            tenants::count_requests(tx, TenantNo(notice.tenant), left)?;
+            self.decide(tx, &mut notice, id, &mut delivery, last)?;
         } else {
-            self.unsend(now, &mut notice, id, &mut delivery, Unsent { due: now, reason: None });
+            self.unsend(tx, &mut notice, id, &mut delivery, Unsent { due: tx.now, reason: None });
         }
-        notice.last_settled = Some(now);
-        self.finish_if_done(now, &mut notice);
-        self.refile(now, &mut notice)?;
-        self.store.write(keys::id(id.notice), &notice);
+        notice.last_settled = Some(tx.now);
+        lane::close(tx, &mut notice)?;
         Ok(Ok(Reply::Done))
     }
 
     /// An answer to a claim that ran out and was settled as in doubt. It belongs in the log, and an
     /// acceptance ends the doubt unless the delivery is being sent again.
-    fn settle_late(
+    fn settle_late<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         id: DeliveryId,
         fence: u64,
         tries: &[Try],
     ) -> Result<(), Fault> {
-        let Some(mut notice) = self.store.read::<Notice>(&keys::id(id.notice))? else {
+        let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(());
         };
         let tenant = TenantNo(notice.tenant);
-        let Some(mut delivery) = self.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
+        let Some(mut delivery) = tx.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
             return Ok(());
         };
         let mut then = delivery.clone();
         let since = u32::try_from(delivery.fence.saturating_sub(fence)).unwrap_or(u32::MAX);
         then.attempt = delivery.attempt.saturating_sub(since).max(1);
         for one in tries.iter().filter(|one| has_left(one)) {
-            self.log(now, &notice, id, &then, one, None)?;
+            log::record(tx, &notice, id, &then, one, None)?;
         }
         let Some(last) = tries.last() else { return Ok(()) };
-        self.count_requests(now, tenant, tries.iter().filter(|one| has_left(one)).count())?;
+        tenants::count_requests(tx, tenant, tries.iter().filter(|one| has_left(one)).count())?;
         let accepted = match last.class {
             Class::Ok | Class::Review => true,
             Class::Retry
@@ -122,17 +157,15 @@ impl<K: Kv> Engine<K> {
         delivery.errcode = last.errcode;
         delivery.msgid.clone_from(&last.msgid);
         let reason = Some("its answer came late".to_owned());
-        self.settle_delivery(now, &mut notice, id, &mut delivery, Settled::Accepted, reason);
-        notice.last_settled = Some(now);
-        self.finish_if_done(now, &mut notice);
-        self.refile(now, &mut notice)?;
-        self.store.write(keys::id(id.notice), &notice);
+        self.settle_delivery(tx, &mut notice, id, &mut delivery, Settled::Accepted, reason);
+        notice.last_settled = Some(tx.now);
+        lane::close(tx, &mut notice)?;
         Ok(())
     }
 
-    fn decide(
+    fn decide<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
@@ -148,42 +181,42 @@ impl<K: Kv> Engine<K> {
                 delivery.msgid.clone_from(&answer.msgid);
                 delivery.doubt_since = None;
                 notice.template_misses = 0;
-                self.forget_streak(&keys::notice_streak(notice.id))?;
-                self.answered(now, tenant)?;
+                streaks::forget(tx, &keys::notice_streak(notice.id))?;
+                trouble::answered(tx, tenant)?;
                 let reason = (answer.class == Class::Review).then(|| "in platform review".into());
-                self.settle_delivery(now, notice, id, delivery, Settled::Accepted, reason);
+                self.settle_delivery(tx, notice, id, delivery, Settled::Accepted, reason);
             }
-            Class::Retry => self.retry(now, notice, id, delivery, answer)?,
+            Class::Retry => self.retry(tx, notice, id, delivery, answer)?,
             Class::Recipient => {
-                self.answered(now, tenant)?;
-                if let Some(limit) = Self::alike_limit(answer) {
-                    self.failed_alike(notice, answer, limit)?;
+                trouble::answered(tx, tenant)?;
+                if let Some(limit) = trouble::alike_limit(answer) {
+                    trouble::failed_alike(tx, notice, answer, limit)?;
                 }
-                self.settle_delivery(now, notice, id, delivery, Settled::Refused, Some(reason));
+                self.settle_delivery(tx, notice, id, delivery, Settled::Refused, Some(reason));
             }
             Class::Notice => {
-                self.answered(now, tenant)?;
-                self.notice_refused(now, notice, id, delivery, answer)?;
+                trouble::answered(tx, tenant)?;
+                self.notice_refused(tx, notice, id, delivery, answer)?;
             }
             Class::Token | Class::Tenant => {
-                self.refuse_tenant(now, tenant, &told(answer))?;
-                self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+                tenants::refuse_tenant(tx, tenant, &told(answer))?;
+                self.unsend(tx, notice, id, delivery, Unsent { due: tx.now, reason: Some(reason) });
             }
             Class::Day => {
-                self.day_is_over(now, tenant)?;
-                self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+                tenants::day_is_over(tx, tenant)?;
+                self.unsend(tx, notice, id, delivery, Unsent { due: tx.now, reason: Some(reason) });
             }
             Class::Unreached => {
-                self.unreached(now, tenant, answer)?;
-                self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+                trouble::unreached(tx, tenant, answer)?;
+                self.unsend(tx, notice, id, delivery, Unsent { due: tx.now, reason: Some(reason) });
             }
             Class::InDoubt => {
                 let failed = delivery.failed;
-                let rests = self.unsure(now, notice, answer)?;
-                self.doubt(now, notice, id, delivery, &reason);
+                let rests = trouble::unsure(tx, notice, answer)?;
+                self.doubt(tx, notice, id, delivery, &reason);
                 if rests && delivery.state() == DeliveryState::Pending {
                     delivery.failed = failed;
-                    self.store.write(keys::delivery(tenant, id), delivery);
+                    tx.store.write(keys::delivery(tenant, id), delivery);
                 }
             }
         }
@@ -191,9 +224,9 @@ impl<K: Kv> Engine<K> {
     }
 
     /// The provider did not take it, for now.
-    fn retry(
+    fn retry<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
@@ -202,147 +235,109 @@ impl<K: Kv> Engine<K> {
         let tenant = TenantNo(notice.tenant);
         let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
         if answer.errcode.is_some_and(errcode::is_minute_limit) {
-            let rest = now.plus(MINUTE_MS);
-            self.hold(tenant, rest, "the provider's limit per minute is reached")?;
+            let rest = tx.now.plus(MINUTE_MS);
+            tenants::hold(tx, tenant, rest, "the provider's limit per minute is reached")?;
             let unsent = Unsent { due: rest, reason: Some(reason) };
-            self.unsend(now, notice, id, delivery, unsent);
+            self.unsend(tx, notice, id, delivery, unsent);
             return Ok(());
         }
-        self.answered(now, tenant)?;
+        trouble::answered(tx, tenant)?;
         if errcode_is_duplicate(answer) && delivery.doubt_since.is_some() {
             // The content guard tells that an earlier attempt got through.
             delivery.doubt_since = None;
             let reason = Some("accepted by an earlier attempt".to_owned());
-            self.settle_delivery(now, notice, id, delivery, Settled::Accepted, reason);
+            self.settle_delivery(tx, notice, id, delivery, Settled::Accepted, reason);
             return Ok(());
         }
         let own = answer.errcode.is_none_or(errcode::is_too_often) || errcode_is_duplicate(answer);
-        let limit = Self::alike_limit(answer).filter(|_| !own);
+        let limit = trouble::alike_limit(answer).filter(|_| !own);
         if let Some(limit) = limit
-            && (self.failed_alike(notice, answer, limit)?
-                || self.is_last_attempt(notice, delivery) && self.gave_up_alike(notice, answer)?)
+            && (trouble::failed_alike(tx, notice, answer, limit)?
+                || self.is_last_attempt(tx, notice, delivery)
+                    && trouble::gave_up_alike(tx, notice, answer)?)
         {
             // Nothing is counted while the notice waits for somebody to look.
-            self.unsend(now, notice, id, delivery, Unsent { due: now, reason: Some(reason) });
+            self.unsend(tx, notice, id, delivery, Unsent { due: tx.now, reason: Some(reason) });
             return Ok(());
         }
-        self.failed(now, notice, id, delivery, reason);
+        self.failed(tx, notice, id, delivery, reason);
         if answer.errcode.is_some_and(errcode::is_too_often)
             && let Standing::Pending { due } = delivery.standing()
         {
-            self.postpone(id, notice, delivery, due.max(now.plus(TOO_OFTEN_MS)));
+            self.postpone(tx, id, notice, delivery, due.max(tx.now.plus(TOO_OFTEN_MS)));
         }
         Ok(())
     }
 
     /// The outcome of an attempt is unknown: it may have been accepted.
-    pub(super) fn doubt(
+    pub(in crate::engine) fn doubt<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
         reason: &str,
     ) {
-        delivery.doubt_since.get_or_insert(self.unwound(delivery.started));
+        delivery.doubt_since.get_or_insert(tx.unwound(delivery.started));
         delivery.failed += 1;
         let pause = DOUBT_PAUSE_MS << (delivery.failed - 1).min(5);
-        let due = now.plus(pause);
-        if self.inside_window(due, notice, delivery) {
+        let due = tx.now.plus(pause);
+        if doubt::inside_window(tx, due, notice, delivery) {
             let reason = Some(format!("in doubt: {reason}"));
-            self.unsend(now, notice, id, delivery, Unsent { due, reason });
+            self.unsend(tx, notice, id, delivery, Unsent { due, reason });
             return;
         }
         match notice.in_doubt {
             InDoubt::Hold => {
                 let reason = Some(cut(reason, limits::TEXT_BYTES).to_owned());
-                self.settle_delivery(now, notice, id, delivery, Settled::InDoubt, reason);
+                self.settle_delivery(tx, notice, id, delivery, Settled::InDoubt, reason);
             }
-            InDoubt::Resend => self.failed_counted(now, notice, id, delivery, reason.to_owned()),
-        }
-    }
-
-    /// Whether an attempt that begins at `due` would still be recognised by the provider as a
-    /// repetition of the first one in doubt.
-    fn inside_window(&self, due: Timestamp, notice: &Notice, delivery: &Delivery) -> bool {
-        let Some(since) = delivery.doubt_since else { return true };
-        let timeout_ms = self.send_timeout_ms(notice);
-        let margin = limits::DEDUPE_MARGIN_MS.max(2 * timeout_ms);
-        let usable = limits::DEDUPE_WINDOW_MS.saturating_sub(margin);
-        let due = self.unwound(due);
-        since <= due && due.since(since) < usable
-    }
-
-    fn send_timeout_ms(&self, notice: &Notice) -> u64 {
-        let name = self.names.tenant_name(TenantNo(notice.tenant));
-        self.rules.tenants.get(name).map_or(10 * SECOND_MS, |rule| rule.send_timeout_ms)
-    }
-
-    /// Whether a pending delivery may no longer be sent because an earlier attempt of it may have
-    /// been accepted too long ago.
-    pub(super) fn doubt_is_over(
-        &self,
-        now: Timestamp,
-        notice: &Notice,
-        delivery: &Delivery,
-    ) -> bool {
-        if self.inside_window(now, notice, delivery) {
-            return false;
-        }
-        match notice.in_doubt {
-            InDoubt::Hold => true,
-            InDoubt::Resend => false,
+            InDoubt::Resend => self.failed_counted(tx, notice, id, delivery, reason.to_owned()),
         }
     }
 
     /// A failure for certain: counted, and by policy tried again or given up.
-    fn failed(
+    fn failed<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
         reason: String,
     ) {
         delivery.failed += 1;
-        self.failed_counted(now, notice, id, delivery, reason);
+        self.failed_counted(tx, notice, id, delivery, reason);
     }
 
-    fn failed_counted(
+    fn failed_counted<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
         reason: String,
     ) {
-        let policy = self.retry_policy(notice);
+        let policy = tx.retry_policy(notice);
         let salt = id.notice.0 ^ (u64::from(id.number) << 32);
-        match policy.next_due(now, delivery.failed, salt) {
+        match policy.next_due(tx.now, delivery.failed, salt) {
             Some(due) => {
-                self.unsend(now, notice, id, delivery, Unsent { due, reason: Some(reason) })
+                self.unsend(tx, notice, id, delivery, Unsent { due, reason: Some(reason) })
             }
             None => {
                 let to = withdrawn(delivery, Settled::Dead);
-                self.settle_delivery(now, notice, id, delivery, to, Some(reason));
+                self.settle_delivery(tx, notice, id, delivery, to, Some(reason));
             }
         }
     }
 
-    fn retry_policy(&self, notice: &Notice) -> crate::model::retry::RetryPolicy {
-        let name = self.names.tenant_name(TenantNo(notice.tenant));
-        let policy = self.rules.tenants.get(name).map(|rule| rule.retry.clone());
-        policy.unwrap_or_else(crate::model::retry::RetryPolicy::deliveries)
-    }
-
     /// Whether one more failure gives the delivery up.
-    fn is_last_attempt(&self, notice: &Notice, delivery: &Delivery) -> bool {
-        delivery.failed + 1 >= self.retry_policy(notice).max_attempts
+    fn is_last_attempt<K: Kv>(&self, tx: &Tx<K>, notice: &Notice, delivery: &Delivery) -> bool {
+        delivery.failed + 1 >= tx.retry_policy(notice).max_attempts
     }
 
-    fn notice_refused(
+    fn notice_refused<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         notice: &mut Notice,
         id: DeliveryId,
         delivery: &mut Delivery,
@@ -350,34 +345,35 @@ impl<K: Kv> Engine<K> {
     ) -> Result<(), Fault> {
         let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
         let code = answer.errcode.unwrap_or_default();
-        if self.is_own_value(notice, id, delivery, answer)? {
+        if self.is_own_value(tx, notice, id, delivery, answer)? {
             // The value is this recipient's own: the others are not affected, unless all are alike.
-            if let Some(limit) = Self::alike_limit(answer) {
-                self.failed_alike(notice, answer, limit)?;
+            if let Some(limit) = trouble::alike_limit(answer) {
+                trouble::failed_alike(tx, notice, answer, limit)?;
             }
         } else if errcode::is_template_missing(code) {
             notice.template_misses += 1;
             if notice.template_misses < TEMPLATE_MISSES {
-                self.failed(now, notice, id, delivery, reason);
+                self.failed(tx, notice, id, delivery, reason);
                 return Ok(());
             }
             // All that are on the wire may hear the same mistake: nobody is refused for it, and
             // nothing is counted while the notice waits for somebody to look.
             pause_for(notice, code, &reason);
-            let unsent = Unsent { due: now, reason: Some(reason) };
-            self.unsend(now, notice, id, delivery, unsent);
+            let unsent = Unsent { due: tx.now, reason: Some(reason) };
+            self.unsend(tx, notice, id, delivery, unsent);
             return Ok(());
         } else {
             pause_for(notice, code, &reason);
         }
         // An earlier attempt whose outcome is unknown may have been accepted before the refusal.
         let to = withdrawn(delivery, Settled::Refused);
-        self.settle_delivery(now, notice, id, delivery, to, Some(reason));
+        self.settle_delivery(tx, notice, id, delivery, to, Some(reason));
         Ok(())
     }
 
-    fn is_own_value(
+    fn is_own_value<K: Kv>(
         &self,
+        tx: &Tx<K>,
         notice: &Notice,
         id: DeliveryId,
         delivery: &Delivery,
@@ -387,77 +383,11 @@ impl<K: Kv> Engine<K> {
             return Ok(false);
         };
         let key = keys::delivery(TenantNo(notice.tenant), id);
-        let Some(bytes) = self.store.get(Tree::Overrides, &key)? else { return Ok(false) };
+        let Some(bytes) = tx.store.get(Tree::Overrides, &key)? else { return Ok(false) };
         let own: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&bytes).unwrap_or_default();
         // The whole name: `thing1` is not `thing10`. A name that the provider cut short is not read.
         Ok(own.contains_key(field))
-    }
-
-    fn log(
-        &mut self,
-        now: Timestamp,
-        notice: &Notice,
-        id: DeliveryId,
-        delivery: &Delivery,
-        one: &Try,
-        sender: Option<&Identity>,
-    ) -> Result<(), Fault> {
-        let sender = sender.unwrap_or(&self.identity);
-        let entry = Entry {
-            tenant: notice.tenant,
-            delivery: id,
-            openid: delivery.openid.clone(),
-            attempt: delivery.attempt,
-            at: one.at,
-            duration_ms: one.duration_ms,
-            class: one.class,
-            errcode: one.errcode,
-            errmsg: cut(&one.errmsg, limits::TEXT_BYTES).to_owned(),
-            msgid: one.msgid.clone(),
-            rid: one.rid.clone(),
-            response: cut(&one.response, limits::ANSWER_BYTES).to_owned(),
-            worker: sender.worker.clone(),
-            term: sender.term,
-        };
-        let entry_id = self.new_id(now);
-        let tenant = TenantNo(notice.tenant);
-        let empty: crate::kv::Value = std::sync::Arc::from(&[][..]);
-        let mut prefixes =
-            vec![keys::log_by_openid(tenant, &entry.openid), keys::log_by_notice(id.notice)];
-        if let Some(code) = entry.errcode.filter(|code| *code != 0) {
-            prefixes.push(keys::log_by_errcode(tenant, code));
-        }
-        for prefix in prefixes {
-            self.store.create(Tree::LogIndex, keys::with_id(prefix, entry_id), empty.clone());
-        }
-        self.store.create(Tree::SendLog, keys::id(entry_id), codec::encode(&entry));
-        Ok(())
-    }
-
-    /// Logs an attempt whose answer nobody will ever have. `sender` is who made it, if not this
-    /// process.
-    pub(super) fn log_lost(
-        &mut self,
-        now: Timestamp,
-        notice: &Notice,
-        id: DeliveryId,
-        delivery: &Delivery,
-        why: &str,
-        sender: Option<&Identity>,
-    ) -> Result<(), Fault> {
-        let lost = Try {
-            at: delivery.started,
-            duration_ms: 0,
-            class: Class::InDoubt,
-            errcode: None,
-            errmsg: why.to_owned(),
-            msgid: None,
-            rid: None,
-            field: None,
-            response: String::new(),
-        };
-        self.log(now, notice, id, delivery, &lost, sender)
     }
 }
 

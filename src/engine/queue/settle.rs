@@ -1,8 +1,10 @@
 //! What consumers say of the tasks they claimed: ack, nack, reject, extend.
 
-use super::claim::fence_of;
-use super::command::{Code, Refusal, Reply, Settled, Settlement, Verdict};
-use super::{Decision, Engine, not_found};
+use crate::engine::command::{Reply, Settled, Settlement, Verdict};
+use crate::engine::queue::Queue;
+use crate::engine::queue::claim::fence_of;
+use crate::engine::refusal::{Code, Refusal, not_found};
+use crate::engine::tx::{Decision, Tx};
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
 use crate::limits;
@@ -11,36 +13,40 @@ use crate::store::keys::{self, TypeNo};
 use crate::text::cut;
 use crate::time::Timestamp;
 
-impl<K: Kv> Engine<K> {
-    pub(super) fn settle_tasks(
+impl Queue {
+    pub(in crate::engine) fn settle_tasks<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         items: Vec<Settlement>,
     ) -> Result<Decision, Fault> {
         let mut verdicts = Vec::with_capacity(items.len());
         for item in items {
-            verdicts.push(self.settle_task(now, item)?);
+            verdicts.push(self.settle_task(tx, item)?);
         }
         Ok(Ok(Reply::Settled(verdicts)))
     }
 
-    fn settle_task(
+    fn settle_task<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         item: Settlement,
     ) -> Result<Result<Settled, Refusal>, Fault> {
-        let Some(task) = self.store.read::<Task>(&keys::id(item.task))? else {
-            return self.settle_ended(&item);
+        let Some(task) = tx.store.read::<Task>(&keys::id(item.task))? else {
+            return self.settle_ended(tx, &item);
         };
-        match held(now, &task, &item.claim) {
-            Ok(()) => Ok(Ok(self.apply_verdict(now, task, item.verdict)?)),
+        match held(tx.now, &task, &item.claim) {
+            Ok(()) => Ok(Ok(self.apply_verdict(tx, task, item.verdict)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
 
     /// The answer for a task that has ended: the same ack twice is fine, all else comes too late.
-    fn settle_ended(&self, item: &Settlement) -> Result<Result<Settled, Refusal>, Fault> {
-        let Some(EndedTask(task)) = self.store.read::<EndedTask>(&keys::id(item.task))? else {
+    fn settle_ended<K: Kv>(
+        &self,
+        tx: &Tx<K>,
+        item: &Settlement,
+    ) -> Result<Result<Settled, Refusal>, Fault> {
+        let Some(EndedTask(task)) = tx.store.read::<EndedTask>(&keys::id(item.task))? else {
             return Ok(Err(not_found("task", item.task)));
         };
         let own = fence_of(item.task, &item.claim) == Some(task.fence);
@@ -59,9 +65,9 @@ impl<K: Kv> Engine<K> {
         })
     }
 
-    pub(super) fn apply_verdict(
+    pub(in crate::engine) fn apply_verdict<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         mut task: Task,
         verdict: Verdict,
     ) -> Result<Settled, Fault> {
@@ -70,88 +76,88 @@ impl<K: Kv> Engine<K> {
         };
         match verdict {
             Verdict::Ack => {
-                task.end_attempt(now, AttemptEnd::Acked);
-                self.end_task(now, task, Ended::Acked, None)?;
+                task.end_attempt(tx.now, AttemptEnd::Acked);
+                self.end_task(tx, task, Ended::Acked, None)?;
                 Ok(Settled { state: TaskState::Acked.name(), at: None })
             }
             Verdict::Nack { delay_ms, reason } => {
                 let reason = short(reason);
-                task.end_attempt(now, AttemptEnd::Nacked(reason.clone()));
-                self.fail_task(now, task, delay_ms, reason)
+                task.end_attempt(tx.now, AttemptEnd::Nacked(reason.clone()));
+                self.fail_task(tx, task, delay_ms, reason)
             }
             Verdict::Reject { reason } => {
                 let reason = short(reason);
-                task.end_attempt(now, AttemptEnd::Rejected(reason.clone()));
+                task.end_attempt(tx.now, AttemptEnd::Rejected(reason.clone()));
                 let words = reason.unwrap_or_else(|| "rejected by its consumer".to_owned());
-                self.end_task(now, task, Ended::Rejected, Some(words))?;
+                self.end_task(tx, task, Ended::Rejected, Some(words))?;
                 Ok(Settled { state: TaskState::Rejected.name(), at: None })
             }
             Verdict::Extend { ttl_ms } => {
-                let rule = self.queue_rule(TypeNo(task.kind));
+                let rule = tx.queue_rule(TypeNo(task.kind));
                 let ttl_ms = ttl_ms.unwrap_or(rule.claim_ttl_ms);
                 let ttl_ms = ttl_ms.clamp(limits::CLAIM_TTL_MIN_MS, limits::CLAIM_TTL_MAX_MS);
-                let until = now.plus(ttl_ms);
+                let until = tx.now.plus(ttl_ms);
                 let reason = task.reason.take();
-                self.move_task(task, Standing::Claimed { until }, reason)?;
+                self.move_task(tx, task, Standing::Claimed { until }, reason)?;
                 Ok(Settled { state: TaskState::Claimed.name(), at: Some(until) })
             }
         }
     }
 
     /// A failure for now: due again after `delay_ms` or by policy, or given up.
-    pub(super) fn fail_task(
+    pub(in crate::engine) fn fail_task<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         mut task: Task,
         delay_ms: Option<u64>,
         reason: Option<String>,
     ) -> Result<Settled, Fault> {
         task.failed += 1;
-        if task.failed >= self.max_attempts(&task) {
+        if task.failed >= tx.max_attempts(&task) {
             let last = reason.unwrap_or_else(|| "no reason given".to_owned());
             let words = format!("given up after {} failures: {last}", task.failed);
-            self.end_task(now, task, Ended::Dead, Some(words))?;
+            self.end_task(tx, task, Ended::Dead, Some(words))?;
             return Ok(Settled { state: TaskState::Dead.name(), at: None });
         }
-        let rule = self.queue_rule(TypeNo(task.kind));
+        let rule = tx.queue_rule(TypeNo(task.kind));
         let pause = delay_ms.unwrap_or_else(|| rule.retry.pause_ms(task.failed, task.id.0));
-        let due = now.plus(pause);
-        self.requeue(task, due, reason)?;
+        let due = tx.now.plus(pause);
+        self.requeue(tx, task, due, reason)?;
         Ok(Settled { state: TaskState::Pending.name(), at: Some(due) })
     }
 
     /// Takes back claims whose claimers never heard of them: nothing was tried.
-    pub(super) fn unclaim(
+    pub(in crate::engine) fn unclaim<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         claims: Vec<Settlement>,
     ) -> Result<Decision, Fault> {
         for claim in claims {
-            let Some(mut task) = self.store.read::<Task>(&keys::id(claim.task))? else { continue };
-            if held(now, &task, &claim.claim).is_ok() {
+            let Some(mut task) = tx.store.read::<Task>(&keys::id(claim.task))? else { continue };
+            if held(tx.now, &task, &claim.claim).is_ok() {
                 // It never began for anybody: the history would only push out what did.
                 if task.history.last().is_some_and(|last| last.attempt == task.attempt) {
                     task.history.pop();
                 }
                 task.attempt -= 1;
-                let due = task.planned.min(now);
-                self.requeue(task, due, None)?;
+                let due = task.planned.min(tx.now);
+                self.requeue(tx, task, due, None)?;
             }
         }
         Ok(Ok(Reply::Done))
     }
 
-    pub(super) fn settle_unfenced(
+    pub(in crate::engine) fn settle_unfenced<K: Kv>(
         &mut self,
-        now: Timestamp,
+        tx: &mut Tx<K>,
         id: Id,
         verdict: &Verdict,
     ) -> Result<Decision, Fault> {
-        let Some(task) = self.store.read::<Task>(&keys::id(id))? else {
-            let ended = self.store.read::<EndedTask>(&keys::id(id))?.is_some();
+        let Some(task) = tx.store.read::<Task>(&keys::id(id))? else {
+            let ended = tx.store.read::<EndedTask>(&keys::id(id))?.is_some();
             return Ok(if ended { Ok(Reply::Done) } else { Err(not_found("task", id)) });
         };
-        self.apply_verdict(now, task, verdict.clone())?;
+        self.apply_verdict(tx, task, verdict.clone())?;
         Ok(Ok(Reply::Done))
     }
 }

@@ -1,0 +1,222 @@
+//! Claiming deliveries to send: which, how many, how fast.
+
+use std::collections::BTreeMap;
+
+use crate::engine::command::{Effect, SendJob};
+use crate::engine::outbox::{Outbox, doubt, lane};
+use crate::engine::pace::{rate_allows, rate_take};
+use crate::engine::tx::{Ticked, Tx};
+use crate::id::DeliveryId;
+use crate::kv::{Fault, Kv, Tree};
+use crate::limits;
+use crate::model::delivery::{Delivery, Settled, Standing};
+use crate::model::message;
+use crate::model::notice::Notice;
+use crate::model::rules::TenantRule;
+use crate::model::tenant::TenantState;
+use crate::store::keys::{self, Lane, TenantNo};
+use crate::time::{MINUTE_MS, SECOND_MS};
+
+/// Deliveries taken from one notice before its tenant's next notice is looked at.
+const NOTICE_TURN: usize = 64;
+impl Outbox {
+    /// Claims what each tenant may send now. Tenants are served in turn and have budgets of their
+    /// own, so that one tenant's million does not delay another's ten.
+    pub(in crate::engine) fn claim_sends<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        ticked: &mut Ticked,
+    ) -> Result<(), Fault> {
+        let tenants: Vec<(TenantNo, String)> = tx
+            .rules
+            .tenants
+            .keys()
+            .filter_map(|name| Some((tx.names.known_tenant(name)?, name.clone())))
+            .collect();
+        for (tenant, name) in tenants {
+            self.claim_for_tenant(tx, tenant, &name, ticked)?;
+        }
+        Ok(())
+    }
+
+    fn claim_for_tenant<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        tenant: TenantNo,
+        name: &str,
+        ticked: &mut Ticked,
+    ) -> Result<(), Fault> {
+        let Some((due, _)) = tx.store.delay_first(Lane::Tenant(tenant), 1)?.pop() else {
+            return Ok(());
+        };
+        if due > tx.now {
+            ticked.wake_at(due);
+            return Ok(());
+        }
+        let Some(rule) = tx.rules.tenants.get(name) else { return Ok(()) };
+        let (rate, slots, timeout_ms) = (rule.rate, slots(rule), rule.send_timeout_ms);
+        let free = slots.saturating_sub(self.in_flight.get(&tenant).copied().unwrap_or(0));
+        if free == 0 {
+            return Ok(());
+        }
+        let state_key = keys::tenant_state(tenant);
+        let mut state = tx.store.read::<TenantState>(&state_key)?.unwrap_or_default();
+        if state.hold_until > tx.now {
+            ticked.wake_at(state.hold_until);
+            return Ok(());
+        }
+        let busy = self.in_flight.get(&tenant).copied().unwrap_or(0);
+        // After a rest one goes out alone; the others wait for what it is answered.
+        let free = match (state.refusals, busy) {
+            (0, _) => free,
+            (_, 0) => 1,
+            _ => return Ok(()),
+        };
+        let (allowed, wake) = rate_allows(rate, state.rate_at_us, tx.now, free);
+        if let Some(wake) = wake {
+            ticked.wake_at(wake);
+        }
+        let mut left = allowed as usize;
+        while left > 0 && tx.store.group_bytes() < limits::GROUP_BYTES {
+            let taken = self.claim_turn(tx, tenant, name, left, timeout_ms, ticked)?;
+            let Some(taken) = taken else { break };
+            left -= taken;
+        }
+        let taken = allowed - u32::try_from(left).unwrap_or(0);
+        if let Some((next, _)) = tx.store.delay_first(Lane::Tenant(tenant), 1)?.pop()
+            && (next > tx.now || (left > 0 && taken > 0))
+        {
+            ticked.wake_at(next);
+        }
+        if taken > 0 {
+            state.rate_at_us = rate_take(rate, state.rate_at_us, tx.now, taken);
+            tx.store.write(state_key, &state);
+        }
+        Ok(())
+    }
+
+    /// Claims up to `left` deliveries of the notice at the head of the tenant's lane. `None` when
+    /// no notice is due.
+    fn claim_turn<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        tenant: TenantNo,
+        name: &str,
+        left: usize,
+        timeout_ms: u64,
+        ticked: &mut Ticked,
+    ) -> Result<Option<usize>, Fault> {
+        let Some((due, item)) = tx.store.delay_first(Lane::Tenant(tenant), 1)?.pop() else {
+            return Ok(None);
+        };
+        let Some(id) = keys::read_id(&item).filter(|_| due <= tx.now) else { return Ok(None) };
+        let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id))? else {
+            tx.store.delay_delete(Lane::Tenant(tenant), due, &item);
+            return Ok(Some(0));
+        };
+        assert_eq!(notice.tenant, tenant.0, "notice {id} stands in another tenant's lane");
+        if notice.expires_at.is_some_and(|expiry| expiry <= tx.now && !tx.is_over(expiry)) {
+            // Too late by a clock that has just jumped: neither sent nor given up.
+            lane::file(tx, &mut notice, Some(tx.now.plus(MINUTE_MS)));
+            tx.store.write(keys::id(id), &notice);
+            return Ok(Some(0));
+        }
+        let lane = Lane::Notice(tenant, id);
+        let mut taken = 0;
+        for (row_due, number) in tx.store.delay_first(lane, left.min(NOTICE_TURN))? {
+            let Some(number) = keys::read_u32(&number).filter(|_| row_due <= tx.now) else { break };
+            let id = DeliveryId { notice: id, number };
+            let job = self.claim_delivery(tx, &mut notice, name, id, timeout_ms)?;
+            if let Some(job) = job {
+                ticked.effects.push(Effect::Send(job));
+                taken += 1;
+            }
+        }
+        if taken > 0 {
+            notice.first_send.get_or_insert(tx.now);
+        }
+        lane::refile_behind(tx, &mut notice)?;
+        tx.store.write(keys::id(id), &notice);
+        Ok(Some(taken))
+    }
+
+    /// Writes the intent to send one delivery: its attempt is on disk before the network is touched.
+    fn claim_delivery<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        notice: &mut Notice,
+        tenant_name: &str,
+        id: DeliveryId,
+        timeout_ms: u64,
+    ) -> Result<Option<SendJob>, Fault> {
+        let tenant = TenantNo(notice.tenant);
+        let row = tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
+        let mut delivery = row.ok_or_else(|| Fault::Damaged {
+            tree: Tree::Outbox.name(),
+            why: format!("delivery {id} is due but has no row"),
+        })?;
+        if notice.expires_at.is_some_and(|expiry| expiry <= tx.now) {
+            // The notice's own timer does the rest; nothing slips out before it fires.
+            let (end, reason) = (Settled::Skipped, "the notice expired");
+            self.withdraw_delivery(tx, notice, id, &mut delivery, end, reason);
+            lane::finish_if_done(tx, notice);
+            return Ok(None);
+        }
+        if doubt::doubt_is_over(tx, notice, &delivery) {
+            let reason = Some("its outcome stayed unknown past the dedupe window".to_owned());
+            self.settle_delivery(tx, notice, id, &mut delivery, Settled::InDoubt, reason);
+            lane::finish_if_done(tx, notice);
+            return Ok(None);
+        }
+        delivery.attempt += 1;
+        delivery.fence += 1;
+        delivery.started = tx.now;
+        // The worker settles long before; this fires only if it was lost.
+        let until = tx.now.plus(3 * timeout_ms + 10 * SECOND_MS);
+        let reason = delivery.reason.take();
+        self.move_delivery(tx, notice, id, &mut delivery, Standing::Sending { until }, reason);
+        let body = self.render(tx, tenant_name, tenant, id, &delivery)?;
+        let tenant = tenant_name.to_owned();
+        Ok(Some(SendJob { tenant, delivery: id, fence: delivery.fence, body }))
+    }
+
+    /// The request of a delivery. It depends on rows that never change, so the send log need not
+    /// keep a copy of it.
+    pub(in crate::engine) fn render<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        tenant_name: &str,
+        tenant: TenantNo,
+        id: DeliveryId,
+        delivery: &Delivery,
+    ) -> Result<String, Fault> {
+        let body = self.body(tx, id.notice)?;
+        let own: Option<BTreeMap<String, String>> = if delivery.has_data {
+            let bytes = tx.store.get(Tree::Overrides, &keys::delivery(tenant, id))?;
+            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        } else {
+            None
+        };
+        let merged = own.map(|own| {
+            let mut data = body.data.clone();
+            data.extend(own);
+            data
+        });
+        let miniprogram =
+            body.miniprogram.as_ref().map(|page| (page.appid.as_str(), page.pagepath.as_str()));
+        Ok(message::render(
+            &delivery.openid,
+            &body.template_id,
+            &message::client_msg_id(tenant_name, id),
+            body.url.as_deref(),
+            miniprogram,
+            merged.as_ref().unwrap_or(&body.data),
+        ))
+    }
+}
+
+/// Deliveries that a tenant may have claimed at once: those on the wire, and enough queued behind
+/// them that a commit's latency never leaves a connection idle.
+pub(in crate::engine) fn slots(rule: &TenantRule) -> u32 {
+    rule.concurrency + rule.concurrency.div_ceil(4).max(2)
+}
