@@ -54,6 +54,7 @@ use crate::model::attention::{Kind, Row};
 
 pub use listener::serve;
 pub use notices::read_notice;
+pub use openapi::document;
 pub use token::{AdminToken, ReadToken};
 
 /// A boxed future, for the traits that the daemon implements.

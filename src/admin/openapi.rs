@@ -36,7 +36,9 @@ pub(super) fn page() -> Response<Body> {
     response
 }
 
-fn document(has_token: bool) -> Json {
+/// What `GET /openapi.json` answers; with a token it says that one is to be sent.
+#[must_use]
+pub fn document(has_token: bool) -> Json {
     let mut paths: Map<String, Json> = Map::new();
     for route in ROUTES {
         let operations = paths.entry(route.path).or_insert_with(|| json!({}));

@@ -43,6 +43,7 @@ fn a_new_token_is_good_without_a_restart_and_the_old_paths_need_none() {
     assert_eq!((&added["code"], added["data"].is_i64()), (&json!(200), true), "{added}");
     let polled = http.get(&format!("{old}/api/v1/task/poll/1001/1")).good();
     assert_eq!(polled["data"]["parameters"], "AQID", "{polled}");
+    let http = Http::undescribed();
     for nothing in ["/", "/v1/tenants", "/healthz", "/api/v1/task/nothing/at/all"] {
         let answer = http.get(&format!("{old}{nothing}")).good();
         assert_eq!((&answer["code"], &answer["data"]), (&json!(1002), &Json::Null), "{nothing}");

@@ -18,6 +18,7 @@ mod kill_loop;
 mod leader;
 mod logging;
 mod notify;
+mod openapi;
 mod pages;
 mod power;
 mod pulls;

@@ -30,6 +30,18 @@ fn plain() -> Json {
         "Problem": answer_with(&["type", "title", "status", "code", "detail"], json!({
             "type": string(), "title": string(), "status": number(), "code": string(),
             "detail": string(), "errors": list_of("FieldError"),
+            "line": {"type": "integer", "description": "of the body, from 1"},
+            "column": {"type": "integer", "description": "of the line, from 1"},
+            "added": {"type": "integer", "description": "recipients added before this one"},
+            "known": {"type": "integer", "description": "of these, that were there already"},
+            "items": {
+                "type": "array", "items": named("RefusedItem"),
+                "description": "what each of several things was refused for",
+            },
+        })),
+        "RefusedItem": answer_with(&["id", "status", "code", "detail"], json!({
+            "id": id(), "status": number(), "code": string(), "detail": string(),
+            "errors": list_of("FieldError"),
         })),
         "Health": answer(json!({"status": one_of(&["ok"])})),
         "Readiness": answer_with(&["ready", "role", "reasons"], json!({

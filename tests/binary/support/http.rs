@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::contract;
+
 /// Requests of one client that are under way at a time.
 const AT_ONCE: usize = 64;
 
@@ -11,6 +13,8 @@ const AT_ONCE: usize = 64;
 pub(crate) struct Http {
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
+    /// Whether answers are held against the document.
+    held: bool,
 }
 
 /// Status and body.
@@ -46,7 +50,12 @@ impl Http {
             .tls_certs_only(std::iter::empty())
             .timeout(Duration::from_secs(90));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        Self { client: client.build().unwrap(), runtime: runtime.unwrap() }
+        Self { client: client.build().unwrap(), runtime: runtime.unwrap(), held: true }
+    }
+
+    /// For a port that is not described: the one of the old paths alone.
+    pub(crate) fn undescribed() -> Self {
+        Self { held: false, ..Self::new() }
     }
 
     /// A request that may stay without an answer, as from a daemon that is killed.
@@ -119,11 +128,30 @@ impl Http {
     }
 
     fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-        self.runtime.block_on(read(request))
+        if self.held {
+            self.runtime.block_on(read(request))
+        } else {
+            self.runtime.block_on(plain(request)).map(|(_, _, answer)| answer)
+        }
     }
 }
 
 async fn read(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-    let answer = request.send().await?;
-    Ok(Answer { status: answer.status().as_u16(), text: answer.text().await? })
+    let (call, media, answer) = plain(request).await?;
+    contract::check(&call.0, &call.1, &media, &answer);
+    Ok(answer)
+}
+
+/// Method and path of the call, media type of the answer, and the answer.
+async fn plain(
+    request: reqwest::RequestBuilder,
+) -> Result<((String, String), String, Answer), reqwest::Error> {
+    let (client, request) = request.build_split();
+    let request = request?;
+    let call = (request.method().to_string(), request.url().path().to_owned());
+    let answer = client.execute(request).await?;
+    let media = answer.headers().get("content-type").and_then(|media| media.to_str().ok());
+    let media = media.unwrap_or_default().to_owned();
+    let answer = Answer { status: answer.status().as_u16(), text: answer.text().await? };
+    Ok((call, media, answer))
 }

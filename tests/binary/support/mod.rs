@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod audit;
+pub(crate) mod contract;
 pub(crate) mod copier;
 pub(crate) mod daemon;
 pub(crate) mod disk;
