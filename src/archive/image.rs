@@ -3,8 +3,8 @@
 //! ```text
 //! header   magic 8 | format u32 | instance u128 | start seq u64 | crc u32
 //! block    packed length u32 | raw length u32, not 0 | crc u32 | packed rows (LZ4 block)
-//! trailer  body length u32 | 0 u32 | crc u32 | end seq u64 | rows of each tree u64 x 20
-//!          | crc u32 over the crcs of all blocks
+//! trailer  body length u32 | 0 u32 | crc u32 | end seq u64 | rows of each tree u64, as many as
+//!          the program knew | crc u32 over the crcs of all blocks
 //! ```
 //!
 //! An image is scanned while commits go on. It holds everything up to `start` and may hold any part
@@ -29,7 +29,8 @@ pub use super::image_reader::{BadImage, Image, LoadError, list, load, peek, veri
 pub(super) const MAGIC: &[u8; 8] = b"dueboxI\n";
 pub(super) const HEADER_BYTES: usize = 40;
 pub(super) const BLOCK_HEAD_BYTES: usize = 12;
-pub(super) const TRAILER_BYTES: usize = 8 + 8 * Tree::ALL.len() + 4;
+/// The body of a trailer without the rows of trees.
+pub(super) const TRAILER_BYTES: usize = 12;
 
 /// Rows read from the base at once.
 const PAGE_ROWS: usize = 512;

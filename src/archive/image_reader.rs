@@ -58,16 +58,36 @@ pub fn list(images_dir: &Path) -> Result<Vec<(u64, PathBuf)>, Fault> {
 /// Looks at header and trailer only: whether the image was finished, and what it says of itself.
 pub fn peek(path: &Path) -> Result<ImageInfo, BadImage> {
     let mut image = Image::open(path)?;
-    let skip = (BLOCK_HEAD_BYTES + TRAILER_BYTES) as u64;
-    let at = image.bytes.checked_sub(skip).filter(|at| *at >= HEADER_BYTES as u64);
-    let at = at.ok_or_else(|| image.bad("cut short"))?;
-    image.file.seek(SeekFrom::Start(at)).map_err(|error| image.bad(error))?;
-    let (raw_bytes, _, body) = image.section()?;
-    if raw_bytes != 0 || body.len() != TRAILER_BYTES {
-        return Err(image.bad("not finished, or damaged at its end"));
+    let after_header = image.bytes - HEADER_BYTES as u64;
+    let most = after_header.min((BLOCK_HEAD_BYTES + TRAILER_BYTES + 8 * MOST_TREES) as u64);
+    image.file.seek(SeekFrom::End(-(most as i64))).map_err(|error| image.bad(error))?;
+    let mut end = Vec::new();
+    image.file.read_to_end(&mut end).map_err(|error| image.bad(error))?;
+    match (1..=MOST_TREES).find_map(|trees| trailer_at_end(&end, trees)) {
+        Some(body) => image.info(body),
+        None => Err(image.bad("not finished, or damaged at its end")),
     }
-    Ok(image.info(&body))
 }
+
+/// The body of a trailer of so many trees, if the file ends with one.
+fn trailer_at_end(end: &[u8], trees: usize) -> Option<&[u8]> {
+    let length = TRAILER_BYTES + 8 * trees;
+    let (_, section) = end.split_at_checked(end.len().checked_sub(BLOCK_HEAD_BYTES + length)?)?;
+    let (head, body) = section.split_at(BLOCK_HEAD_BYTES);
+    let is_one = u32_at(head, 0) as usize == length
+        && u32_at(head, 4) == 0
+        && u32_at(head, 8) == section_crc(body, 0);
+    is_one.then_some(body)
+}
+
+/// How many trees a trailer tells of.
+fn trees_of(body: &[u8]) -> Option<usize> {
+    let rows = body.len().checked_sub(TRAILER_BYTES)?;
+    (rows % 8 == 0 && (1..=MOST_TREES).contains(&(rows / 8))).then_some(rows / 8)
+}
+
+/// Trees that an image may tell of: their number is a byte.
+const MOST_TREES: usize = 256;
 
 /// Checks every byte and counts every row.
 pub fn verify(path: &Path) -> Result<ImageInfo, BadImage> {
@@ -161,11 +181,11 @@ impl Image {
     }
 
     fn end(&mut self, body: &[u8]) -> Result<(), BadImage> {
-        if body.len() != TRAILER_BYTES || self.at != self.bytes {
+        if self.at != self.bytes {
             return Err(self.bad("damaged end"));
         }
-        let info = self.info(body);
-        let blocks = u32_at(body, TRAILER_BYTES - 4);
+        let info = self.info(body)?;
+        let blocks = u32_at(body, body.len() - 4);
         if info.rows_by_tree != self.rows_by_tree || blocks != self.blocks.clone().finalize() {
             return Err(self.bad("rows are missing"));
         }
@@ -197,19 +217,31 @@ impl Image {
         Ok((raw_bytes, crc, body))
     }
 
-    fn info(&self, trailer: &[u8]) -> ImageInfo {
+    /// What the trailer tells. A tree that its program did not know has no rows; rows of one that
+    /// this program does not know are not left out.
+    fn info(&self, trailer: &[u8]) -> Result<ImageInfo, BadImage> {
+        let trees = trees_of(trailer).ok_or_else(|| self.bad("damaged end"))?;
         let mut rows_by_tree = [0; Tree::ALL.len()];
-        for (number, rows) in rows_by_tree.iter_mut().enumerate() {
-            *rows = u64_at(trailer, 8 + 8 * number);
+        for number in 0..trees {
+            let rows = u64_at(trailer, 8 + 8 * number);
+            match rows_by_tree.get_mut(number) {
+                Some(known) => *known = rows,
+                None if rows == 0 => {}
+                None => {
+                    let why =
+                        format!("made by a newer program: it has {rows} rows of tree {number}");
+                    return Err(self.bad(why));
+                }
+            }
         }
-        ImageInfo {
+        Ok(ImageInfo {
             path: self.path.clone(),
             instance: self.instance,
             start_seq: self.start_seq,
             end_seq: u64_at(trailer, 0),
             rows_by_tree,
             bytes: self.bytes,
-        }
+        })
     }
 
     fn bad(&self, why: impl std::fmt::Display) -> BadImage {
@@ -248,6 +280,46 @@ mod tests {
             assert_eq!(load(&made.path, &copy, &mut |_| {}).unwrap(), made);
             assert_eq!(applied(&copy).unwrap(), 0, "the caller says what the base holds");
             assert_eq!(dump(&copy), dump(&kv));
+        }
+    }
+
+    #[test]
+    fn an_image_does_not_depend_on_how_many_trees_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = make(&filled(60), dir.path(), A, &|| 9, &mut |_| {}).unwrap();
+        let whole = fs::read(&made.path).unwrap();
+        let own = TRAILER_BYTES + 8 * Tree::ALL.len();
+        let (blocks, body) =
+            (&whole[..whole.len() - own - BLOCK_HEAD_BYTES], &whole[whole.len() - own..]);
+        let with_trees = |trees: usize, more: u64| {
+            let mut trailer = body[..8].to_vec();
+            for tree in 0..trees {
+                let rows = made.rows_by_tree.get(tree).copied().unwrap_or(more);
+                trailer.extend_from_slice(&rows.to_be_bytes());
+            }
+            trailer.extend_from_slice(&body[own - 4..]);
+            let length = u32::try_from(trailer.len()).unwrap().to_be_bytes();
+            let crc = section_crc(&trailer, 0).to_be_bytes();
+            fs::write(&made.path, [blocks, &length, &[0; 4], &crc, &trailer].concat()).unwrap();
+        };
+        // The rows are tasks, tree 7.
+        for trees in [8, 19, 20, 21, 40, 256] {
+            with_trees(trees, 0);
+            for info in [peek(&made.path), verify(&made.path)] {
+                assert_eq!(info.unwrap().rows_by_tree, made.rows_by_tree, "{trees} trees");
+            }
+            assert!(load(&made.path, &MemoryKv::new(), &mut |_| {}).is_ok(), "{trees} trees");
+        }
+        with_trees(21, 3);
+        for info in [peek(&made.path), verify(&made.path)] {
+            let why = info.unwrap_err().why;
+            assert_eq!(why, "made by a newer program: it has 3 rows of tree 20");
+        }
+        with_trees(7, 0);
+        assert_eq!(verify(&made.path).unwrap_err().why, "rows are missing");
+        for trees in [0, 257] {
+            with_trees(trees, 0);
+            assert!(peek(&made.path).is_err() && verify(&made.path).is_err(), "{trees} trees");
         }
     }
 

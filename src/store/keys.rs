@@ -5,9 +5,9 @@
 //!
 //! | tree | key | value |
 //! |---|---|---|
-//! | `meta` | `applied`, `format`, `last_id`, `term` | raw integers |
-//! | `meta` | `worker` · `wall` · `copy` | its name · `Wall` · `CopyRow` |
-//! | `names` | `t` tenant name, `q` type name, `s` schedule name | number, raw u32 |
+//! | `meta` | `applied`, `format`, `last_id`, `next_type`, `term` | raw integers |
+//! | `meta` | `worker` · `wall` · `copy` · `mending` | its name · `Wall` · `CopyRow` · `Mending` |
+//! | `names` | `t` tenant name, `q` type name | number, raw u32 |
 //! | `notices` | notice id | `Notice` |
 //! | `notice_bodies` | notice id, chunk u16 | raw bytes of a JSON `NoticeBody` |
 //! | `outbox` | tenant u32, notice id, number u32 | `Delivery` |
@@ -19,13 +19,25 @@
 //! | `task_history` | task id | `Task`, ended, without payload |
 //! | `send_log` | entry id | `Entry` |
 //! | `log_index` | `o` tenant openid 0 entry · `n` notice entry · `c` tenant errcode in decimal 0 entry | empty |
-//! | `keys` | scope (`n` tenant or `t` type), key | `KeyRow` |
+//! | `keys` | `n` tenant u32 key · `t` type u32 key | `KeyRow` |
+//! | `keys` | `r` type u32 request id | `RequestRow` |
 //! | `dead` | died at u64, kind u8 (1 task, 2 delivery, 3 refused notice), its key | empty, of a notice `Letter` |
 //! | `schedules` | name | `ScheduleRow` |
 //! | `runs` | run id | `Run` |
 //! | `counters` | `q` type u32 priority u8 · `Q` type u32 · `t` tenant u32 | `QueueCounts` · `QueueState` · `TenantState` |
 //! | `counters` | `a` notice id · `A` tenant u32 | failures in a row, `Streak` |
 //! | `quarantine` | tree u8, key | the damaged value as found |
+//! | `articles` | nothing yet | |
+//!
+//! An item of the lane of timers is a tag and what the timer is for:
+//!
+//! | tag | timer | item |
+//! |---|---|---|
+//! | 1 | a task's claim runs out | task id |
+//! | 2 | a delivery's claim runs out | tenant u32, notice id, number u32 |
+//! | 3 · 4 · 5 | a notice may start · expires · is swept | notice id |
+//! | 6 | a schedule ticks | its name |
+//! | 7 · 8 | the next step of pruning · of mending | |
 //!
 //! Raw values are indexes or are checked when read; all others carry version and checksum. How the
 //! base packs rows into blocks is its own affair, see [`crate::kv`].
