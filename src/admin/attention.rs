@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::Status;
+use super::call::{Answer, Call};
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
-use super::routes::{Answer, Call};
 use crate::engine::attention::Attention;
 use crate::engine::command::{Command, Reply};
 use crate::engine::query::{self, Query, View};

@@ -1,11 +1,11 @@
 //! Claiming tasks: typed on the way in, payloads written through on the way out.
 
 use super::body;
+use super::call::{Answer, Call};
 use super::form::Form;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
-use super::routes::{Answer, Call};
 use super::tasks::{explain, or_empty, text};
 use super::wire::{self, ClaimIn};
 use crate::engine::command::{ClaimRequest, ClaimedTask, Command, Reply};

@@ -10,10 +10,10 @@ use hyper::Response;
 use serde_json::{Value as Json, json};
 
 use super::body;
+use super::call::{Answer, Call};
 use super::port::Port;
 use super::problem::Problem;
 use super::respond::{self, Body};
-use super::routes::{Answer, Call};
 use crate::engine::command::{ClaimRequest, ClaimedTask, Command, Reply};
 use crate::engine::command::{TaskDraft, Verdict};
 use crate::engine::refusal::{Code, Refusal};

@@ -2,13 +2,13 @@
 
 use serde_json::{Value as Json, json};
 
+use super::call::{Answer, Call};
 use super::form;
 use super::look::no_fields;
 use super::port::Port;
 use super::problem::Problem;
 use super::query::Params;
 use super::respond;
-use super::routes::{Answer, Call};
 use crate::engine::command::Command;
 use crate::engine::query::{DeadKind, Query};
 use crate::id::Id;

@@ -21,13 +21,15 @@ use tokio::task::JoinSet;
 
 use super::body::Upload;
 use super::budget::Share;
+use super::call::{Answer, Call, Verb};
 use super::linger::Lingering;
 use super::places::{Guest, Kind, Places};
 use super::port::Port;
 use super::problem::Problem;
 use super::respond::{self, Body};
-use super::routes::{self, Answer, Call, Handler, Verb};
+use super::route::{Time, Who};
 use super::{Ports, Settings, guard, legacy};
+use super::{openapi, routes};
 
 /// Most headers of a request.
 const HEADERS: usize = 64;
@@ -81,7 +83,8 @@ pub async fn serve(
 ) {
     let places = Places::new(settings.max_connections);
     let drain = settings.drain_timeout;
-    let port = Arc::new(Port::new(ports, settings));
+    let description = openapi::text(settings.token.is_some());
+    let port = Arc::new(Port::new(ports, settings, description));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
@@ -226,17 +229,19 @@ async fn handle(
     if !route.is_open() {
         port.mailbox()?;
     }
-    if matches!(route.handler, Handler::Old(_)) {
+    if route.who == Who::OldClients {
         guard::check_referer(&head.headers)?;
     }
     let is_known = local.is_loopback() || guard::check_token(&port.settings, &head.headers).is_ok();
     share.grow(route.answer_bytes()).await?;
-    let body = Upload { body, share, most: route.body_bytes() };
-    let call = Call { head, body, ids, route, is_known };
-    if route.is_long() {
-        return routes::dispatch(port, call).await;
+    let body = Upload { body, share, most: route.body_bytes };
+    let call = Call { head, body, ids, takes: route.query, is_known };
+    if route.time == Time::Long {
+        return routes::dispatch(port, route, call).await;
     }
-    match tokio::time::timeout(port.settings.request_timeout, routes::dispatch(port, call)).await {
+    match tokio::time::timeout(port.settings.request_timeout, routes::dispatch(port, route, call))
+        .await
+    {
         Ok(answer) => answer,
         Err(_) => Err(Problem::new(504, "timeout", "the call took too long and was given up")),
     }
@@ -255,7 +260,7 @@ async fn old(
         guard::check_network(allowed, peer)?;
         guard::check_referer(&head.headers)?;
         let (route, ids) = routes::find(&head.method, head.uri.path())?;
-        if !matches!(route.handler, Handler::Old(_)) {
+        if route.who != Who::OldClients {
             return Err(Problem::new(
                 404,
                 "not_found",
@@ -264,9 +269,9 @@ async fn old(
         }
         port.mailbox()?;
         share.grow(route.answer_bytes()).await?;
-        let body = Upload { body, share, most: route.body_bytes() };
-        let call = Call { head, body, ids, route, is_known: false };
-        let answered = routes::dispatch(port, call);
+        let body = Upload { body, share, most: route.body_bytes };
+        let call = Call { head, body, ids, takes: route.query, is_known: false };
+        let answered = routes::dispatch(port, route, call);
         match tokio::time::timeout(port.settings.request_timeout, answered).await {
             Ok(answer) => answer,
             Err(_) => Err(Problem::new(504, "timeout", "the call took too long and was given up")),
@@ -301,7 +306,7 @@ fn only_for_operators(port: &Port, kind: Kind, head: &Parts) -> Result<(), Probl
     }
     let found = routes::find(&head.method, head.uri.path());
     let (open, waits) = match &found {
-        Ok((route, _)) => (route.is_open(), route.may_wait()),
+        Ok((route, _)) => (route.is_open(), route.time == Time::WaitsForWork),
         Err(_) => (false, false),
     };
     let known = !waits && guard::check_token(&port.settings, &head.headers).is_ok();

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::call::{Answer, Call};
 use super::csv;
 use super::port::{Port, view};
 use super::problem::Problem;
 use super::query::Params;
 use super::respond::{self, Making, Page as Piece};
-use super::routes::{Answer, Call};
 use crate::engine::command::Command;
 use crate::engine::query::{LogFilter, Page, Query, View};
 use crate::limits;

@@ -4,12 +4,12 @@ use hyper::StatusCode;
 use serde_json::{Value as Json, json};
 
 use super::body;
+use super::call::{Answer, Call};
 use super::form::{self, Form};
 use super::letters;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
-use super::routes::{Answer, Call};
 use super::{Role, metrics};
 use crate::engine::command::{Command, Redrive, Reply};
 use crate::engine::query::Query;
@@ -225,7 +225,7 @@ pub(super) async fn release(port: &Port, call: Call<'_>) -> Answer {
 }
 
 /// `GET /healthz`: whether the process does anything at all.
-pub(super) fn health(port: &Port) -> Answer {
+pub(super) async fn health(port: &Port, _: Call<'_>) -> Answer {
     if port.lives() {
         return Ok(respond::ok(&json!({"status": "ok"})));
     }
@@ -234,7 +234,7 @@ pub(super) fn health(port: &Port) -> Answer {
 }
 
 /// `GET /readyz`: whether it takes and does work.
-pub(super) fn readiness(port: &Port, call: &Call<'_>) -> Answer {
+pub(super) async fn readiness(port: &Port, call: Call<'_>) -> Answer {
     let mut params = call.query();
     let standby_ok = params.named("standby", "ok", |value| (value == "ok").then_some(()));
     params.finish()?;
@@ -252,6 +252,6 @@ pub(super) fn readiness(port: &Port, call: &Call<'_>) -> Answer {
 }
 
 /// `GET /metrics`.
-pub(super) async fn numbers(port: &Port, call: &Call<'_>) -> Answer {
+pub(super) async fn numbers(port: &Port, call: Call<'_>) -> Answer {
     metrics::respond(port, &call.head.headers, call.is_known).await
 }

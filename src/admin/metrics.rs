@@ -16,10 +16,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Role;
+use super::call::Answer;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
-use super::routes::Answer;
 use crate::engine::Mode;
 use crate::engine::query::{QueueStats, Stats, TenantStats};
 use crate::limits;

@@ -6,11 +6,11 @@ use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value as Json, json};
 
 use super::body;
+use super::call::{Answer, Call};
 use super::form::{self, Form, kind_of};
 use super::port::Port;
 use super::problem::{FieldError, Problem};
 use super::respond;
-use super::routes::{Answer, Call};
 use crate::engine::command::{Act, Audience, Command, NoticeDraft, Recipient, Reply};
 use crate::engine::query::{Page, Query};
 use crate::id::{DeliveryId, Id};

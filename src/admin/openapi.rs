@@ -1,14 +1,11 @@
-//! The OpenAPI 3.1 document, made from the route table, and the page.
+//! The OpenAPI 3.1 document, made from the route table.
 
 use std::sync::LazyLock;
 
-use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use hyper::{Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
-use super::port::Port;
-use super::respond::{self, Body};
-use super::routes::{Handler, Route, Verb};
+use super::call::Verb;
+use super::route::{Note, Route};
 use super::schemas;
 use super::table::ROUTES;
 
@@ -16,24 +13,9 @@ use super::table::ROUTES;
 static DOCUMENTS: [LazyLock<String>; 2] =
     [LazyLock::new(|| document(false).to_string()), LazyLock::new(|| document(true).to_string())];
 
-/// `GET /openapi.json`.
-pub(super) fn respond(port: &Port) -> Response<Body> {
-    let document = &DOCUMENTS[usize::from(port.settings.token.is_some())];
-    respond::text(StatusCode::OK, respond::JSON, document.as_str())
-}
-
-const PAGE: &str = include_str!("page.html");
-
-/// The page may run its own script and talk to its own port, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
-
-/// `GET /`.
-pub(super) fn page() -> Response<Body> {
-    let mut response = respond::text(StatusCode::OK, "text/html; charset=utf-8", PAGE);
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    response
+/// The document as text.
+pub(super) fn text(has_token: bool) -> &'static str {
+    &DOCUMENTS[usize::from(has_token)]
 }
 
 /// What `GET /openapi.json` answers; with a token it says that one is to be sent.
@@ -76,7 +58,7 @@ fn operation(route: &Route) -> Json {
         "responses": responses(route),
     });
     if !route.takes.is_empty() {
-        let optional = route.handler == Handler::Resend;
+        let optional = route.notes.contains(&Note::BodyMayBeMissing);
         operation["requestBody"] = json!({"required": !optional, "content": takes(route)});
     }
     if route.is_open() {
@@ -108,14 +90,16 @@ fn operation_id(route: &Route) -> String {
 
 fn takes(route: &Route) -> Json {
     let media = json!({"schema": schema(route.takes)});
-    match route.handler {
-        Handler::Recipients => json!({"application/x-ndjson": media}),
-        Handler::AddTasks => json!({
-            "application/json": media,
-            "application/x-ndjson": {"schema": schema("TaskIn")},
-        }),
-        _ => json!({"application/json": media}),
+    if route.notes.contains(&Note::OnlyLines) {
+        return json!({"application/x-ndjson": media});
     }
+    let mut content = json!({"application/json": media});
+    for note in route.notes {
+        if let Note::AlsoLines(name) = note {
+            content["application/x-ndjson"] = json!({"schema": schema(name)});
+        }
+    }
+    content
 }
 
 fn parameters(route: &Route) -> Vec<Json> {
@@ -138,30 +122,32 @@ fn parameters(route: &Route) -> Vec<Json> {
         };
         json!({"name": name, "in": "query", "schema": schema})
     });
-    let keyed = matches!(route.handler, Handler::AddTasks | Handler::Submit)
+    let keyed = route
+        .notes
+        .contains(&Note::Keyed)
         .then(|| json!({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}}));
     in_path.chain(in_query).chain(keyed).collect()
 }
 
 fn responses(route: &Route) -> Json {
     let (status, name) = route.gives;
-    let media = match route.handler {
-        Handler::Metrics => json!({"text/plain": {}, "application/openmetrics-text": {}}),
-        Handler::Page => json!({"text/html": {}}),
-        Handler::Log => json!({
-            "application/json": {"schema": schema(name)},
-            "application/x-ndjson": {},
-            "text/csv": {},
-        }),
-        _ => json!({"application/json": {"schema": schema(name)}}),
-    };
+    let mut media = Map::new();
+    if !name.is_empty() {
+        media.insert("application/json".to_owned(), json!({"schema": schema(name)}));
+    }
+    for note in route.notes {
+        if let Note::Gives(others) = note {
+            media.extend(others.iter().map(|other| ((*other).to_owned(), json!({}))));
+        }
+    }
+    let media = Json::Object(media);
     let mut responses = Map::new();
     responses.insert(status.to_string(), json!({"description": "done", "content": media}));
-    if route.handler == Handler::Submit {
+    if route.notes.contains(&Note::Known) {
         let known = json!({"description": "known: the key was used before", "content": media});
         responses.insert("200".to_owned(), known);
     }
-    if route.handler == Handler::Ready {
+    if route.notes.contains(&Note::NotReady) {
         responses.insert("503".to_owned(), json!({"description": "not ready", "content": media}));
     }
     let problem = json!({"application/problem+json": {"schema": schema("Problem")}});

@@ -26,6 +26,8 @@ const STATS_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Port {
     pub(super) ports: Ports,
     pub(super) settings: Settings,
+    /// The OpenAPI document.
+    pub(super) description: &'static str,
     /// Responses by the first digit of their status, from 1.
     pub(super) served: [AtomicU64; 5],
     /// Bytes of bodies and answers under way.
@@ -45,12 +47,13 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(ports: Ports, settings: Settings) -> Self {
+    pub(super) fn new(ports: Ports, settings: Settings, description: &'static str) -> Self {
         // The port of the old paths is a small one.
         let share = if settings.legacy.is_some() { 4 } else { 1 };
         Self {
             ports,
             settings,
+            description,
             served: Default::default(),
             budget: Budget::new(limits::IN_FLIGHT_BYTES / share),
             parsers: Arc::new(Semaphore::new(limits::PARSERS)),

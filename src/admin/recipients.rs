@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::body::{self, Media, Upload};
+use super::call::{Answer, Call};
 use super::form;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
-use super::routes::{Answer, Call};
 use super::{BoxFuture, Settings};
 use crate::engine::command::{Command, Recipient, Reply};
 use crate::id::Id;

@@ -3,12 +3,12 @@
 use serde_json::Value as Json;
 
 use super::body;
+use super::call::{Answer, Call};
 use super::claim::ttl_range;
 use super::form::{self, Form};
 use super::port::Port;
 use super::problem::{FieldError, Problem};
 use super::respond;
-use super::routes::{Answer, Call};
 use super::tasks::{Told, explain, or_empty, push_error, text, too_many};
 use super::wire::{self, AckIn, AckItem, SettleIn};
 use crate::engine::command::{Command, Reply, Settled, Settlement, Verdict};

@@ -1,9 +1,22 @@
-//! The route table: the one place that says what there is.
+//! The route table: the one place that says what there is, and who does it.
 
+use super::call::Verb;
 use super::legacy::Old;
 use super::look::Sight;
-use super::routes::{Handler, Route, Verb};
+use super::route::{Handler, Note, Route, Time, Who};
 use super::settle::Outcome;
+use super::{
+    attention, claim, legacy, letters, log, look, notices, page, recipients, settle, tasks,
+};
+use crate::engine::command::Act;
+use crate::limits;
+
+/// A handler with what it is told beside the call.
+macro_rules! run {
+    ($handler:path $(, $told:expr)?) => {
+        |port, call| Box::pin($handler(port, call $(, $told)?))
+    };
+}
 
 const fn get(
     path: &'static str,
@@ -12,7 +25,19 @@ const fn get(
     query: &'static [&'static str],
     schema: &'static str,
 ) -> Route {
-    Route { method: Verb::Get, path, handler, summary, query, takes: "", gives: (200, schema) }
+    Route {
+        method: Verb::Get,
+        path,
+        handler,
+        summary,
+        query,
+        takes: "",
+        gives: (200, schema),
+        who: Who::Clients,
+        time: Time::Ordinary,
+        body_bytes: limits::ACT_BODY_BYTES,
+        notes: &[],
+    }
 }
 
 const fn post(
@@ -22,7 +47,7 @@ const fn post(
     takes: &'static str,
     gives: (u16, &'static str),
 ) -> Route {
-    Route { method: Verb::Post, path, handler, summary, query: &[], takes, gives }
+    Route { method: Verb::Post, takes, gives, ..get(path, handler, summary, &[], "") }
 }
 
 const PAGE: &[&str] = &["limit", "cursor"];
@@ -32,201 +57,351 @@ const STATE: (u16, &str) = (200, "NoticeState");
 pub(super) static ROUTES: &[Route] = &[
     Route {
         query: &["atomic"],
-        ..post("/v1/tasks", Handler::AddTasks, "Add tasks", "Tasks", (200, "AddedTasks"))
+        body_bytes: limits::BODY_BYTES,
+        notes: &[Note::Keyed, Note::AlsoLines("TaskIn")],
+        ..post("/v1/tasks", run!(tasks::add), "Add tasks", "Tasks", (200, "AddedTasks"))
     },
-    post("/v1/tasks/claim", Handler::Claim, "Claim tasks", "Claim", (200, "ClaimedTasks")),
-    post("/v1/tasks/settle", Handler::SettleMany, "Settle many", "Settlements", (200, "Settled")),
-    post("/v1/tasks/{id}/ack", Handler::Settle(Outcome::Ack), "Done", "Ack", (200, "SettledTask")),
+    Route {
+        time: Time::WaitsForWork,
+        ..post("/v1/tasks/claim", run!(claim::claim), "Claim tasks", "Claim", (200, "ClaimedTasks"))
+    },
+    Route {
+        body_bytes: limits::BODY_BYTES,
+        ..post(
+            "/v1/tasks/settle",
+            run!(settle::many),
+            "Settle many",
+            "Settlements",
+            (200, "Settled"),
+        )
+    },
+    post(
+        "/v1/tasks/{id}/ack",
+        run!(settle::one, Outcome::Ack),
+        "Done",
+        "Ack",
+        (200, "SettledTask"),
+    ),
     post(
         "/v1/tasks/{id}/nack",
-        Handler::Settle(Outcome::Nack),
+        run!(settle::one, Outcome::Nack),
         "Failed for now",
         "Nack",
         (200, "SettledTask"),
     ),
     post(
         "/v1/tasks/{id}/reject",
-        Handler::Settle(Outcome::Reject),
+        run!(settle::one, Outcome::Reject),
         "Failed for good",
         "Reject",
         (200, "SettledTask"),
     ),
     post(
         "/v1/tasks/{id}/extend",
-        Handler::Settle(Outcome::Extend),
+        run!(settle::one, Outcome::Extend),
         "Still at it",
         "Extend",
         (200, "SettledTask"),
     ),
     get(
         "/v1/tasks",
-        Handler::Show(Sight::Tasks),
+        run!(look::show, Sight::Tasks),
         "List tasks",
         &["type", "state", "payload", "limit", "cursor"],
         "TaskPage",
     ),
-    get("/v1/tasks/{id}", Handler::Show(Sight::Task), "One task with its attempts", &[], "Task"),
+    get("/v1/tasks/{id}", run!(look::show, Sight::Task), "One task with its attempts", &[], "Task"),
     Route {
         method: Verb::Delete,
-        ..get("/v1/tasks/{id}", Handler::CancelTask, "Cancel a task", &[], "CancelledTask")
+        ..get("/v1/tasks/{id}", run!(tasks::cancel), "Cancel a task", &[], "CancelledTask")
     },
     Route {
         method: Verb::Patch,
         takes: "Move",
-        ..get("/v1/tasks/{id}", Handler::ChangeTask, "Change due or priority", &[], "Task")
+        ..get("/v1/tasks/{id}", run!(tasks::change), "Change due or priority", &[], "Task")
     },
     get(
         "/v1/queues",
-        Handler::Show(Sight::Queues),
+        run!(look::show, Sight::Queues),
         "Depth and state per type and priority",
         &["type", "limit", "cursor"],
         "QueuePage",
     ),
     Route {
         method: Verb::Delete,
-        ..get("/v1/queues/{type}", Handler::DropQueue, "Drop an empty type", &[], "Dropped")
+        ..get("/v1/queues/{type}", run!(look::drop_queue), "Drop an empty type", &[], "Dropped")
     },
-    post("/v1/queues/{type}/pause", Handler::PauseQueue, "Hand out nothing", "", (200, "Queue")),
-    post("/v1/queues/{type}/resume", Handler::ResumeQueue, "Hand out again", "", (200, "Queue")),
-    post("/v1/notices", Handler::Submit, "Submit a notice", "Notice", (202, "Submitted")),
+    post(
+        "/v1/queues/{type}/pause",
+        run!(look::pause, true),
+        "Hand out nothing",
+        "",
+        (200, "Queue"),
+    ),
+    post(
+        "/v1/queues/{type}/resume",
+        run!(look::pause, false),
+        "Hand out again",
+        "",
+        (200, "Queue"),
+    ),
+    Route {
+        body_bytes: limits::BODY_BYTES,
+        notes: &[Note::Keyed, Note::Known],
+        ..post(
+            "/v1/notices",
+            run!(notices::submit),
+            "Submit a notice",
+            "Notice",
+            (202, "Submitted"),
+        )
+    },
     get(
         "/v1/notices",
-        Handler::Show(Sight::Notices),
+        run!(look::show, Sight::Notices),
         "List notices",
         &["tenant", "state", "limit", "cursor"],
         "NoticePage",
     ),
-    get("/v1/notices/{id}", Handler::Show(Sight::Notice), "One notice", &[], "NoticeView"),
+    get("/v1/notices/{id}", run!(look::show, Sight::Notice), "One notice", &[], "NoticeView"),
     get(
         "/v1/notices/{id}/deliveries",
-        Handler::Show(Sight::Deliveries),
+        run!(look::show, Sight::Deliveries),
         "Its deliveries",
         &["state", "openid", "limit", "cursor"],
         "DeliveryPage",
     ),
     Route {
         query: &["done"],
+        time: Time::Long,
+        notes: &[Note::OnlyLines],
         ..post(
             "/v1/notices/{id}/recipients",
-            Handler::Recipients,
+            run!(recipients::stream),
             "Stream recipients, one per line",
             "Recipients",
             (200, "AddedRecipients"),
         )
     },
-    post("/v1/notices/{id}/send", Handler::Send, "Send now", "", STATE),
-    post("/v1/notices/{id}/pause", Handler::Pause, "Hold", "", STATE),
-    post("/v1/notices/{id}/resume", Handler::Resume, "Go on", "", STATE),
-    post("/v1/notices/{id}/cancel", Handler::Cancel, "Withdraw what waits", "", STATE),
-    post("/v1/notices/{id}/resend", Handler::Resend, "Send again to the failed", "Resend", STATE),
+    post("/v1/notices/{id}/send", run!(notices::act, Act::Send), "Send now", "", STATE),
+    post("/v1/notices/{id}/pause", run!(notices::act, Act::Pause), "Hold", "", STATE),
+    post("/v1/notices/{id}/resume", run!(notices::act, Act::Resume), "Go on", "", STATE),
+    post(
+        "/v1/notices/{id}/cancel",
+        run!(notices::act, Act::Cancel),
+        "Withdraw what waits",
+        "",
+        STATE,
+    ),
+    Route {
+        notes: &[Note::BodyMayBeMissing],
+        ..post(
+            "/v1/notices/{id}/resend",
+            run!(notices::resend),
+            "Send again to the failed",
+            "Resend",
+            STATE,
+        )
+    },
     get(
         "/v1/deliveries",
-        Handler::Show(Sight::Doubts),
+        run!(look::show, Sight::Doubts),
         "Deliveries in doubt, of all notices",
         &["state", "tenant", "notice", "limit", "cursor"],
         "DeliveryPage",
     ),
     get(
         "/v1/deliveries/{id}",
-        Handler::Show(Sight::Delivery),
+        run!(look::show, Sight::Delivery),
         "One delivery with its attempts",
         &[],
         "Delivery",
     ),
     post(
         "/v1/deliveries/{id}/resolve",
-        Handler::Resolve,
+        run!(notices::resolve),
         "Settle a delivery that is in doubt",
         "Resolve",
         (200, "Delivery"),
     ),
     get(
         "/v1/dead",
-        Handler::Show(Sight::Dead),
+        run!(look::show, Sight::Dead),
         "Dead letters",
         &["type", "kind", "payload", "limit", "cursor"],
         "DeadPage",
     ),
     Route {
         method: Verb::Delete,
-        ..get("/v1/dead/{id}", Handler::ForgetLetter, "Forget a refused notice", &[], "Forgotten")
+        ..get("/v1/dead/{id}", run!(letters::forget), "Forget a refused notice", &[], "Forgotten")
     },
+    Route {
+        body_bytes: limits::IDS_BODY_BYTES,
+        ..post(
+            "/v1/dead/redrive",
+            run!(look::redrive),
+            "Bring dead letters back",
+            "Redrive",
+            (200, "Count"),
+        )
+    },
+    get("/v1/attention", run!(attention::show), "What needs a person", PAGE, "Attention"),
+    Route {
+        notes: &[Note::Gives(&["application/x-ndjson", "text/csv"])],
+        ..get(
+            "/v1/log",
+            run!(log::show),
+            "The send log; as NDJSON or CSV all of it",
+            &[
+                "tenant", "openid", "notice", "errcode", "from", "to", "for", "tz", "limit",
+                "cursor",
+            ],
+            "LogPage",
+        )
+    },
+    get("/v1/schedules", run!(look::show, Sight::Schedules), "Cron rules", &[], "SchedulePage"),
     post(
-        "/v1/dead/redrive",
-        Handler::Redrive,
-        "Bring dead letters back",
-        "Redrive",
-        (200, "Count"),
+        "/v1/schedules/{name}/run",
+        run!(look::run),
+        "Run a schedule now",
+        "",
+        (202, "RunStarted"),
     ),
-    get("/v1/attention", Handler::Attention, "What needs a person", PAGE, "Attention"),
-    get(
-        "/v1/log",
-        Handler::Log,
-        "The send log; as NDJSON or CSV all of it",
-        &["tenant", "openid", "notice", "errcode", "from", "to", "for", "tz", "limit", "cursor"],
-        "LogPage",
-    ),
-    get("/v1/schedules", Handler::Show(Sight::Schedules), "Cron rules", &[], "SchedulePage"),
-    post("/v1/schedules/{name}/run", Handler::Run, "Run a schedule now", "", (202, "RunStarted")),
     get(
         "/v1/runs",
-        Handler::Show(Sight::Runs),
+        run!(look::show, Sight::Runs),
         "The run log, newest first",
         &["schedule", "limit", "cursor"],
         "RunPage",
     ),
-    get("/v1/runs/{id}", Handler::Show(Sight::Run), "One run", &[], "Run"),
+    get("/v1/runs/{id}", run!(look::show, Sight::Run), "One run", &[], "Run"),
     get(
         "/v1/tenants",
-        Handler::Show(Sight::Tenants),
+        run!(look::show, Sight::Tenants),
         "Limits, quota, token age",
         &[],
         "TenantPage",
     ),
     post(
         "/v1/tenants/{tenant}/test",
-        Handler::Test,
+        run!(notices::test),
         "Send one message to one openid",
         "Test",
         (202, "Submitted"),
     ),
     post(
         "/v1/tenants/{tenant}/resume",
-        Handler::ResumeTenant,
+        run!(look::resume_tenant),
         "End a tenant's rest: send at once",
         "",
         (200, "Tenant"),
     ),
     get(
         "/v1/quarantine",
-        Handler::Show(Sight::Quarantine),
+        run!(look::show, Sight::Quarantine),
         "Rows set aside",
         PAGE,
         "QuarantinePage",
     ),
-    post("/v1/backup", Handler::Backup, "Make an image now", "", (200, "Backup")),
-    post("/v1/release", Handler::Release, "Let a held daemon work", "Release", (200, "Released")),
-    get("/healthz", Handler::Health, "Whether the process lives", &[], "Health"),
-    get("/readyz", Handler::Ready, "Whether it takes and does work", &["standby"], "Readiness"),
-    get("/metrics", Handler::Metrics, "Numbers for Prometheus", &[], ""),
-    get("/openapi.json", Handler::OpenApi, "This document", &[], "Any"),
-    get("/", Handler::Page, "A page to look at", &[], ""),
-    post("/api/v1/task/add", Handler::Old(Old::Add), "Old: add", "OldTask", (200, "Envelope")),
-    get("/api/v1/task/cancel/{taskId}", Handler::Old(Old::Cancel), "Old: cancel", &[], "Envelope"),
-    get(
-        "/api/v1/task/poll/{type}/{priority}",
-        Handler::Old(Old::Poll),
-        "Old: poll",
-        &[],
-        "Envelope",
+    Route {
+        time: Time::Long,
+        ..post("/v1/backup", run!(look::backup), "Make an image now", "", (200, "Backup"))
+    },
+    post(
+        "/v1/release",
+        run!(look::release),
+        "Let a held daemon work",
+        "Release",
+        (200, "Released"),
     ),
-    get("/api/v1/task/{taskId}", Handler::Old(Old::Cancel), "Old: cancel", &[], "Envelope"),
-    get("/api/v1/task/{type}/{priority}", Handler::Old(Old::Poll), "Old: poll", &[], "Envelope"),
+    Route {
+        who: Who::Anybody,
+        ..get("/healthz", run!(look::health), "Whether the process lives", &[], "Health")
+    },
+    Route {
+        who: Who::Anybody,
+        notes: &[Note::NotReady],
+        ..get(
+            "/readyz",
+            run!(look::readiness),
+            "Whether it takes and does work",
+            &["standby"],
+            "Readiness",
+        )
+    },
+    Route {
+        who: Who::Anybody,
+        notes: &[Note::Gives(&["text/plain", "application/openmetrics-text"])],
+        ..get("/metrics", run!(look::numbers), "Numbers for Prometheus", &[], "")
+    },
+    get("/openapi.json", run!(page::description), "This document", &[], "Any"),
+    Route {
+        who: Who::Anybody,
+        notes: &[Note::Gives(&["text/html"])],
+        ..get("/", run!(page::page), "A page to look at", &[], "")
+    },
+    Route {
+        who: Who::OldClients,
+        body_bytes: limits::OLD_BODY_BYTES,
+        ..post(
+            "/api/v1/task/add",
+            run!(legacy::answer, Old::Add),
+            "Old: add",
+            "OldTask",
+            (200, "Envelope"),
+        )
+    },
+    Route {
+        who: Who::OldClients,
+        body_bytes: limits::OLD_BODY_BYTES,
+        ..get(
+            "/api/v1/task/cancel/{taskId}",
+            run!(legacy::answer, Old::Cancel),
+            "Old: cancel",
+            &[],
+            "Envelope",
+        )
+    },
+    Route {
+        who: Who::OldClients,
+        body_bytes: limits::OLD_BODY_BYTES,
+        ..get(
+            "/api/v1/task/poll/{type}/{priority}",
+            run!(legacy::answer, Old::Poll),
+            "Old: poll",
+            &[],
+            "Envelope",
+        )
+    },
+    Route {
+        who: Who::OldClients,
+        body_bytes: limits::OLD_BODY_BYTES,
+        ..get(
+            "/api/v1/task/{taskId}",
+            run!(legacy::answer, Old::Cancel),
+            "Old: cancel",
+            &[],
+            "Envelope",
+        )
+    },
+    Route {
+        who: Who::OldClients,
+        body_bytes: limits::OLD_BODY_BYTES,
+        ..get(
+            "/api/v1/task/{type}/{priority}",
+            run!(legacy::answer, Old::Poll),
+            "Old: poll",
+            &[],
+            "Envelope",
+        )
+    },
     Route {
         method: Verb::Delete,
+        who: Who::OldClients,
+        body_bytes: limits::OLD_BODY_BYTES,
         ..get(
             "/api/v1/task/delete/{taskId}/{status}",
-            Handler::Old(Old::Delete),
+            run!(legacy::answer, Old::Delete),
             "Old: done (1) or cancelled (2)",
             &[],
             "Envelope",

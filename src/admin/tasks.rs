@@ -6,11 +6,11 @@
 use hyper::{HeaderMap, StatusCode};
 
 use super::body::{self, Media};
+use super::call::{Answer, Call};
 use super::form::{self, Form};
 use super::port::Port;
 use super::problem::{FieldError, Problem, bad_json};
 use super::respond;
-use super::routes::{Answer, Call};
 use super::tree::Items;
 use super::wire::{self, TaskIn};
 use crate::engine::command::{AddedTask, Command, Reply, TaskDraft};
