@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use duebox::archive::identity::InstanceId;
-use duebox::archive::journal::JournalWriter;
+use duebox::data_dir::identity::InstanceId;
+use duebox::data_dir::journal::JournalWriter;
 use duebox::engine::command::{
     Audience, ClaimRequest, ClaimedTask, Command, Effect, NoticeDraft, Recipient, Reply, SendJob,
     Settlement, TaskDraft, Verdict,

@@ -60,7 +60,7 @@
 //! The journal is the only thing that is made durable for a commit. Changes are absolute puts and
 //! deletes with numbers, so "base, and the journal after the base's number" is the exact state
 //! whatever the base lost in a crash. Images are fuzzy copies of the base with the same property.
-//! See [`store`] and [`archive`].
+//! See [`store`] and [`data_dir`].
 //!
 //! # Layers
 //!
@@ -70,7 +70,7 @@
 //! |---|---|---|
 //! | command line | [`cli`] | people |
 //! | assembly | [`daemon`] | everything below, in which order it starts and stops |
-//! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`lease`], [`archive`], [`config`], [`sandbox`], `outbound` (the one HTTP client) | HTTP, files, the kernel |
+//! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`lease`], [`data_dir`], [`config`], [`sandbox`], `outbound` (the one HTTP client) | HTTP, files, the kernel |
 //! | commit | [`mailbox`] | the one writer thread, group commit, the clock, what growth must wait for |
 //! | decisions | [`engine`] | rows, and time as an argument; no clock, no I/O, no randomness |
 //! | domain | [`model`] | records, limits of fields, classes of answers, retry, cron |
@@ -115,8 +115,8 @@ pub mod engine;
 pub mod mailbox;
 
 pub mod admin;
-pub mod archive;
 pub mod config;
+pub mod data_dir;
 pub mod lease;
 mod outbound;
 pub mod pull;

@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::problem::Problem;
-
 /// How long a call waits for room. Longer than the answers under way usually take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bodies up to this size never wait: consumers must get rid of what they have done.
@@ -23,6 +21,10 @@ pub(super) struct Budget {
     used: AtomicUsize,
     freed: Notify,
 }
+
+/// There was no room for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Busy;
 
 /// What one call has of it; given back when dropped.
 pub(super) struct Share {
@@ -54,7 +56,7 @@ impl Budget {
 
 impl Share {
     /// Takes more, waiting for it if need be; 503 when there is none for too long.
-    pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Busy> {
         if self.bytes + bytes <= SMALL_BYTES {
             self.charge(bytes);
             return Ok(());
@@ -71,8 +73,7 @@ impl Share {
             }
         };
         if tokio::time::timeout(PATIENCE, room).await.is_err() {
-            let detail = "too many bytes of bodies and answers are under way: try again";
-            return Err(Problem::new(503, "busy", detail));
+            return Err(Busy);
         }
         self.bytes += bytes;
         Ok(())
@@ -121,7 +122,7 @@ mod tests {
         let mut first = budget.share();
         first.grow(90_000).await.unwrap();
         let mut second = budget.share();
-        assert_eq!(second.grow(20_000).await.map_err(|problem| problem.status), Err(503));
+        assert_eq!(second.grow(20_000).await, Err(Busy));
         let waits = second.grow(20_000);
         let frees = async { drop(first) };
         let (waited, ()) = tokio::join!(waits, frees);
@@ -138,7 +139,7 @@ mod tests {
         answer.charge(50_000);
         let mut small = budget.share();
         small.grow(SMALL_BYTES).await.unwrap();
-        assert_eq!(small.grow(1).await.map_err(|problem| problem.status), Err(503));
+        assert_eq!(small.grow(1).await, Err(Busy));
         answer.set(100);
         small.grow(1).await.unwrap();
         assert_eq!(budget.used(), 100 + SMALL_BYTES + 1);

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::call::{Answer, Call};
 use super::form;
-use super::look::no_fields;
+use super::no_fields::no_fields;
 use super::port::Port;
 use super::problem::Problem;
 use super::query::Params;

@@ -7,6 +7,7 @@ use super::body;
 use super::call::{Answer, Call};
 use super::form::{self, Form};
 use super::letters;
+use super::no_fields::no_fields;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
@@ -115,15 +116,6 @@ pub(super) async fn resume_tenant(port: &Port, call: Call<'_>) -> Answer {
     no_fields(port, call).await?;
     port.call(Command::ResumeTenant(tenant.clone())).await?;
     Ok(respond::ok(&json!({"tenant": tenant, "circuit": "closed"})))
-}
-
-/// Refuses a body with anything in it.
-pub(super) async fn no_fields(port: &Port, call: Call<'_>) -> Result<(), Problem> {
-    let value = body::json(port, &call.head.headers, call.body).await?;
-    match Form::new(value, "").finish() {
-        errors if errors.is_empty() => Ok(()),
-        errors => Err(Problem::fields(errors)),
-    }
 }
 
 /// `POST /v1/dead/redrive`.

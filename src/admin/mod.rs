@@ -22,6 +22,7 @@ mod listener;
 mod log;
 mod look;
 mod metrics;
+mod no_fields;
 mod notices;
 mod openapi;
 mod page;

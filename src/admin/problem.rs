@@ -4,6 +4,7 @@ use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
+use super::budget::Busy;
 use super::respond::{self, Body};
 use crate::engine::refusal::{Code, Refusal};
 use crate::limits;
@@ -155,6 +156,13 @@ impl Problem {
     }
 }
 
+impl From<Busy> for Problem {
+    fn from(_: Busy) -> Self {
+        let detail = "too many bytes of bodies and answers are under way: try again";
+        Self::new(503, "busy", detail)
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let errors = refusal
@@ -224,6 +232,7 @@ mod tests {
     fn what_cannot_be_read_is_the_daemons_fault_and_not_the_callers() {
         let refusal = Refusal::new(Code::Unreadable, "damaged");
         assert_eq!(Problem::from(refusal).status, 500);
+        assert_eq!(Problem::from(Busy).status, 503);
         assert_eq!(status_of(Code::KeyReused), 422);
         assert_eq!(status_of(Code::ClaimExpired), 409);
     }

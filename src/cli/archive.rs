@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::Exit;
 use super::output::{self, Failure};
-use crate::archive::backup::{self, BackupError, Loss, Report};
-use crate::archive::identity::{Found, HeldReason};
-use crate::archive::startup::{self, How, OpenOptions, Progress, Refused, RefusedKind};
 use crate::config::Storage;
+use crate::data_dir::backup::{self, BackupError, Loss, Report};
+use crate::data_dir::identity::{Found, HeldReason};
+use crate::data_dir::startup::{self, How, OpenOptions, Progress, Refused, RefusedKind};
 use crate::lease;
 use crate::time::{Clock, SystemClock, Timestamp};
 

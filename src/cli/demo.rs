@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use self::audit::Audit;
+use self::audit::{Audit, count};
 use self::processes::{Daemon, Http, Place, Sandbox};
 use super::exit::Exit;
 use super::output::{self, Failure};
@@ -141,10 +141,6 @@ fn submit(http: &Http, daemon: &Daemon, recipients: u32) -> Result<String, Failu
 fn id_of(answer: &Value) -> Result<String, Failure> {
     let id = answer.get("id").and_then(Value::as_str).map(str::to_owned);
     id.ok_or_else(|| Failure::fault(format!("no id in the answer: {answer}")))
-}
-
-fn count(notice: &Value, state: &str) -> u64 {
-    notice.pointer(&format!("/counts/{state}")).and_then(Value::as_u64).unwrap_or(0)
 }
 
 fn bar(recipients: u32) -> ProgressBar {

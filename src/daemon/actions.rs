@@ -9,7 +9,7 @@ use super::duties::ImageRequest;
 use super::phase::Phase;
 use super::state::State;
 use crate::admin::{self, BoxFuture, Role};
-use crate::archive::identity;
+use crate::data_dir::identity;
 use crate::engine::command::{Command, Reply};
 use crate::engine::refusal::{Code, Refusal};
 use crate::mailbox::{CallError, Mailbox};

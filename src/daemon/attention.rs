@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::phase::{Phase, Phases};
 use super::state::State;
 use crate::admin;
-use crate::archive::backup::last_backup;
+use crate::data_dir::backup::last_backup;
 use crate::engine::attention::Died;
 use crate::mailbox::Mailbox;
 use crate::model::attention::{Kind, Row};
@@ -20,47 +20,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const BACKUP_OLD_MS: u64 = 3 * DAY_MS;
 /// Lines about rows of one look; more are summed up.
 const LINES: usize = 20;
-
-/// The daemon's own rows, and how many rows of each kind there were at the last look.
-#[derive(Default)]
-pub(super) struct Board {
-    own: Mutex<BTreeMap<Kind, Row>>,
-    counts: Mutex<BTreeMap<Kind, usize>>,
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Board {
-    /// Puts a trouble up. One that is up already keeps the time at which it began.
-    pub(super) fn raise(&self, row: Row) {
-        let mut own = lock(&self.own);
-        let since = own.get(&row.kind).map_or(row.since, |known| known.since);
-        own.insert(row.kind, Row { since, ..row });
-    }
-
-    /// Takes it down.
-    pub(super) fn lower(&self, kind: Kind) {
-        lock(&self.own).remove(&kind);
-    }
-
-    pub(super) fn own(&self) -> Vec<Row> {
-        lock(&self.own).values().cloned().collect()
-    }
-
-    pub(super) fn counts(&self) -> BTreeMap<Kind, usize> {
-        lock(&self.counts).clone()
-    }
-
-    fn note(&self, rows: &[Row]) {
-        let mut counts = BTreeMap::new();
-        for row in rows {
-            *counts.entry(row.kind).or_insert(0) += 1;
-        }
-        *lock(&self.counts) = counts;
-    }
-}
 
 /// Looks at the list for as long as the daemon works, and tells what changed.
 pub(super) async fn watch(data_dir: PathBuf, mailbox: Mailbox, state: Arc<State>, phase: Phases) {
@@ -155,6 +114,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::board::Board;
 
     fn row(at: u64) -> Row {
         Row {

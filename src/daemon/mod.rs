@@ -7,6 +7,7 @@
 
 mod actions;
 mod attention;
+mod board;
 mod duties;
 mod files;
 mod lead;

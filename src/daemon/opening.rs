@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{Ended, notify};
-use crate::archive::refused::{Reason, RefusedKind};
-use crate::archive::startup::{self, OpenOptions, Opened, Progress};
 use crate::config::Config;
+use crate::data_dir::refusal::{Reason, RefusedKind};
+use crate::data_dir::startup::{self, OpenOptions, Opened, Progress};
 
 /// How much longer the service manager shall wait for an opening that is under way.
 const EXTEND: Duration = Duration::from_secs(60);

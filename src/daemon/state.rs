@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use super::attention::Board;
+use super::board::Board;
 use super::phase::{Phase, PhaseOut, Phases};
 use crate::admin::{Readiness, Role, Status};
 use crate::model::attention::{Act, Kind, Row};

@@ -11,7 +11,7 @@ use crate::model::run::RunCounts;
 use crate::model::tenant::StoredToken;
 use crate::time::Timestamp;
 
-use super::query::{Query, View};
+use super::query::asked::{Query, View};
 use super::refusal::Refusal;
 
 /// One thing to decide. The list is closed.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::tx::{Mode, Tx};
+use crate::engine::mode::Mode;
+use crate::engine::tx::Tx;
 use crate::kv::{Fault, Kv, Tree};
 use crate::store::{Record, keys};
 use crate::time::Timestamp;

@@ -22,6 +22,7 @@ mod fire;
 mod jump;
 mod letter;
 mod mend;
+mod mode;
 mod names;
 mod outbox;
 mod pace;
@@ -39,6 +40,8 @@ mod tx;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::attention::list::SeenSince;
+use self::attention::watch::Watch;
 use self::clock::WallClock;
 use self::command::{Command, Reply};
 use self::names::Names;
@@ -55,8 +58,9 @@ use crate::store::keys;
 use crate::time::Timestamp;
 
 pub use self::clock::ClockTrouble;
+pub use self::mode::{Identity, Mode};
 pub use self::queue::is_name;
-pub use self::tx::{Decision, Handled, Identity, Mode, Ticked};
+pub use self::tx::{Decision, Handled, Ticked};
 
 /// The engine over a store.
 pub struct Engine<K: Kv> {
@@ -67,8 +71,8 @@ pub struct Engine<K: Kv> {
     /// Whether this process may still begin something: its lease stands.
     leads: bool,
     /// What trouble is found by.
-    watch: attention::Watch,
-    seen_since: attention::SeenSince,
+    watch: Watch,
+    seen_since: SeenSince,
 }
 
 /// Effects that may still wait for a worker after their claim ran out or was taken back.
@@ -90,7 +94,7 @@ impl<K: Kv> Engine<K> {
         };
         let names = Names::load(&store)?;
         let clock = WallClock::load(&store, last_id.made_at())?;
-        let watch = attention::Watch::load(&store)?;
+        let watch = Watch::load(&store)?;
         let mut engine = Self {
             tx: Tx {
                 now,

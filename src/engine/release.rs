@@ -4,7 +4,8 @@
 use serde_json::{Value as Json, json};
 
 use crate::engine::command::Reply;
-use crate::engine::tx::{Decision, Mode};
+use crate::engine::mode::Mode;
+use crate::engine::tx::Decision;
 use crate::engine::{Engine, copy, schedule};
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;

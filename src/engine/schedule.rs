@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::engine::command::{Effect, PullJob, Reply, TaskDraft};
 use crate::engine::copy;
+use crate::engine::mode::Mode;
 use crate::engine::queue::Queue;
 use crate::engine::refusal::{Code, Refusal, not_found};
 use crate::engine::timer::Timer;
-use crate::engine::tx::{Decision, Mode, Ticked, Tx};
+use crate::engine::tx::{Decision, Ticked, Tx};
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;

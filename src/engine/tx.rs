@@ -3,6 +3,7 @@
 
 use super::clock::WallClock;
 use super::command::{Effect, Reply};
+use super::mode::{Identity, Mode};
 use super::names::Names;
 use super::refusal::{Code, Refusal};
 use super::timer::Timer;
@@ -43,26 +44,6 @@ impl Ticked {
     pub(super) fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
-}
-
-/// Whether the engine hands out work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It does.
-    Working,
-    /// It does not: this is a copy that nobody has released.
-    Held,
-    /// It does not: the daemon is stopping.
-    Draining,
-}
-
-/// Who this process is in the log.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The term of its leadership.
-    pub term: u64,
-    /// Its name: host and process.
-    pub worker: String,
 }
 
 /// What every decision receives.

@@ -4,7 +4,6 @@ use std::fs::File;
 
 use super::process::Identity;
 use super::record::{self, RECORD_FILE, Record, State};
-use super::renew::{self, Lease};
 use super::{LeaseError, Lock, Options};
 use crate::time::{Clock, SystemClock};
 
@@ -69,30 +68,15 @@ impl Holder {
         Ok(self.record.term)
     }
 
-    /// Becomes the leader: writes the record as active and starts to renew it.
-    ///
-    /// `alive` is asked before each renewal, from the renewing thread; it must answer at once, and
-    /// say no when the writer or the runtime has not moved lately. `lost` is called at most once,
-    /// from a thread of the lease, when the lease has run out or its lock was taken away; it is
-    /// expected to end the process from there, as [`super::leave`] does. To pass the news on to
-    /// another thread is not enough: that one may hang. No lease of this term allows a send by
-    /// then.
-    ///
-    /// # Errors
-    /// The term was not settled, the record could not be written, or the system gave no timer or
-    /// thread.
-    pub fn start(
-        mut self,
-        alive: impl Fn() -> bool + Send + 'static,
-        lost: impl FnOnce(&str) + Send + 'static,
-    ) -> Result<Lease, LeaseError> {
+    /// Writes the record as active; says when the attempt began.
+    pub(super) fn activate(&mut self) -> Result<u64, LeaseError> {
         if !self.settled {
             return Err(LeaseError::TermNotSettled);
         }
         let began = (self.options.clock)();
         self.record.state = State::Active;
         self.write()?;
-        renew::start(self, began, Box::new(alive), Box::new(lost))
+        Ok(began)
     }
 
     pub(super) fn options(&self) -> &Options {

@@ -105,13 +105,31 @@ impl Lease {
     }
 }
 
+impl Holder {
+    /// Becomes the leader: writes the record as active and starts to renew it.
+    ///
+    /// `alive` is asked before each renewal, from the renewing thread; it must answer at once, and
+    /// say no when the writer or the runtime has not moved lately. `lost` is called at most once,
+    /// from a thread of the lease, when the lease has run out or its lock was taken away; it is
+    /// expected to end the process from there, as [`super::leave`] does. To pass the news on to
+    /// another thread is not enough: that one may hang. No lease of this term allows a send by
+    /// then.
+    ///
+    /// # Errors
+    /// The term was not settled, the record could not be written, or the system gave no timer or
+    /// thread.
+    pub fn start(
+        mut self,
+        alive: impl Fn() -> bool + Send + 'static,
+        lost: impl FnOnce(&str) + Send + 'static,
+    ) -> Result<Lease, LeaseError> {
+        let began = self.activate()?;
+        start(self, began, Box::new(alive), Box::new(lost))
+    }
+}
+
 /// Starts both threads. The record has been written as active by an attempt that began at `began`.
-pub(super) fn start(
-    mut holder: Holder,
-    began: u64,
-    alive: Alive,
-    lost: Lost,
-) -> Result<Lease, LeaseError> {
+fn start(mut holder: Holder, began: u64, alive: Alive, lost: Lost) -> Result<Lease, LeaseError> {
     let options = holder.options().clone();
     let trust = Arc::new(Trust::new(options.clock, options.ttl_ms, began));
     let failed = |error| LeaseError::io("set up threads for", &options.dir, error);

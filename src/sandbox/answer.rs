@@ -77,6 +77,14 @@ impl Reply {
     }
 }
 
+/// Reads a JSON body.
+pub(super) fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+    if body.is_empty() {
+        return Err(Refusal::EMPTY_BODY);
+    }
+    serde_json::from_slice(body).map_err(|_| Refusal::NOT_JSON)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,11 +84,3 @@ fn refuse(sandbox: &Sandbox, refusal: &Refusal) -> Reply {
     let now = world.now();
     Reply::now(world.refuse(refusal, now))
 }
-
-/// Reads a JSON body.
-pub(super) fn json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    if body.is_empty() {
-        return Err(Refusal::EMPTY_BODY);
-    }
-    serde_json::from_slice(body).map_err(|_| Refusal::NOT_JSON)
-}

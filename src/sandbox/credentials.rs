@@ -39,7 +39,7 @@ struct StableCall {
 
 /// `POST /cgi-bin/stable_token`.
 pub(super) fn stable(sandbox: &Sandbox, body: &[u8]) -> Result<Value, Refusal> {
-    let call: StableCall = super::api::json(body)?;
+    let call: StableCall = super::answer::read(body)?;
     let account = identify(sandbox, &call.grant_type, &call.appid, &call.secret)?;
     let mut world = sandbox.world();
     let now = world.now();

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::api::json as read;
+use super::answer::read;
 use super::people::{People, Standing};
 use super::quota::{Call, Leave};
 use super::world::Sandbox;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use duebox::archive::identity::{FileId, HeldReason};
+use duebox::data_dir::identity::{FileId, HeldReason};
 use fastrand::Rng;
 use serde_json::{Value as Json, json};
 

@@ -9,11 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use duebox::archive::identity::{HeldReason, InstanceId};
-use duebox::archive::image::{self, applied, applied_write};
-use duebox::archive::journal::{self, JournalReader, JournalWriter};
-use duebox::archive::startup::{How, OpenOptions, open};
-use duebox::archive::{APPLIED_KEY, APPLIED_TREE};
+use duebox::data_dir::identity::{HeldReason, InstanceId};
+use duebox::data_dir::image::writer::{applied, applied_write};
+use duebox::data_dir::image::{self};
+use duebox::data_dir::journal::reader::JournalReader;
+use duebox::data_dir::journal::{self, JournalWriter};
+use duebox::data_dir::startup::{How, OpenOptions, open};
+use duebox::data_dir::{APPLIED_KEY, APPLIED_TREE};
 use duebox::kv::memory::MemoryKv;
 use duebox::kv::{Key, Kv, Tree, Value, Write};
 
@@ -102,7 +104,7 @@ fn written_today() -> [(&'static str, Vec<u8>); 3] {
     let kv = state_after(IN_FIRST);
     kv.apply(&[applied_write(IN_IMAGE as u64)]).unwrap();
     let committed = || IN_FIRST as u64;
-    let made = image::make(&kv, dir.path(), A, &committed, &mut |_| {}).unwrap();
+    let made = image::writer::make(&kv, dir.path(), A, &committed, &mut |_| {}).unwrap();
     let files = journal::list(dir.path()).unwrap();
     let [first, second] = &files[..] else { panic!("{files:?}") };
     let bytes = |path: &Path| fs::read(path).unwrap();
@@ -132,13 +134,13 @@ fn journal_files_of_format_1_are_still_written_so() {
 #[test]
 fn image_of_format_1_reads_to_the_same_rows() {
     let dir = kept_directory();
-    let (start, path) = image::list(&image::dir_in(dir.path())).unwrap().remove(0);
-    let info = image::verify(&path).unwrap();
+    let (start, path) = image::reader::list(&image::dir_in(dir.path())).unwrap().remove(0);
+    let info = image::reader::verify(&path).unwrap();
     assert_eq!((start, info.start_seq, info.end_seq), (2, 2, 3));
     assert_eq!((info.instance, info.rows()), (A, 5));
-    assert_eq!(image::peek(&path), Ok(info.clone()));
+    assert_eq!(image::reader::peek(&path), Ok(info.clone()));
     let kv = MemoryKv::new();
-    assert_eq!(image::load(&path, &kv, &mut |_| {}).unwrap(), info);
+    assert_eq!(image::reader::load(&path, &kv, &mut |_| {}).unwrap(), info);
     assert_eq!(rows(&kv), rows(&state_after(IN_FIRST)));
 }
 

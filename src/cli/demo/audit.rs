@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::count;
 use super::processes::{Http, Sandbox};
 use crate::cli::output::Failure;
 
@@ -115,4 +114,9 @@ impl Audit {
         let exit = crate::cli::Exit::Fault;
         Err(Failure::Told { exit, errors: wrong, hints: Vec::new() })
     }
+}
+
+/// Deliveries of a notice in one state.
+pub(super) fn count(notice: &Value, state: &str) -> u64 {
+    notice.pointer(&format!("/counts/{state}")).and_then(Value::as_u64).unwrap_or(0)
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::archive::mark;
 use crate::daemon::panics;
+use crate::data_dir::mark;
 use crate::kv::Fault;
 
 /// Ends the process when the base has panicked, in whatever thread.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::trouble;
-use crate::archive::startup;
 use crate::daemon::notify;
 use crate::daemon::phase::{Phase, Phases};
 use crate::daemon::signals::StopAsked;
 use crate::daemon::state::State;
+use crate::data_dir::startup;
 use crate::kv::free_bytes;
 use crate::lease;
 use crate::mailbox::Pulse;

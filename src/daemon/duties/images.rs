@@ -13,11 +13,11 @@ use super::base::{damage, leave_damaged};
 use super::newest::{Newest, journal_bytes};
 use super::trouble;
 use crate::admin::Role;
-use crate::archive::identity::InstanceId;
-use crate::archive::{image, retention, source};
 use crate::daemon::panics;
 use crate::daemon::phase::{Phase, Phases};
 use crate::daemon::state::State;
+use crate::data_dir::identity::InstanceId;
+use crate::data_dir::{image, retention, source};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, free_bytes};
 use crate::mailbox::Mailbox;
@@ -104,7 +104,7 @@ impl Images {
     /// The newest image, when so many are young that one more would only fill the disk: no image goes
     /// before a copy that may need it is done.
     fn young_enough(&self, newest: &Newest) -> Option<serde_json::Value> {
-        let images = image::list(&image::dir_in(&self.data_dir)).ok()?;
+        let images = image::reader::list(&image::dir_in(&self.data_dir)).ok()?;
         let is_young = |path: &Path| {
             let made = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
             made.and_then(|made| made.elapsed().ok())
@@ -114,7 +114,7 @@ impl Images {
         if young < YOUNG_IMAGES || newest.made.elapsed() > YOUNG_FOR {
             return None;
         }
-        let info = image::peek(&images.first()?.1).ok()?;
+        let info = image::reader::peek(&images.first()?.1).ok()?;
         Some(document(&info, 0))
     }
 
@@ -201,7 +201,7 @@ impl Images {
                     false => ControlFlow::Continue(()),
                 }
             };
-            image::make_while(&*kv, &images, instance, &committed, &mut go_on)
+            image::writer::make_while(&*kv, &images, instance, &committed, &mut go_on)
         });
         let words = |error: &dyn std::fmt::Display| {
             tracing::error!(event = "image.failed", %error);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::archive::identity::InstanceId;
-use crate::archive::mark::{self, Mark};
 use crate::daemon::phase::{Phase, Phases};
+use crate::data_dir::identity::InstanceId;
+use crate::data_dir::mark::{self, Mark};
 use crate::mailbox::Pulse;
 
 /// How often the mark is brought up to date.

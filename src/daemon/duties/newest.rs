@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::archive::{image, journal};
+use crate::data_dir::{image, journal};
 
 /// The newest image. It outlives restarts: else a daemon that is often started again would never
 /// make one.
@@ -21,7 +21,7 @@ pub(super) struct Newest {
 impl Newest {
     pub(super) fn find(data_dir: &Path) -> Self {
         let now = Instant::now();
-        let images = image::list(&image::dir_in(data_dir)).unwrap_or_default();
+        let images = image::reader::list(&image::dir_in(data_dir)).unwrap_or_default();
         let Some((start, path)) = images.first() else {
             return Self { made: now, journal_bytes: 0, bytes: 0, put_off: false };
         };
@@ -52,9 +52,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::archive::identity::InstanceId;
-    use crate::archive::image::{applied_write, make};
-    use crate::archive::journal::JournalWriter;
+    use crate::data_dir::identity::InstanceId;
+    use crate::data_dir::image::writer::{applied_write, make};
+    use crate::data_dir::journal::JournalWriter;
     use crate::kv::Kv as _;
     use crate::kv::memory::MemoryKv;
 

@@ -1,13 +1,15 @@
 //! What needs a person, as far as the engine knows.
 
-mod watch;
+pub mod list;
+pub(super) mod watch;
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::query::SCAN_ROWS;
-use super::{Engine, Mode};
+use super::Engine;
+use super::mode::Mode;
+use super::query::page::SCAN_ROWS;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::attention::{Act, Kind, Row};
 use crate::model::run::RunOutcome;
@@ -16,8 +18,10 @@ use crate::store::Order;
 use crate::store::keys::{self, DeadItem, Lane, TenantNo, TypeNo};
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
-pub use watch::Died;
-pub(super) use watch::Watch;
+pub use list::{Attention, Died};
+
+use list::SeenSince;
+use watch::Watch;
 
 /// Rows of one kind; more are summed up in one.
 const ROWS_OF_A_KIND: usize = 100;
@@ -27,18 +31,6 @@ const LATE_MS: u64 = 5 * MINUTE_MS;
 const TYPES: usize = 500;
 /// Dead letters that are counted; more are "more than".
 const DEAD: usize = 2_000;
-
-/// The list, with what a log reader wants to know beside it.
-#[derive(Clone, Debug, Default)]
-pub struct Attention {
-    /// What needs a person now.
-    pub rows: Vec<Row>,
-    /// Things given up since the start of the process.
-    pub died: Died,
-}
-
-/// Since when each trouble has been seen.
-pub(super) type SeenSince = BTreeMap<(Kind, String), Timestamp>;
 
 impl<K: Kv> Engine<K> {
     /// The list now.

@@ -1,6 +1,7 @@
 //! What is remembered of the store so that trouble is found without walking over it: brought up to
 //! date by each group's changes, and read once at the start.
 
+use super::list::Died;
 use std::collections::BTreeMap;
 
 use crate::id::Id;
@@ -58,15 +59,6 @@ pub(super) struct LastRun {
     pub(super) outcome: RunOutcome,
     pub(super) ended: Timestamp,
     pub(super) error: Option<String>,
-}
-
-/// Things given up since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Died {
-    pub tasks: u64,
-    pub deliveries: u64,
-    pub notices: u64,
 }
 
 /// All that is remembered.

@@ -1,6 +1,7 @@
 //! The send log: one entry per request.
 
-use crate::engine::tx::{Identity, Tx};
+use crate::engine::mode::Identity;
+use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;

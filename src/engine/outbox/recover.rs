@@ -1,8 +1,9 @@
 //! Taking up what an earlier process left: deliveries that were being sent when it ended.
 
+use crate::engine::mode::Identity;
 use crate::engine::outbox::{Outbox, lane, log};
 use crate::engine::timer::Timer;
-use crate::engine::tx::{Identity, Tx};
+use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::command::{Audience, NoticeDraft, Recipient, Reply};
+use crate::engine::mode::Mode;
 use crate::engine::outbox::{Outbox, lane};
 use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
 use crate::engine::tenants::shanghai_day;
 use crate::engine::timer::Timer;
-use crate::engine::tx::{Decision, Mode, Tx};
+use crate::engine::tx::{Decision, Tx};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::Engine;
 use super::super::refusal::{Code, Refusal};
+use super::asked::LogFilter;
 use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit};
 use super::rows::{Rows, with_raw};
 use crate::id::Id;
@@ -13,24 +14,7 @@ use crate::model::delivery::{Delivery, Entry};
 use crate::model::errcode;
 use crate::store::Order;
 use crate::store::keys::{self, TenantNo};
-use crate::time::{HOUR_MS, Timestamp};
-
-/// What is asked of the send log. All that is given must fit.
-#[derive(Clone, Debug, Default)]
-pub struct LogFilter {
-    /// Entries of this tenant.
-    pub tenant: Option<String>,
-    /// Entries to this recipient; needs the tenant, since openids belong to one.
-    pub openid: Option<String>,
-    /// Entries of this notice.
-    pub notice: Option<Id>,
-    /// Entries with this code.
-    pub errcode: Option<i64>,
-    /// Not before.
-    pub from: Option<Timestamp>,
-    /// Before.
-    pub to: Option<Timestamp>,
-}
+use crate::time::HOUR_MS;
 
 impl<K: Kv> Engine<K> {
     /// One page, in order of time. The cursor is given also when the page is empty but not all was

@@ -2,172 +2,27 @@
 //!
 //! Lists are paged by an opaque cursor: the key after the last row looked at, in hexadecimal.
 
+pub mod asked;
 mod doubts;
 mod log;
 mod notices;
-mod page;
+pub(super) mod page;
 mod rows;
 mod schedules;
 mod stats;
 mod tasks;
 
 use super::Engine;
-use super::attention::Attention;
 use super::letter;
 use super::refusal::{Code, Refusal, not_found};
 use crate::caught::{self, caught};
-use crate::id::{DeliveryId, Id};
+
 use crate::kv::{Fault, Kv};
-use crate::model::delivery::DeliveryState;
-use crate::store::keys::DeadItem;
 use crate::time::Timestamp;
 
-pub use log::LogFilter;
+pub use asked::{DeadKind, LogFilter, Query, QueueStats, Stats, TenantStats, View};
 pub(super) use page::SCAN_ROWS;
 pub use page::{Page, limit};
-pub use stats::{QueueStats, Stats, TenantStats};
-
-/// What is looked at, as JSON.
-#[derive(Debug)]
-pub enum View {
-    /// A document, as JSON text.
-    Json(String),
-    /// Numbers for metrics.
-    Stats(Box<Stats>),
-    /// What needs a person.
-    Attention(Attention),
-}
-
-/// What can be looked at.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub enum Query {
-    Notices {
-        tenant: Option<String>,
-        state: Option<String>,
-        page: Page,
-    },
-    Notice(Id),
-    Deliveries {
-        notice: Id,
-        state: Option<DeliveryState>,
-        openid: Option<String>,
-        page: Page,
-    },
-    Delivery(DeliveryId),
-    Log {
-        filter: LogFilter,
-        page: Page,
-    },
-    Tenants,
-    Tasks {
-        kind: Option<String>,
-        state: Option<String>,
-        /// With what was given to do.
-        payload: bool,
-        page: Page,
-    },
-    Task(Id),
-    Queues {
-        kind: Option<String>,
-        page: Page,
-    },
-    Dead {
-        kind: Option<String>,
-        only: Option<DeadKind>,
-        /// With what was given to do.
-        payload: bool,
-        page: Page,
-    },
-    /// One refused notice that is kept.
-    Letter(Id),
-    Schedules,
-    Runs {
-        schedule: Option<String>,
-        page: Page,
-    },
-    Run(Id),
-    Quarantine(Page),
-    /// What waits in a copy.
-    Pending,
-    Stats,
-    /// What needs a person.
-    Attention,
-    /// How many deliveries of a notice are in these states, with this code if one is given.
-    Count {
-        notice: Id,
-        states: Vec<DeliveryState>,
-        errcode: Option<i64>,
-        page: Page,
-    },
-    /// Deliveries in doubt, of all notices or one.
-    Doubts {
-        tenant: Option<String>,
-        notice: Option<Id>,
-        page: Page,
-    },
-}
-
-impl Query {
-    /// What is looked at, for the log.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Notices { .. } => "notices",
-            Self::Notice(_) => "notice",
-            Self::Deliveries { .. } => "deliveries",
-            Self::Delivery(_) => "delivery",
-            Self::Log { .. } => "log",
-            Self::Tenants => "tenants",
-            Self::Tasks { .. } => "tasks",
-            Self::Task(_) => "task",
-            Self::Queues { .. } => "queues",
-            Self::Dead { .. } => "dead",
-            Self::Letter(_) => "letter",
-            Self::Schedules => "schedules",
-            Self::Runs { .. } => "runs",
-            Self::Run(_) => "run",
-            Self::Quarantine(_) => "quarantine",
-            Self::Pending => "pending",
-            Self::Stats => "stats",
-            Self::Attention => "attention",
-            Self::Count { .. } => "deliveries, counted",
-            Self::Doubts { .. } => "deliveries in doubt",
-        }
-    }
-}
-
-/// Kinds of dead letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeadKind {
-    /// Tasks.
-    Task,
-    /// Deliveries.
-    Delivery,
-    /// Refused notices of pulls.
-    Notice,
-}
-
-impl DeadKind {
-    /// The kind of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "task" => Some(Self::Task),
-            "delivery" => Some(Self::Delivery),
-            "notice" => Some(Self::Notice),
-            _ => None,
-        }
-    }
-
-    fn has(self, item: DeadItem) -> bool {
-        matches!(
-            (self, item),
-            (Self::Task, DeadItem::Task(_))
-                | (Self::Delivery, DeadItem::Delivery(..))
-                | (Self::Notice, DeadItem::Notice(_))
-        )
-    }
-}
 
 impl<K: Kv> Engine<K> {
     /// Answers a query. A store that cannot be read there, and a panic on the way, are refusals: who

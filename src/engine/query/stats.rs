@@ -1,55 +1,12 @@
 //! Numbers for metrics and readiness: what can be told without walking the store.
 
-use super::super::{Engine, Mode};
+use super::asked::{QueueStats, Stats, TenantStats};
+use crate::engine::Engine;
 use crate::kv::{Fault, Kv};
 use crate::model::task::QueueCounts;
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, Lane, TenantNo, TypeNo};
 use crate::time::Timestamp;
-
-/// A snapshot of the engine's numbers.
-#[derive(Clone, Debug)]
-pub struct Stats {
-    /// Whether work is handed out.
-    pub mode: Mode,
-    /// The term of this process.
-    pub term: u64,
-    /// The number of the last commit.
-    pub commit: u64,
-    /// Claims that wait for work.
-    pub waiters: usize,
-    /// Bytes of the base on disk.
-    pub store_bytes: u64,
-    /// Task types that are known.
-    pub types: usize,
-    /// Per tenant.
-    pub tenants: Vec<TenantStats>,
-    /// Per type, the most frequent ones.
-    pub queues: Vec<QueueStats>,
-}
-
-/// One tenant's numbers.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct TenantStats {
-    pub tenant: String,
-    pub in_flight: u32,
-    pub held: bool,
-    pub requests_today: u64,
-    pub token_fetches: u64,
-    /// How long the first due delivery has been due.
-    pub late_ms: u64,
-}
-
-/// One type's numbers, over its priorities.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct QueueStats {
-    pub kind: String,
-    pub counts: QueueCounts,
-    /// How long the first due task has been due.
-    pub late_ms: u64,
-}
 
 /// Types shown in metrics: labels must stay few.
 const KINDS: usize = 200;

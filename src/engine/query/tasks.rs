@@ -7,7 +7,7 @@ use super::super::letter;
 use super::super::queue::payload;
 use super::super::refusal::not_found;
 use super::super::refusal::{Code, Refusal};
-use super::DeadKind;
+use super::asked::DeadKind;
 use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit, time};
 use super::rows::{Rows, with_raw};
 use crate::id::Id;

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::command::{ClaimRequest, ClaimedTask, Effect, Reply};
+use crate::engine::mode::Mode;
 use crate::engine::queue::{Queue, payload};
 use crate::engine::refusal::{Code, Refusal};
-use crate::engine::tx::{Handled, Mode, Ticked, Tx};
+use crate::engine::tx::{Handled, Ticked, Tx};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;

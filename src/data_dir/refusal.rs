@@ -1,6 +1,6 @@
 //! Why a data directory is not opened, and what to do about it.
 
-use super::reader::{Broken, BrokenKind};
+use super::journal::commit::{Broken, BrokenKind};
 use crate::kv::Fault;
 
 /// What stands against opening a data directory.

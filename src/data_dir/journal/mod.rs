@@ -4,18 +4,21 @@
 //! good. A new file begins at every start and when the current one has grown to
 //! [`limits::JOURNAL_FILE_BYTES`]; it gets its name only when its header is on disk.
 
+pub mod commit;
+pub mod frame;
+pub mod reader;
+mod tail;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, HEADER_BYTES, Header};
-use super::identity::InstanceId;
-use super::sync_dir;
+use self::frame::{HEADER_BYTES, Header};
+use crate::data_dir::identity::InstanceId;
+use crate::data_dir::sync_dir;
 use crate::kv::{Fault, Write};
 use crate::limits;
 use crate::regular;
-
-pub use super::reader::{Broken, BrokenKind, Commit, JournalReader};
 
 /// Where the journal is in a data directory.
 #[must_use]
@@ -169,7 +172,7 @@ fn path_of(dir: &Path, first_seq: u64) -> PathBuf {
 }
 
 /// The header of a journal file; `None` when there is no such file or no right header.
-pub(super) fn header(path: &Path) -> Result<Option<Header>, Fault> {
+pub(in crate::data_dir) fn header(path: &Path) -> Result<Option<Header>, Fault> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     match regular::open(path)
         .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut bytes))
@@ -199,7 +202,7 @@ fn create_file(dir: &Path, header: &Header) -> Result<File, Fault> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::archive::testing::{A, put};
+    use crate::data_dir::testing::{A, put};
 
     #[test]
     fn files_are_named_after_their_first_commit_and_empty_ones_are_not_rotated() {

@@ -12,17 +12,17 @@
 
 use std::path::Path;
 
-use super::frame::{BadHeader, Frame, HEADER_BYTES, Header};
-use super::identity::InstanceId;
-use super::journal::{self, JournalFile};
-use super::torn;
+use crate::data_dir::identity::InstanceId;
+use crate::data_dir::journal::commit::{Broken, BrokenKind, Commit};
+use crate::data_dir::journal::frame::{BadHeader, Frame, HEADER_BYTES, Header};
+use crate::data_dir::journal::tail;
+use crate::data_dir::journal::{self, JournalFile};
 use crate::limits;
 use crate::regular;
 
-pub use super::broken::{Broken, BrokenKind, Commit};
-
 /// The largest file that this program writes: it begins a new one after the frame that fills one.
-pub(super) const MOST_BYTES: u64 = limits::JOURNAL_FILE_BYTES + limits::FRAME_BYTES as u64 + 4_096;
+pub(in crate::data_dir) const MOST_BYTES: u64 =
+    limits::JOURNAL_FILE_BYTES + limits::FRAME_BYTES as u64 + 4_096;
 
 /// Reads commits in order. Holds one file in memory: at most
 /// [`JOURNAL_FILE_BYTES`](crate::limits::JOURNAL_FILE_BYTES) and one frame.
@@ -117,11 +117,11 @@ impl JournalReader {
                 self.expected += 1;
                 return Ok(Some(range));
             }
-            if torn::any_frame_from(rest, self.expected) {
+            if tail::any_frame_from(rest, self.expected) {
                 let why = "damaged: whole commits follow the unreadable bytes".to_owned();
                 return Err(self.broken(BrokenKind::Damaged, self.expected, why));
             }
-            if !torn::is_torn(rest, self.at) {
+            if !tail::is_torn(rest, self.at) {
                 let why = "damaged: not what an interrupted append leaves".to_owned();
                 return Err(self.broken(BrokenKind::Damaged, self.expected, why));
             }
@@ -180,8 +180,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::archive::journal::JournalWriter;
-    use crate::archive::testing::{A, B, put};
+    use crate::data_dir::journal::JournalWriter;
+    use crate::data_dir::testing::{A, B, put};
     use std::path::PathBuf;
 
     /// Nine commits in three files.

@@ -51,7 +51,7 @@ use std::path::Path;
 
 use super::identity::{self, Boot, FileId, Found, HeldReason, Identity, Stage};
 use super::mark::{self, Mark};
-use super::refused::{Reason, Refused};
+use super::refusal::{Reason, Refused};
 use super::store_files::{self, Comparison};
 use super::{image, journal, source};
 use crate::kv::Fault;
@@ -176,7 +176,8 @@ impl Decision {
 /// Decides by the table above. Only the part that can be known without opening the base.
 pub fn decide(data_dir: &Path) -> Result<Decision, Refused> {
     let journals = journal::list(&journal::dir_in(data_dir))?;
-    let archived = !journals.is_empty() || !image::list(&image::dir_in(data_dir))?.is_empty();
+    let archived =
+        !journals.is_empty() || !image::reader::list(&image::dir_in(data_dir))?.is_empty();
     let stored = store_files::main_file(data_dir).exists();
     let damaged = match identity::read(data_dir)? {
         Found::Newer(format) => {
@@ -263,8 +264,8 @@ fn base(data_dir: &Path, identity: &Identity, copy: bool, stored: bool) -> Resul
 }
 
 fn any_commit(data_dir: &Path) -> Result<bool, Fault> {
-    let empty = super::frame::HEADER_BYTES as u64;
+    let empty = super::journal::frame::HEADER_BYTES as u64;
     let journals = journal::list(&journal::dir_in(data_dir))?;
-    let images = image::list(&image::dir_in(data_dir))?;
+    let images = image::reader::list(&image::dir_in(data_dir))?;
     Ok(!images.is_empty() || journals.iter().any(|file| file.bytes > empty))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::identity::InstanceId;
-use super::sealed::{self, Sealed};
+use super::small_file::{self, Sealed};
 use super::sync_dir;
 use crate::kv::Fault;
 
@@ -31,12 +31,12 @@ pub struct Mark {
 impl Mark {
     /// Writes the mark so that it survives a power cut: two syncs.
     pub fn write(&self, data_dir: &Path) -> Result<(), Fault> {
-        sealed::write(data_dir, MARK, |_| Ok(self))
+        small_file::write(data_dir, MARK, |_| Ok(self))
     }
 
     /// The mark of `instance`. A missing or damaged one only means that less can be noticed.
     pub fn read(data_dir: &Path, instance: InstanceId) -> Result<Option<Self>, Fault> {
-        Ok(match sealed::read::<Self>(data_dir, MARK)? {
+        Ok(match small_file::read::<Self>(data_dir, MARK)? {
             Sealed::Found(mark) if mark.instance == instance => Some(mark),
             Sealed::Found(_) | Sealed::Missing => None,
             Sealed::Damaged(why) => {
@@ -54,7 +54,7 @@ pub(super) fn is_there(data_dir: &Path) -> bool {
 
 /// Notes that the base reported damage while running: the next start rebuilds it.
 pub fn mark_suspect(data_dir: &Path, why: &str) -> Result<(), Fault> {
-    sealed::write(data_dir, SUSPECT, |_| Ok(why))
+    small_file::write(data_dir, SUSPECT, |_| Ok(why))
 }
 
 /// Whether [`mark_suspect`] left a note.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::identity::{self, Found, HeldReason, IDENTITY, Identity, Stage};
 use super::image::{self, ImageInfo};
+use super::journal::{self, reader};
 use super::mark::{self, Mark};
-use super::refused::{self, Reason, Refused};
+use super::refusal::{self, Reason, Refused};
 use super::source::{self, Source};
-use super::{journal, reader, sealed, startup, sync_dir};
+use super::{small_file, sync_dir};
 use crate::kv::{Cause, Fault};
 use crate::regular;
 use crate::time::Timestamp;
@@ -151,7 +152,7 @@ fn copy_all(
     // A stop meanwhile notes in the identity where the journal ends: one copied first never says
     // more than the journal copied after it.
     if matches!(identity::read(data_dir)?, Found::Identity(_)) {
-        copier.file(&data_dir.join(IDENTITY), &part.join(IDENTITY), sealed::MOST_BYTES)?;
+        copier.file(&data_dir.join(IDENTITY), &part.join(IDENTITY), small_file::MOST_BYTES)?;
     }
     let image = copier.newest_image(data_dir, part)?;
     copier.journal(data_dir, part, image.as_ref().map_or(0, |image| image.start_seq))?;
@@ -270,8 +271,8 @@ pub fn restore(
 /// The best source in a directory that must reach this commit.
 fn usable(dir: &Path, reached: u64) -> Result<Source, BackupError> {
     source::find(dir, reached)?.map_err(|none| {
-        let spans_stop = matches!(startup::spans_stop(dir), Ok(Some(_)));
-        let hint = spans_stop.then_some(refused::HINT_SPANS_STOP);
+        let spans_stop = matches!(source::spans_stop(dir), Ok(Some(_)));
+        let hint = spans_stop.then_some(refusal::HINT_SPANS_STOP);
         BackupError::NoSource { why: none.why, hint }
     })
 }
@@ -354,14 +355,14 @@ impl<'a> Copier<'a> {
 
     /// Copies the newest image whose copy is whole.
     fn newest_image(&mut self, from: &Path, to: &Path) -> Result<Option<ImageInfo>, Fault> {
-        for (_, path) in image::list(&image::dir_in(from))? {
+        for (_, path) in image::reader::list(&image::dir_in(from))? {
             // Its header first: something else may be of any size.
-            if let Err(bad) = image::Image::open(&path) {
+            if let Err(bad) = image::reader::Image::open(&path) {
                 tracing::warn!(event = "backup.bad_image", why = %bad);
                 continue;
             }
             let copy = self.put(&path, &image::dir_in(to), u64::MAX)?;
-            match image::verify(&copy) {
+            match image::reader::verify(&copy) {
                 Ok(info) => return Ok(Some(info)),
                 Err(bad) => {
                     tracing::warn!(event = "backup.bad_image", why = %bad);

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::backup::inspect;
 use super::decide::RebuildWhy;
 use super::identity::{HeldReason, release};
-use super::image::{self, applied, applied_write};
+use super::image::writer::{applied, applied_write};
+use super::image::{self};
+use super::journal::commit::BrokenKind;
+use super::journal::reader::JournalReader;
 use super::mark::mark_suspect;
-use super::reader::{BrokenKind, JournalReader};
-use super::refused::{Reason, Refused};
+use super::refusal::{Reason, Refused};
 use super::startup::{How, OpenOptions, Opened, settle_store};
 use super::testing::{A, Rig, busy, changes, copy_dir, dump, settle_in, try_open};
 use super::{identity, journal};
@@ -146,7 +148,7 @@ fn an_image_made_while_commits_are_applied_is_exact_with_its_journal() {
     let made = std::thread::scope(|scope| {
         let imager = scope.spawn(|| {
             let mut first = true;
-            let made = image::make(
+            let made = image::writer::make(
                 kv,
                 &image::dir_in(dir.path()),
                 A,
@@ -173,7 +175,7 @@ fn an_image_made_while_commits_are_applied_is_exact_with_its_journal() {
     });
     assert!(made.start_seq >= 400 && made.end_seq >= made.start_seq);
     let copy = MemoryKv::new();
-    image::load(&made.path, &copy, &mut |_| {}).unwrap();
+    image::reader::load(&made.path, &copy, &mut |_| {}).unwrap();
     let mut reader = JournalReader::open(&journal::dir_in(dir.path()), made.start_seq + 1).unwrap();
     while let Some(commit) = reader.next_commit().unwrap() {
         copy.apply(&commit.writes).unwrap();

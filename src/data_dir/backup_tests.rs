@@ -171,7 +171,7 @@ fn an_image_that_fails_leaves_no_trace() {
             0
         }
     }
-    let made = image::make(&Broken, &images, super::testing::A, &|| 0, &mut |_| {});
+    let made = image::writer::make(&Broken, &images, super::testing::A, &|| 0, &mut |_| {});
     assert!(made.is_err());
     assert_eq!(fs::read_dir(&images).unwrap().count(), 0);
 }

@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::FORMAT;
-use super::frame::{take_write, u32_at, u64_at};
-use super::identity::InstanceId;
-use super::image::{BLOCK_HEAD_BYTES, HEADER_BYTES, ImageInfo, MAGIC, TRAILER_BYTES, section_crc};
-use super::journal::numbered;
+use crate::data_dir::FORMAT;
+use crate::data_dir::identity::InstanceId;
+use crate::data_dir::image::{
+    BLOCK_HEAD_BYTES, HEADER_BYTES, ImageInfo, MAGIC, TRAILER_BYTES, section_crc,
+};
+use crate::data_dir::journal::frame::{take_write, u32_at, u64_at};
+use crate::data_dir::journal::numbered;
 use crate::kv::{Fault, Kv, Tree, Write};
 use crate::limits;
 use crate::regular;
@@ -252,9 +254,9 @@ impl Image {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::image::{applied, applied_write, make, make_while};
     use super::*;
-    use crate::archive::testing::{A, dump, put};
+    use crate::data_dir::image::writer::{applied, applied_write, make, make_while};
+    use crate::data_dir::testing::{A, dump, put};
     use crate::kv::memory::MemoryKv;
     use std::ops::ControlFlow::{Break, Continue};
 

@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use super::image::{self, ImageInfo};
-use super::journal;
-use super::reader::JournalReader;
+use crate::data_dir::image::{self, ImageInfo};
+use crate::data_dir::journal;
+use crate::data_dir::journal::reader::JournalReader;
 use crate::kv::Fault;
 
 /// Images with fewer rows than this are not compared.
@@ -16,10 +16,12 @@ const FEW_ROWS: u64 = 200;
 
 /// Refuses an image with less than half of the rows of the newest one before it, unless the journal
 /// has deleted what is missing.
-pub(super) fn check(data_dir: &Path, made: &ImageInfo) -> Result<(), Fault> {
-    let images = image::list(&image::dir_in(data_dir))?;
+pub(in crate::data_dir) fn check(data_dir: &Path, made: &ImageInfo) -> Result<(), Fault> {
+    let images = image::reader::list(&image::dir_in(data_dir))?;
     let mut before = images.iter().filter(|(start, _)| *start < made.start_seq);
-    let Some(before) = before.find_map(|(_, path)| image::peek(path).ok()) else { return Ok(()) };
+    let Some(before) = before.find_map(|(_, path)| image::reader::peek(path).ok()) else {
+        return Ok(());
+    };
     let missing = before.rows().saturating_sub(made.rows());
     if before.rows() < FEW_ROWS || made.rows() >= before.rows() / 2 {
         return Ok(());
@@ -57,12 +59,12 @@ fn deleted_after(data_dir: &Path, seq: u64, last: u64) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::archive::testing::{Rig, delete, put};
+    use crate::data_dir::testing::{Rig, delete, put};
     use crate::kv::Kv;
 
     fn make(rig: &Rig, dir: &Path) -> Result<ImageInfo, Fault> {
         let (kv, last) = (&rig.opened.kv, rig.opened.next_seq - 1);
-        image::make(kv, &image::dir_in(dir), rig.opened.instance, &|| last, &mut |_| {})
+        image::writer::make(kv, &image::dir_in(dir), rig.opened.instance, &|| last, &mut |_| {})
     }
 
     fn filled(dir: &Path) -> Rig {
@@ -81,7 +83,7 @@ mod tests {
         rig.change(&[put("one more", "x")]);
         let error = make(&rig, dir.path()).unwrap_err();
         assert!(error.is_damage() && error.to_string().contains("101 rows"), "{error}");
-        assert_eq!(image::list(&image::dir_in(dir.path())).unwrap().len(), 1);
+        assert_eq!(image::reader::list(&image::dir_in(dir.path())).unwrap().len(), 1);
     }
 
     #[test]
@@ -90,6 +92,6 @@ mod tests {
         let mut rig = filled(dir.path());
         rig.change(&(0..900).map(|row| delete(&format!("row {row}"))).collect::<Vec<_>>());
         make(&rig, dir.path()).unwrap();
-        assert_eq!(image::list(&image::dir_in(dir.path())).unwrap().len(), 2);
+        assert_eq!(image::reader::list(&image::dir_in(dir.path())).unwrap().len(), 2);
     }
 }

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::decide::{Base, Decision, Origin, decide};
 use super::identity::{self, Found};
-use super::image::{self, BadImage, ImageInfo};
+use super::image::reader::BadImage;
+use super::image::{self, ImageInfo};
+use super::journal::reader::JournalReader;
 use super::journal::{self, JournalFile};
 use super::mark::{self, Mark};
-use super::reader::JournalReader;
-use super::refused::Refused;
+use super::refusal::Refused;
 use super::source::{self, NoSource, Source};
-use super::{existing, retention, startup};
+use super::{reopen, retention, startup};
 use crate::id::Id;
 use crate::kv::{Cause, Fault, Tree};
 use crate::store::keys;
@@ -61,7 +62,7 @@ pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
         }
         Found::Missing | Found::Damaged(_) | Found::Newer(_) => (None, None),
     };
-    let images = image::list(&image::dir_in(data_dir))?;
+    let images = image::reader::list(&image::dir_in(data_dir))?;
     let (would, hint, reached) = forecast(data_dir);
     let mut journals = journal::list(&journal::dir_in(data_dir))?;
     let all = journals.len();
@@ -75,7 +76,7 @@ pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
         suspect: mark::is_suspect(data_dir),
         removed: all - journals.len(),
         journals,
-        images: images.iter().map(|(_, path)| image::peek(path)).collect(),
+        images: images.iter().map(|(_, path)| image::reader::peek(path)).collect(),
         source: source::find(data_dir, reached)?,
         last_at: last_commit_at(data_dir),
         store_bytes: startup::store_bytes(data_dir),
@@ -141,12 +142,12 @@ fn obstacle(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
     match &decision.base {
         Base::Create | Base::Exact { .. } => Ok(()),
         Base::Unchecked { .. } | Base::Crashed => {
-            existing::refuse_short_journal(data_dir, decision)?;
-            existing::refuse_broken_journal(data_dir, decision)
+            reopen::refuse_short_journal(data_dir, decision)?;
+            reopen::refuse_broken_journal(data_dir, decision)
         }
-        Base::Rebuild(why) => match startup::source_for(data_dir, decision, why) {
+        Base::Rebuild(why) => match source::source_for(data_dir, decision.journal_reached, why) {
             Err(refused) if why.may_be_opened(&refused.reason) => {
-                existing::refuse_short_journal(data_dir, decision)
+                reopen::refuse_short_journal(data_dir, decision)
             }
             source => source.map(|_| ()),
         },

@@ -12,10 +12,11 @@ use std::path::Path;
 use super::census::Census;
 use super::decide::{Decision, RebuildWhy};
 use super::identity::{FileId, Identity};
-use super::image::LoadError;
-use super::refused::{Reason, Refused};
+use super::image::reader::LoadError;
+use super::opened::{self, How, Opened, Parts};
+use super::progress::Progress;
+use super::refusal::{Reason, Refused};
 use super::source::{self, BuildError, Source};
-use super::startup::{self, How, Opened, Parts, Progress};
 use super::{mark, store_files, sync_dir};
 use crate::caught::caught;
 use crate::kv::sled::SledKv;
@@ -33,11 +34,11 @@ pub(super) fn rebuild(
     cache_bytes: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened, Refused> {
-    let source = startup::source_for(data_dir, decision, &why)?;
+    let source = source::source_for(data_dir, decision.journal_reached, &why)?;
     tracing::warn!(
         event = "archive.rebuild", why = %why, start = source.start_seq(), last = source.last_seq
     );
-    startup::sync_last_journal(data_dir)?;
+    opened::sync_last_journal(data_dir)?;
     let mut job = Job { data_dir, source: &source, cache_bytes, progress };
     let built = job.build_making_room(&mut identity, &why)?;
     // From here on the identity vouches for no store: an interrupted change begins again.
@@ -72,7 +73,7 @@ pub(super) fn rebuild(
         how: How::Rebuilt { why, rows: built.image_rows, replayed },
         image_wanted: true,
     };
-    startup::begin(data_dir, &mut identity, kv, parts)
+    opened::begin(data_dir, &mut identity, kv, parts)
 }
 
 /// Opens what was built, in its place, and reads it back. sled takes a file whose first reads fail for
@@ -148,7 +149,7 @@ impl Job<'_> {
         let made = caught(|| self.build_in(&building))
             .unwrap_or_else(|panic| Err(BuildError::Panicked(panic)));
         let full = match &made {
-            Ok(_) => return made.map(Some).map_err(startup::refused),
+            Ok(_) => return made.map(Some).map_err(source::refused),
             Err(BuildError::Fault(fault) | BuildError::Image(LoadError::Fault(fault))) => {
                 fault.is_disk_full()
             }
@@ -162,7 +163,7 @@ impl Job<'_> {
         if building.exists() {
             store_files::remove(&building)?;
         }
-        if full { Ok(None) } else { made.map(Some).map_err(startup::refused) }
+        if full { Ok(None) } else { made.map(Some).map_err(source::refused) }
     }
 
     fn build_in(&mut self, building: &Path) -> Result<Built, BuildError> {

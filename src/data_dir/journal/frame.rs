@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use super::FORMAT;
-use super::identity::InstanceId;
+use crate::data_dir::FORMAT;
+use crate::data_dir::identity::InstanceId;
 use crate::kv::varint::{put_varint, take, take_varint};
 use crate::kv::{Tree, Write};
 use crate::limits;
@@ -163,7 +163,7 @@ impl<'a> Frame<'a> {
 }
 
 /// The number and whole length of the frame whose head begins `bytes`, if the head is right.
-pub(super) fn parse_head(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(in crate::data_dir) fn parse_head(bytes: &[u8]) -> Option<(u64, usize)> {
     let head = bytes.get(..FRAME_HEAD_BYTES)?;
     let total = FRAME_HEAD_BYTES.checked_add(u32_at(head, 0) as usize)?;
     let seq = u64_at(head, 4);
@@ -213,7 +213,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::data_dir) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 

@@ -1,78 +1,21 @@
-//! Images: all rows of the base in one compressed, checksummed file. All integers are big-endian.
-//!
-//! ```text
-//! header   magic 8 | format u32 | instance u128 | start seq u64 | crc u32
-//! block    packed length u32 | raw length u32, not 0 | crc u32 | packed rows (LZ4 block)
-//! trailer  body length u32 | 0 u32 | crc u32 | end seq u64 | rows of each tree u64, as many as
-//!          the program knew | crc u32 over the crcs of all blocks
-//! ```
-//!
-//! An image is scanned while commits go on. It holds everything up to `start` and may hold any part
-//! of what came after, up to `end`: it is the exact state only together with the journal from
-//! `start + 1` to at least `end`. A crc covers all of its section but itself. A raw block is a run
-//! of puts in the journal's encoding, in key order. A file without a right trailer at its very end
-//! is no image.
+//! Making images.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::frame::{put_write, u64_at};
-use super::identity::InstanceId;
-use super::{APPLIED_KEY, APPLIED_TREE, FORMAT, shrunk, sync_dir};
+use crate::data_dir::identity::InstanceId;
+use crate::data_dir::image::{
+    BLOCK_HEAD_BYTES, END_OF_KEYS, HEADER_BYTES, ImageInfo, MAGIC, section_crc, shrinkage,
+};
+use crate::data_dir::journal::frame::{put_write, u64_at};
+use crate::data_dir::{APPLIED_KEY, APPLIED_TREE, FORMAT, sync_dir};
 use crate::kv::{Fault, Kv, Tree, Write};
 use crate::limits;
 
-pub use super::image_reader::{BadImage, Image, LoadError, list, load, peek, verify};
-
-pub(super) const MAGIC: &[u8; 8] = b"dueboxI\n";
-pub(super) const HEADER_BYTES: usize = 40;
-pub(super) const BLOCK_HEAD_BYTES: usize = 12;
-/// The body of a trailer without the rows of trees.
-pub(super) const TRAILER_BYTES: usize = 12;
-
 /// Rows read from the base at once.
 const PAGE_ROWS: usize = 512;
-/// Above every key: no key is this long.
-pub(super) const END_OF_KEYS: [u8; 4096] = [0xff; 4096];
-
-/// Where images are in a data directory.
-#[must_use]
-pub fn dir_in(data_dir: &Path) -> PathBuf {
-    data_dir.join("images")
-}
-
-/// What is known of a complete image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageInfo {
-    /// The file.
-    pub path: PathBuf,
-    /// Who made it.
-    pub instance: InstanceId,
-    /// Every commit up to this one is in it.
-    pub start_seq: u64,
-    /// No commit after this one has left a trace in it.
-    pub end_seq: u64,
-    /// Rows by tree, in the order of [`Tree::ALL`].
-    pub rows_by_tree: [u64; Tree::ALL.len()],
-    /// Length of the file in bytes.
-    pub bytes: u64,
-}
-
-impl ImageInfo {
-    /// The file's name.
-    pub fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
-    /// All rows.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.rows_by_tree.iter().sum()
-    }
-}
-
 /// The number of the last commit that the base certainly holds; 0 when it says nothing.
 pub fn applied(kv: &dyn Kv) -> Result<u64, Fault> {
     match kv.get(APPLIED_TREE, APPLIED_KEY)? {
@@ -130,7 +73,7 @@ pub fn make_while(
     let part = path.with_extension("part");
     let scanned = scan(kv, &part, instance, start_seq, committed, progress);
     let held_against = |made: &ImageInfo| match images_dir.parent() {
-        Some(data_dir) => shrunk::check(data_dir, made),
+        Some(data_dir) => shrinkage::check(data_dir, made),
         None => Ok(()),
     };
     let checked = scanned.and_then(|made| {
@@ -189,15 +132,6 @@ fn scan(
     let bytes = output.finish(end_seq, &rows_by_tree).map_err(fault)?;
     let path = part.to_path_buf();
     Ok(Some(ImageInfo { path, instance, start_seq, end_seq, rows_by_tree, bytes }))
-}
-
-/// The checksum of a block or trailer: both lengths and the body.
-pub(super) fn section_crc(body: &[u8], raw_bytes: u32) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&(body.len() as u32).to_be_bytes());
-    hasher.update(&raw_bytes.to_be_bytes());
-    hasher.update(body);
-    hasher.finalize()
 }
 
 struct Output {

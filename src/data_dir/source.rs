@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use super::identity::{Identity, InstanceId};
-use super::image::{self, ImageInfo, applied_write};
-use super::journal::{self, JournalReader};
-use super::reader::{Broken, BrokenKind};
-use super::refused::{Reason, Refused};
-use super::startup::Progress;
+use super::identity::{self, Found, Identity, InstanceId};
+use super::image::writer::applied_write;
+use super::image::{self, ImageInfo};
+use super::journal::commit::{Broken, BrokenKind};
+use super::journal::reader::JournalReader;
+use super::journal::{self};
+use super::progress::Progress;
+use super::refusal::{Reason, Refused};
 use crate::kv::{Fault, Kv, Write};
 use crate::limits;
 use crate::store::upgrade::{self, UpgradeError};
@@ -48,8 +50,9 @@ pub fn find(data_dir: &Path, reached: u64) -> Result<Result<Source, NoSource>, F
         let why = "there is no journal".to_owned();
         return Ok(Err(NoSource { why, newer: false }));
     }
-    let images = image::list(&image::dir_in(data_dir))?;
-    let newest = images.iter().find(|(_, path)| image::peek(path).is_ok()).map(|(start, _)| *start);
+    let images = image::reader::list(&image::dir_in(data_dir))?;
+    let newest =
+        images.iter().find(|(_, path)| image::reader::peek(path).is_ok()).map(|(start, _)| *start);
     let mut problems = Vec::new();
     let mut newer = false;
     let mut note = |problem: Problem| {
@@ -57,7 +60,7 @@ pub fn find(data_dir: &Path, reached: u64) -> Result<Result<Source, NoSource>, F
         problems.push(problem.to_string());
     };
     for (_, path) in images {
-        let checked = image::verify(&path).map_err(|bad| Problem::Other(bad.to_string()));
+        let checked = image::reader::verify(&path).map_err(|bad| Problem::Other(bad.to_string()));
         let source = checked.and_then(|image| {
             let needed = reached.max(image.end_seq);
             let (last_seq, writer) = chain(&journal_dir, image.start_seq, needed)?;
@@ -141,7 +144,7 @@ pub(super) enum BuildError {
     #[error(transparent)]
     Broken(#[from] Broken),
     #[error(transparent)]
-    Image(#[from] image::LoadError),
+    Image(#[from] image::reader::LoadError),
     #[error("{0}")]
     Newer(String),
     #[error("{0}")]
@@ -167,7 +170,9 @@ pub(super) fn build(
     let mut image_rows = 0;
     if let Some(image) = &source.image {
         let of = image.rows();
-        image::load(&image.path, kv, &mut |rows| progress(Progress::LoadingImage { rows, of }))?;
+        image::reader::load(&image.path, kv, &mut |rows| {
+            progress(Progress::LoadingImage { rows, of })
+        })?;
         image_rows = of;
     }
     upgrade::base(kv)?;
@@ -220,4 +225,41 @@ fn note_applied(kv: &dyn Kv, seq: u64) -> Result<(), Fault> {
 
 fn weight(write: &Write) -> usize {
     write.key.len() + write.value.as_ref().map_or(0, |value| value.len()) + 64
+}
+
+/// What the base is rebuilt from, or why it cannot be. Reading only.
+pub(super) fn source_for(
+    data_dir: &Path,
+    reached: u64,
+    why: &dyn std::fmt::Display,
+) -> Result<Source, Refused> {
+    match find(data_dir, reached)? {
+        Ok(source) => Ok(source),
+        Err(none) if none.newer => Err(Reason::Newer(none.why).into()),
+        Err(none) => Err(match spans_stop(data_dir)? {
+            Some(spans_stop) => spans_stop,
+            None => Reason::NoSource { wanted: why.to_string(), why: none.why },
+        }
+        .into()),
+    }
+}
+
+/// Whether only the commits shortly before a clean stop stand against a copy.
+pub(super) fn spans_stop(data_dir: &Path) -> Result<Option<Reason>, Fault> {
+    let Found::Identity(original) = identity::read(data_dir)? else { return Ok(None) };
+    let Some(clean) = original.clean.filter(|_| original.is_copy(data_dir)) else {
+        return Ok(None);
+    };
+    let source = find(data_dir, 0)?.ok();
+    Ok(source.map(|found| Reason::SpansStop { last: found.last_seq, stopped: clean.seq }))
+}
+
+pub(super) fn refused(error: BuildError) -> Refused {
+    match error {
+        BuildError::Fault(fault) => fault.into(),
+        BuildError::Broken(broken) => Reason::Journal(broken).into(),
+        BuildError::Image(error) => Fault::io("loading an image", error.to_string()).into(),
+        BuildError::Newer(words) => Reason::Newer(words).into(),
+        BuildError::Panicked(words) => Reason::CannotBuild(words).into(),
+    }
 }

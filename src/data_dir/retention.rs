@@ -12,8 +12,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, BadHeader, HEADER_BYTES, Header};
 use super::journal::JournalFile;
+use super::journal::frame::{self, BadHeader, HEADER_BYTES, Header};
 use super::{image, journal, store_files, sync_dir};
 use crate::kv::Fault;
 use crate::limits;
@@ -25,10 +25,10 @@ use crate::time::Timestamp;
 pub fn prune(data_dir: &Path, now: Timestamp, copy_ms: u64) -> Result<Vec<PathBuf>, Fault> {
     let is_old = |path: &Path| age_ms(path, now).is_some_and(|age| age >= copy_ms);
     let (journal_dir, images_dir) = (journal::dir_in(data_dir), image::dir_in(data_dir));
-    let images = image::list(&images_dir)?;
+    let images = image::reader::list(&images_dir)?;
     let complete = images
         .iter()
-        .filter(|(_, path)| is_old(path) && image::peek(path).is_ok())
+        .filter(|(_, path)| is_old(path) && image::reader::peek(path).is_ok())
         .map(|(start, _)| *start);
     let mut doomed = unfinished(&images_dir)?;
     doomed.extend(unfinished(&journal_dir)?);
@@ -138,11 +138,11 @@ fn age_ms(path: &Path, now: Timestamp) -> Option<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::archive::identity::InstanceId;
-    use crate::archive::image::{applied_write, make};
-    use crate::archive::journal::JournalWriter;
-    use crate::archive::source;
-    use crate::archive::testing::{A, copy_dir, put};
+    use crate::data_dir::identity::InstanceId;
+    use crate::data_dir::image::writer::{applied_write, make};
+    use crate::data_dir::journal::JournalWriter;
+    use crate::data_dir::source;
+    use crate::data_dir::testing::{A, copy_dir, put};
     use crate::kv::Kv as _;
     use crate::kv::memory::MemoryKv;
     use crate::time::{Clock as _, SystemClock};
@@ -167,8 +167,11 @@ mod tests {
         let now = SystemClock.now();
         assert_eq!(prune(dir.path(), now, 60_000).unwrap(), Vec::<PathBuf>::new());
         assert_eq!(prune(dir.path(), now.plus(61_000), 60_000).unwrap().len(), 5);
-        let images: Vec<_> =
-            image::list(&image::dir_in(dir.path())).unwrap().iter().map(|(at, _)| *at).collect();
+        let images: Vec<_> = image::reader::list(&image::dir_in(dir.path()))
+            .unwrap()
+            .iter()
+            .map(|(at, _)| *at)
+            .collect();
         assert_eq!(images, [9, 6]);
         let journals = journal::list(&journal::dir_in(dir.path())).unwrap();
         let firsts: Vec<_> =

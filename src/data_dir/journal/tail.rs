@@ -1,12 +1,12 @@
 //! Telling what a crash leaves at the end of a journal file from damage.
 
-use super::frame::{FRAME_HEAD_BYTES, Frame, parse_head, u64_at};
+use crate::data_dir::journal::frame::{FRAME_HEAD_BYTES, Frame, parse_head, u64_at};
 
 /// Whether `rest`, which begins where a frame should and ends with its file, is what a crash during
 /// an append leaves: nothing, a part of a frame, or zeros where blocks never reached the disk.
 /// `at` is its offset in the file.
 #[must_use]
-pub(super) fn is_torn(rest: &[u8], at: usize) -> bool {
+pub(in crate::data_dir) fn is_torn(rest: &[u8], at: usize) -> bool {
     let cut = match parse_head(rest) {
         Some((_, total)) => rest.len() < total,
         None => rest.len() < FRAME_HEAD_BYTES,
@@ -28,7 +28,7 @@ fn has_zero_block(rest: &[u8], at: usize) -> bool {
 
 /// Whether a right frame with a number of at least `seq` begins anywhere in `bytes`.
 #[must_use]
-pub(super) fn any_frame_from(bytes: &[u8], seq: u64) -> bool {
+pub(in crate::data_dir) fn any_frame_from(bytes: &[u8], seq: u64) -> bool {
     // The number is looked at first: it spares nearly all of the checksums.
     let plausible = seq..seq.saturating_add(u64::from(u32::MAX));
     (0..bytes.len().saturating_sub(FRAME_HEAD_BYTES - 1)).any(|at| {
@@ -39,9 +39,9 @@ pub(super) fn any_frame_from(bytes: &[u8], seq: u64) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::frame::encode;
-    use super::super::frame::tests::changes;
     use super::*;
+    use crate::data_dir::journal::frame::encode;
+    use crate::data_dir::journal::frame::tests::changes;
 
     #[test]
     fn a_frame_behind_garbage_is_found() {

@@ -19,25 +19,22 @@
 pub mod backup;
 #[cfg(test)]
 mod backup_tests;
-mod broken;
 mod census;
 #[cfg(test)]
 mod damage_tests;
 pub mod decide;
-mod existing;
-pub mod frame;
 pub mod identity;
 pub mod image;
-mod image_reader;
 mod inspect;
 pub mod journal;
 pub mod mark;
-pub mod reader;
+mod opened;
+mod progress;
 mod rebuild;
-pub mod refused;
+pub mod refusal;
+mod reopen;
 pub mod retention;
-mod sealed;
-mod shrunk;
+mod small_file;
 pub mod source;
 pub mod startup;
 pub mod store_files;
@@ -45,7 +42,6 @@ pub mod store_files;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod torn;
 
 use std::fs::File;
 use std::path::Path;

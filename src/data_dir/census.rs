@@ -1,6 +1,7 @@
 //! How much a base holds: to tell a base that reads as it was written from one that does not.
 
-use super::image::{END_OF_KEYS, applied};
+use super::image::END_OF_KEYS;
+use super::image::writer::applied;
 use crate::kv::{Fault, Kv, Tree};
 
 /// Rows read at once.
@@ -50,7 +51,7 @@ impl Census {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::testing::{delete, put};
+    use crate::data_dir::testing::{delete, put};
     use crate::kv::memory::MemoryKv;
 
     #[test]

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::DIRECTORY_FORMAT;
-use super::sealed::{self, Sealed};
+use super::small_file::{self, Sealed};
 use crate::boot::{self, boot_id};
 use crate::kv::Fault;
 
@@ -201,7 +201,7 @@ impl Identity {
     /// an empty store.
     pub fn write(&mut self, data_dir: &Path) -> Result<(), Fault> {
         self.format = DIRECTORY_FORMAT;
-        sealed::write(data_dir, IDENTITY, |file| {
+        small_file::write(data_dir, IDENTITY, |file| {
             let meta = file.metadata().map_err(|error| Fault::io("looking at identity", error))?;
             let boot = boot_id().unwrap_or_default();
             let dir = FileId::at(data_dir);
@@ -268,11 +268,11 @@ pub fn read(data_dir: &Path) -> Result<Found, Fault> {
     struct Format {
         format: u32,
     }
-    Ok(match sealed::read::<Format>(data_dir, IDENTITY)? {
+    Ok(match small_file::read::<Format>(data_dir, IDENTITY)? {
         Sealed::Missing => Found::Missing,
         Sealed::Damaged(why) => Found::Damaged(why),
         Sealed::Found(Format { format }) if format > DIRECTORY_FORMAT => Found::Newer(format),
-        Sealed::Found(_) => match sealed::read::<Identity>(data_dir, IDENTITY)? {
+        Sealed::Found(_) => match small_file::read::<Identity>(data_dir, IDENTITY)? {
             Sealed::Found(identity) => Found::Identity(Box::new(identity)),
             Sealed::Missing => Found::Missing,
             Sealed::Damaged(why) => Found::Damaged(why),
@@ -362,9 +362,9 @@ mod tests {
     fn a_newer_format_is_told_from_damage() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), Found::Missing);
-        sealed::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 3}))).unwrap();
+        small_file::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 3}))).unwrap();
         assert_eq!(read(dir.path()).unwrap(), Found::Newer(3));
-        sealed::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 1}))).unwrap();
+        small_file::write(dir.path(), IDENTITY, |_| Ok(serde_json::json!({"format": 1}))).unwrap();
         assert!(matches!(read(dir.path()).unwrap(), Found::Damaged(_)));
     }
 
@@ -373,7 +373,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity::new(Stage::Established, None).unwrap();
         let older = Identity { format: 1, ..identity };
-        sealed::write(dir.path(), IDENTITY, |_| Ok(older.clone())).unwrap();
+        small_file::write(dir.path(), IDENTITY, |_| Ok(older.clone())).unwrap();
         let Found::Identity(mut found) = read(dir.path()).unwrap() else { panic!("not read") };
         found.write(dir.path()).unwrap();
         let Found::Identity(found) = read(dir.path()).unwrap() else { panic!("not read") };

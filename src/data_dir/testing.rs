@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::identity::{self, FileId, Found, InstanceId};
-use super::image::{self, applied_write};
+use super::image::writer::applied_write;
+use super::image::{self};
 use super::startup::{OpenOptions, Opened, Refused, close_clean, open};
 use super::{APPLIED_KEY, APPLIED_TREE};
 use crate::kv::memory::MemoryKv;
@@ -83,7 +84,7 @@ impl Rig {
     pub(crate) fn image(&self, dir: &Path) {
         let Opened { kv, instance, next_seq, .. } = &self.opened;
         let images = image::dir_in(dir);
-        image::make(kv, &images, *instance, &|| next_seq - 1, &mut |_| {}).expect("image");
+        image::writer::make(kv, &images, *instance, &|| next_seq - 1, &mut |_| {}).expect("image");
     }
 
     /// Commits these changes, to the base as well.

@@ -1,0 +1,213 @@
+//! What can be looked at, and what that comes to.
+
+use super::page::Page;
+use crate::engine::attention::list::Attention;
+use crate::engine::mode::Mode;
+use crate::id::{DeliveryId, Id};
+use crate::model::delivery::DeliveryState;
+use crate::model::task::QueueCounts;
+use crate::store::keys::DeadItem;
+use crate::time::Timestamp;
+
+/// What is looked at, as JSON.
+#[derive(Debug)]
+pub enum View {
+    /// A document, as JSON text.
+    Json(String),
+    /// Numbers for metrics.
+    Stats(Box<Stats>),
+    /// What needs a person.
+    Attention(Attention),
+}
+
+/// What can be looked at.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Query {
+    Notices {
+        tenant: Option<String>,
+        state: Option<String>,
+        page: Page,
+    },
+    Notice(Id),
+    Deliveries {
+        notice: Id,
+        state: Option<DeliveryState>,
+        openid: Option<String>,
+        page: Page,
+    },
+    Delivery(DeliveryId),
+    Log {
+        filter: LogFilter,
+        page: Page,
+    },
+    Tenants,
+    Tasks {
+        kind: Option<String>,
+        state: Option<String>,
+        /// With what was given to do.
+        payload: bool,
+        page: Page,
+    },
+    Task(Id),
+    Queues {
+        kind: Option<String>,
+        page: Page,
+    },
+    Dead {
+        kind: Option<String>,
+        only: Option<DeadKind>,
+        /// With what was given to do.
+        payload: bool,
+        page: Page,
+    },
+    /// One refused notice that is kept.
+    Letter(Id),
+    Schedules,
+    Runs {
+        schedule: Option<String>,
+        page: Page,
+    },
+    Run(Id),
+    Quarantine(Page),
+    /// What waits in a copy.
+    Pending,
+    Stats,
+    /// What needs a person.
+    Attention,
+    /// How many deliveries of a notice are in these states, with this code if one is given.
+    Count {
+        notice: Id,
+        states: Vec<DeliveryState>,
+        errcode: Option<i64>,
+        page: Page,
+    },
+    /// Deliveries in doubt, of all notices or one.
+    Doubts {
+        tenant: Option<String>,
+        notice: Option<Id>,
+        page: Page,
+    },
+}
+
+impl Query {
+    /// What is looked at, for the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Notices { .. } => "notices",
+            Self::Notice(_) => "notice",
+            Self::Deliveries { .. } => "deliveries",
+            Self::Delivery(_) => "delivery",
+            Self::Log { .. } => "log",
+            Self::Tenants => "tenants",
+            Self::Tasks { .. } => "tasks",
+            Self::Task(_) => "task",
+            Self::Queues { .. } => "queues",
+            Self::Dead { .. } => "dead",
+            Self::Letter(_) => "letter",
+            Self::Schedules => "schedules",
+            Self::Runs { .. } => "runs",
+            Self::Run(_) => "run",
+            Self::Quarantine(_) => "quarantine",
+            Self::Pending => "pending",
+            Self::Stats => "stats",
+            Self::Attention => "attention",
+            Self::Count { .. } => "deliveries, counted",
+            Self::Doubts { .. } => "deliveries in doubt",
+        }
+    }
+}
+
+/// Kinds of dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadKind {
+    /// Tasks.
+    Task,
+    /// Deliveries.
+    Delivery,
+    /// Refused notices of pulls.
+    Notice,
+}
+
+impl DeadKind {
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "task" => Some(Self::Task),
+            "delivery" => Some(Self::Delivery),
+            "notice" => Some(Self::Notice),
+            _ => None,
+        }
+    }
+
+    pub(super) fn has(self, item: DeadItem) -> bool {
+        matches!(
+            (self, item),
+            (Self::Task, DeadItem::Task(_))
+                | (Self::Delivery, DeadItem::Delivery(..))
+                | (Self::Notice, DeadItem::Notice(_))
+        )
+    }
+}
+
+/// What is asked of the send log. All that is given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct LogFilter {
+    /// Entries of this tenant.
+    pub tenant: Option<String>,
+    /// Entries to this recipient; needs the tenant, since openids belong to one.
+    pub openid: Option<String>,
+    /// Entries of this notice.
+    pub notice: Option<Id>,
+    /// Entries with this code.
+    pub errcode: Option<i64>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+}
+
+/// A snapshot of the engine's numbers.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Whether work is handed out.
+    pub mode: Mode,
+    /// The term of this process.
+    pub term: u64,
+    /// The number of the last commit.
+    pub commit: u64,
+    /// Claims that wait for work.
+    pub waiters: usize,
+    /// Bytes of the base on disk.
+    pub store_bytes: u64,
+    /// Task types that are known.
+    pub types: usize,
+    /// Per tenant.
+    pub tenants: Vec<TenantStats>,
+    /// Per type, the most frequent ones.
+    pub queues: Vec<QueueStats>,
+}
+
+/// One tenant's numbers.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct TenantStats {
+    pub tenant: String,
+    pub in_flight: u32,
+    pub held: bool,
+    pub requests_today: u64,
+    pub token_fetches: u64,
+    /// How long the first due delivery has been due.
+    pub late_ms: u64,
+}
+
+/// One type's numbers, over its priorities.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct QueueStats {
+    pub kind: String,
+    pub counts: QueueCounts,
+    /// How long the first due task has been due.
+    pub late_ms: u64,
+}
