@@ -287,7 +287,7 @@ pub(super) static ROUTES: &[Route] = &[
         run!(notices::test),
         "Send one message to one openid",
         "Test",
-        (202, "Submitted"),
+        (202, "Tested"),
     ),
     post(
         "/v1/tenants/{tenant}/resume",

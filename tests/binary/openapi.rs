@@ -36,3 +36,31 @@ fn everything_that_can_be_looked_at_is_as_described() {
     }
     assert!(asked > 20, "{asked}");
 }
+
+#[test]
+fn the_example_of_each_body_is_read() {
+    let http = Http::new();
+    let sandbox = Sandbox::start(60, 3);
+    let home = Home::new("", &tenant(&sandbox, 0));
+    let daemon = Daemon::start(&home, &http);
+    let document = http.get(&daemon.at("/openapi.json")).good();
+    let mut sent = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let schema = &operations["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let Some(name) = schema["$ref"].as_str() else { continue };
+        let name = name.rsplit('/').next().unwrap();
+        let mut example = document["components"]["schemas"][name]["examples"][0].clone();
+        if example.get("tenant").is_some() {
+            example["tenant"] = json!("t0");
+        }
+        let path = path.replace("{tenant}", "t0").replace(['{', '}'], "");
+        let path = path
+            .replace("/id/", "/1882626522232127488/")
+            .replace("deliveries/1882626522232127488", "deliveries/1882626522232127488-1");
+        let answer = http.post(&daemon.at(&path), &example);
+        // What it names is not there; but it was understood.
+        assert!(![400, 422, 500].contains(&answer.status), "{path}: {}", answer.text);
+        sent += 1;
+    }
+    assert!(sent > 12, "{sent}");
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+mod examples;
 mod hooks;
 mod views;
 
@@ -17,6 +18,7 @@ pub(super) fn all() -> Map<String, Json> {
             all.extend(group);
         }
     }
+    examples::give(&mut all);
     all
 }
 

@@ -39,6 +39,10 @@ fn plain() -> Json {
                 "description": "what each of several things was refused for",
             },
         })),
+        "ItemError": answer_with(&["status", "code", "detail"], json!({
+            "status": number(), "code": string(), "detail": string(),
+            "errors": list_of("FieldError"), "line": number(), "column": number(),
+        })),
         "RefusedItem": answer_with(&["id", "status", "code", "detail"], json!({
             "id": id(), "status": number(), "code": string(), "detail": string(),
             "errors": list_of("FieldError"),
@@ -58,7 +62,7 @@ fn tasks() -> Json {
     let states = ["pending", "claimed", "acked", "dead", "rejected", "cancelled"];
     json!({
         "AddedTask": answer(json!({
-            "id": id(), "created": flag(), "state": string(), "error": named("Problem"),
+            "id": id(), "created": flag(), "state": string(), "error": named("ItemError"),
         })),
         "AddedTaskList": answer_with(&["tasks"], json!({"tasks": list_of("AddedTask")})),
         "AddedTasks": {
@@ -71,7 +75,7 @@ fn tasks() -> Json {
         })),
         "ClaimedTasks": answer_with(&["tasks"], json!({"tasks": list_of("ClaimedTask")})),
         "SettledTask": answer(json!({
-            "id": id(), "state": string(), "due": at(), "until": at(), "error": named("Problem"),
+            "id": id(), "state": string(), "due": at(), "until": at(), "error": named("ItemError"),
         })),
         "Settled": answer_with(&["items"], json!({"items": list_of("SettledTask")})),
         "CancelledTask": answer(json!({
@@ -117,9 +121,12 @@ fn notices() -> Json {
     let counts: serde_json::Map<String, Json> =
         deliveries.iter().map(|name| ((*name).to_owned(), number())).collect();
     json!({
+        "Tested": answer_with(&["id", "delivery", "state"], json!({
+            "id": id(), "delivery": delivery_id(), "state": string(),
+        })),
         "Submitted": answer_with(&["id", "state", "created"], json!({
             "id": id(), "state": string(), "created": flag(), "recipients": number(),
-            "duplicates": number(), "delivery": delivery_id(),
+            "duplicates": number(),
         })),
         "NoticeState": answer_with(&["id"], json!({
             "id": id(), "state": string(), "in_flight": number(), "count": number(),
