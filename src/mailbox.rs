@@ -165,8 +165,7 @@ impl Mailbox {
 pub struct Writer {
     /// To send commands with.
     pub mailbox: Mailbox,
-    /// What the world shall do. Bounded by what the engine may have claimed at once.
-    pub effects: mpsc::Receiver<Effect>,
+    effects: Option<mpsc::Receiver<Effect>>,
     thread: JoinHandle<Result<(), Fault>>,
     ended: oneshot::Receiver<()>,
 }
@@ -212,7 +211,13 @@ impl Writer {
             };
             runtime.block_on(turn.run())
         })?;
-        Ok(Self { mailbox: Mailbox { sender, pulse, door }, effects, thread, ended })
+        Ok(Self { mailbox: Mailbox { sender, pulse, door }, effects: Some(effects), thread, ended })
+    }
+
+    /// What the world shall do, bounded by what the engine may have claimed at once. It is there for
+    /// one: whoever comes second gets nothing.
+    pub fn take_effects(&mut self) -> mpsc::Receiver<Effect> {
+        self.effects.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 
     /// Resolves when the writer thread has ended, for whatever reason.

@@ -28,6 +28,9 @@ const LAYERS: [&[&str]; 9] = [
     &["daemon"],
 ];
 
+/// What a function may hold at most, so that it is read at a glance.
+const MOST_LINES_OF_A_FUNCTION: usize = 80;
+
 /// What may not be written, where it may be, and what to write instead.
 const FORBIDDEN: [(&str, &[&str], &str); 10] = [
     ("unbounded", &[], "a channel has a bound"),
@@ -170,6 +173,46 @@ fn files_are_one_idea_and_say_which() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The functions of a source that are longer than allowed, with their lengths. A function ends where
+/// a closing brace stands below its beginning, as the formatter puts it.
+fn long_functions(code: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut long = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let text = line.trim_start();
+        let words: Vec<&str> = text.split([' ', '(', '<']).collect();
+        let Some(word) = words.iter().position(|word| *word == "fn") else { continue };
+        let before = ["pub", "super)", "crate)", "const", "async", "in", "unsafe"];
+        let is_one =
+            words[..word].iter().all(|word| before.contains(word) || word.starts_with("crate::"));
+        if !is_one || line.ends_with('}') || line.ends_with(';') {
+            continue;
+        }
+        let end = format!("{}}}", &line[..line.len() - text.len()]);
+        let length = lines[at..].iter().position(|line| **line == *end).map_or(0, |end| end + 1);
+        if length > MOST_LINES_OF_A_FUNCTION {
+            long.push((words[word + 1].to_owned(), length));
+        }
+    }
+    long
+}
+
+#[test]
+fn functions_are_read_at_a_glance() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (name, length) in long_functions(&source.code) {
+            wrong.push(format!("{}: {name} has {length} lines", source.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let long = format!(
+        "impl X {{\n    pub(crate) async fn f() {{\n{}    }}\n}}",
+        "        x\n".repeat(90)
+    );
+    assert_eq!(long_functions(&long), [("f".to_owned(), 92)], "the rule itself");
 }
 
 #[test]

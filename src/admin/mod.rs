@@ -124,6 +124,7 @@ impl std::fmt::Debug for Settings {
 }
 
 /// What the port talks to.
+#[derive(Clone)]
 pub struct Ports {
     /// The engine; `None` on a standby, which answers only health, readiness and metrics.
     pub mailbox: Option<Mailbox>,

@@ -1,5 +1,6 @@
 //! Leading: from the open store to the clean stop.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,6 +115,108 @@ fn in_words(waiting: &serde_json::Value) -> String {
     )
 }
 
+/// What a start has before the outside is asked for anything.
+struct Begun {
+    engine: Engine<SledKv>,
+    journal: JournalWriter,
+    kv: Arc<SledKv>,
+    instance: InstanceId,
+    term: u64,
+    tokens: Arc<Tokens>,
+    image_wanted: bool,
+    /// Why nothing may be sent or handed out, if so.
+    held: Option<String>,
+}
+
+/// The engine over an open store, in the next term.
+fn begin(config: &Config, holder: &mut Holder, opened: Opened) -> Result<Begun, Ended> {
+    let Opened { kv, mut journal, next_seq, instance, held, how, image_wanted } = opened;
+    if how == How::Fresh {
+        tracing::warn!(
+            event = "store.new", data_dir = %config.data_dir.display(),
+            "there was no store here: this one begins empty. If there should be one, stop and \
+             look whether data_dir is right"
+        );
+    }
+    tracing::info!(event = "store.open", %how, commit = next_seq - 1, %instance);
+    journal.rotate_at(config.storage.journal_file_bytes);
+    let kv = Arc::new(kv);
+    let stored = kv.get(Tree::Meta, keys::TERM).map_err(fault)?;
+    let stored = stored.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0);
+    holder.set_instance(&instance.to_string());
+    let term = holder.settle_term(stored).map_err(fault)?;
+    let mode = if held.is_some() { Mode::Held } else { Mode::Working };
+    let identity = Identity { term, worker: lease::worker_name() };
+    let store = Store::new(kv.clone(), next_seq - 1);
+    let mut engine = Engine::open(store, config.rules.clone(), identity, mode, SystemClock.now())
+        .map_err(fault)?;
+    let held = match held {
+        Some(why) => {
+            let waiting = in_words(&engine.pending().map_err(fault)?);
+            Some(format!("held: {why}; {waiting}; release it with POST /v1/release"))
+        }
+        None => None,
+    };
+    let tokens = Arc::new(Tokens::load(&config.data_dir));
+    // Stores of earlier versions held them; from here on they do not.
+    for (tenant, token) in engine.take_tokens().map_err(fault)? {
+        let Some(account) = config.tenants.get(&tenant) else { continue };
+        let (appid, value) = (account.appid.clone(), token.value);
+        tokens.keep(&tenant, Kept { appid, value, expires_at: token.expires_at });
+    }
+    Ok(Begun { engine, journal, kv, instance, term, tokens, image_wanted, held })
+}
+
+/// The sockets of a daemon.
+struct Listening {
+    admin: TcpListener,
+    /// The port of the old paths alone.
+    old: Option<TcpListener>,
+    /// Of the admin port.
+    address: SocketAddr,
+}
+
+async fn listen(config: &Config) -> Result<Listening, Ended> {
+    let admin = bind("admin.listen", config.admin.listen).await?;
+    let old = match &config.legacy {
+        Some(legacy) => Some(bind("legacy.listen", legacy.listen).await?),
+        None => None,
+    };
+    let address = admin.local_addr().map_err(fault)?;
+    write_address(&config.data_dir, &address.to_string()).map_err(fault)?;
+    Ok(Listening { admin, old, address })
+}
+
+/// Serves the ports until the sender is told, or left behind.
+fn serve(
+    config: &Config,
+    listening: Listening,
+    ports: &admin::Ports,
+) -> Result<(tokio::task::JoinSet<()>, watch::Sender<()>), Ended> {
+    let (stop_admin, admin_stopped) = watch::channel(());
+    let mut served = tokio::task::JoinSet::new();
+    let mut open = |listener: TcpListener, settings| {
+        let mut stopped = admin_stopped.clone();
+        served.spawn(admin::serve(listener, ports.clone(), settings, async move {
+            // Told, or left behind: both are the end.
+            let _ = stopped.changed().await;
+        }));
+    };
+    let settings = super::admin_settings(config);
+    if let (Some(listener), Some(legacy)) = (listening.old, &config.legacy) {
+        let address = listener.local_addr().map_err(fault)?;
+        tracing::info!(event = "legacy.ready", %address, "the old paths are served there");
+        let legacy = Some(Arc::from(legacy.allow.as_slice()));
+        open(listener, admin::Settings { legacy, token: None, ..settings.clone() });
+    }
+    open(listening.admin, settings);
+    Ok((served, stop_admin))
+}
+
+fn fault(error: impl std::fmt::Display) -> Ended {
+    Ended::Fault(error.to_string())
+}
+
 impl Leading {
     async fn start(
         config: Arc<Config>,
@@ -122,58 +225,22 @@ impl Leading {
         mut holder: Holder,
         opened: Opened,
     ) -> Result<Self, Ended> {
-        let fault = |error: &dyn std::fmt::Display| Ended::Fault(error.to_string());
-        let Opened { kv, mut journal, next_seq, instance, held, how, image_wanted } = opened;
-        if how == How::Fresh {
-            tracing::warn!(
-                event = "store.new", data_dir = %config.data_dir.display(),
-                "there was no store here: this one begins empty. If there should be one, stop and \
-                 look whether data_dir is right"
-            );
-        }
-        tracing::info!(event = "store.open", %how, commit = next_seq - 1, %instance);
-        journal.rotate_at(config.storage.journal_file_bytes);
-        let kv = Arc::new(kv);
-        let stored = kv.get(Tree::Meta, keys::TERM).map_err(|error| fault(&error))?;
-        let stored = stored.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0);
-        holder.set_instance(&instance.to_string());
-        let term = holder.settle_term(stored).map_err(|error| fault(&error))?;
-        let mode = if held.is_some() { Mode::Held } else { Mode::Working };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let identity = Identity { term, worker: lease::worker_name() };
-        let store = Store::new(kv.clone(), next_seq - 1);
-        let mut engine = Engine::open(store, config.rules.clone(), identity, mode, clock.now())
-            .map_err(|error| fault(&error))?;
-        let waiting = if held.is_some() {
-            in_words(&engine.pending().map_err(|error| fault(&error))?)
-        } else {
-            String::new()
-        };
-        let tokens = Arc::new(Tokens::load(&config.data_dir));
-        // Stores of earlier versions held them; from here on they do not.
-        for (tenant, token) in engine.take_tokens().map_err(|error| fault(&error))? {
-            let Some(account) = config.tenants.get(&tenant) else { continue };
-            let (appid, value) = (account.appid.clone(), token.value);
-            tokens.keep(&tenant, Kept { appid, value, expires_at: token.expires_at });
-        }
+        let begun = begin(&config, &mut holder, opened)?;
+        let Begun { engine, journal, kv, instance, term, tokens, image_wanted, held } = begun;
         // First all that may fail for the outside's sake: the writer claims what is due as soon as
         // it runs, and what it claimed without anybody to work it would be in doubt.
-        let listener = bind("admin.listen", config.admin.listen).await?;
-        let old_listener = match &config.legacy {
-            Some(legacy) => Some(bind("legacy.listen", legacy.listen).await?),
-            None => None,
-        };
-        let address = listener.local_addr().map_err(|error| fault(&error))?;
-        write_address(&config.data_dir, &address.to_string()).map_err(|error| fault(&error))?;
+        let listening = listen(&config).await?;
+        let address = listening.address;
         let pulse = Arc::new(Pulse::default());
         let alive = Liveness::start(pulse.clone(), state.phases());
         let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
-        let lease = lease.map_err(|error| fault(&error))?;
+        let lease = lease.map_err(fault)?;
         // A process that slept past its lease may find itself with much that is due.
-        let stands = lease.clone();
+        let (stands, may_send) = (lease.clone(), lease.clone());
         let leads = move || stands.may_send(0);
-        let mut writer = Writer::start(engine, journal, clock.clone(), pulse, leads)
-            .map_err(|error| fault(&error))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut writer =
+            Writer::start(engine, journal, clock.clone(), pulse, leads).map_err(fault)?;
         // The term is durable before anything is done in its name.
         if writer.mailbox.call(Command::Query(Query::Stats)).await.is_err() {
             // It has ended, and knows why.
@@ -181,59 +248,28 @@ impl Leading {
             let result = tokio::task::spawn_blocking(move || writer.stop()).await;
             return Err(failed(&data_dir, result));
         }
-        let phase = state.phases();
-        let held_lease = lease.clone();
-        let tools = Tools {
-            mailbox: writer.mailbox.clone(),
-            clock,
-            phase: phase.clone(),
-            may_send: Arc::new(move |needs_ms| held_lease.may_send(needs_ms)),
-        };
+        let (phase, mailbox) = (state.phases(), writer.mailbox.clone());
+        let may_send = Arc::new(move |needs_ms| may_send.may_send(needs_ms));
+        let tools = Tools { mailbox: mailbox.clone(), clock, phase: phase.clone(), may_send };
         let workers =
             Workers::new(&config, &tools, &tokens, admin::read_notice).map_err(Ended::Usage)?;
-        let (never, effects) = mpsc::channel(1);
-        drop(never);
-        let effects = std::mem::replace(&mut writer.effects, effects);
-        panics::spawn_vital(workers.dispatch(effects, phase.clone()));
+        panics::spawn_vital(workers.dispatch(writer.take_effects(), phase.clone()));
         let duties = Duties { instance, image_wanted, phase: &phase, state: &state };
         let (images, marks) = duties.start(&config, &writer, &kv);
         lease.set_admin(address.to_string());
         state.tell(serde_json::json!({
             "address": address.to_string(), "term": term, "instance": instance.to_string(),
         }));
-        let reason =
-            held.map(|why| format!("held: {why}; {waiting}; release it with POST /v1/release"));
-        let now = if reason.is_some() { Phase::Held } else { Phase::Working };
-        if let Some(reason) = &reason {
+        if let Some(reason) = &held {
             tracing::warn!(event = "daemon.held", "{reason}");
         }
-        state.enter(now, reason);
-        let actions: Arc<dyn admin::Actions> = Arc::new(actions::Actions {
-            images,
-            mailbox: writer.mailbox.clone(),
-            state: state.clone(),
-            data_dir: config.data_dir.clone(),
-        });
-        let (stop_admin, admin_stopped) = watch::channel(());
-        let mut ports = tokio::task::JoinSet::new();
-        let mut open = |listener: TcpListener, settings| {
-            let mailbox = Some(writer.mailbox.clone());
-            let status: Arc<dyn admin::Status> = state.clone();
-            let its = admin::Ports { mailbox, status, actions: actions.clone() };
-            let mut stopped = admin_stopped.clone();
-            ports.spawn(admin::serve(listener, its, settings, async move {
-                // Told, or left behind: both are the end.
-                let _ = stopped.changed().await;
-            }));
-        };
-        let settings = super::admin_settings(&config);
-        if let (Some(listener), Some(legacy)) = (old_listener, &config.legacy) {
-            let address = listener.local_addr().map_err(|error| fault(&error))?;
-            tracing::info!(event = "legacy.ready", %address, "the old paths are served there");
-            let legacy = Some(Arc::from(legacy.allow.as_slice()));
-            open(listener, admin::Settings { legacy, token: None, ..settings.clone() });
-        }
-        open(listener, settings);
+        state.enter(if held.is_some() { Phase::Held } else { Phase::Working }, held);
+        let (state_too, data_dir) = (state.clone(), config.data_dir.clone());
+        let actions =
+            actions::Actions { images, mailbox: mailbox.clone(), state: state_too, data_dir };
+        let (status, actions) = (state.clone(), Arc::new(actions));
+        let ports = admin::Ports { mailbox: Some(mailbox), status, actions };
+        let (ports, stop_admin) = serve(&config, listening, &ports)?;
         tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
         notify::ready(&format!("leader, term {term}, listening on {address}"));
         let ends = Ends { marks, ports, stop_admin };
@@ -390,7 +426,7 @@ impl Duties<'_> {
 
 /// A port that is taken, or an address that the machine does not have yet, may be there at the next
 /// start: the service manager shall try again.
-async fn bind(key: &str, listen: std::net::SocketAddr) -> Result<TcpListener, Ended> {
+async fn bind(key: &str, listen: SocketAddr) -> Result<TcpListener, Ended> {
     TcpListener::bind(listen)
         .await
         .map_err(|error| Ended::Fault(format!("{key}: {listen} cannot be listened on: {error}")))

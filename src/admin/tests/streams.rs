@@ -79,7 +79,7 @@ async fn the_log_comes_as_lines_or_as_csv() {
     use crate::time::Timestamp;
     let mut writer = writer();
     let mailbox = writer.mailbox.clone();
-    let mut effects = std::mem::replace(&mut writer.effects, tokio::sync::mpsc::channel(1).1);
+    let mut effects = writer.take_effects();
     let port = start_with(Settings::default(), Role::Leader, Some(writer)).await;
     let mut body =
         notice(json!({"openids": (0..600).map(|at| format!("o{at}")).collect::<Vec<_>>()}));
