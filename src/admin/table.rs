@@ -50,6 +50,11 @@ const fn post(
     Route { method: Verb::Post, takes, gives, ..get(path, handler, summary, &[], "") }
 }
 
+/// A path of the old service.
+const fn old(route: Route) -> Route {
+    Route { who: Who::OldClients, body_bytes: limits::OLD_BODY_BYTES, ..route }
+}
+
 const PAGE: &[&str] = &["limit", "cursor"];
 const STATE: (u16, &str) = (200, "NoticeState");
 
@@ -340,65 +345,43 @@ pub(super) static ROUTES: &[Route] = &[
         notes: &[Note::Gives(&["text/html"])],
         ..get("/", run!(page::page), "A page to look at", &[], "")
     },
-    Route {
-        who: Who::OldClients,
-        body_bytes: limits::OLD_BODY_BYTES,
-        ..post(
-            "/api/v1/task/add",
-            run!(legacy::answer, Old::Add),
-            "Old: add",
-            "OldTask",
-            (200, "Envelope"),
-        )
-    },
-    Route {
-        who: Who::OldClients,
-        body_bytes: limits::OLD_BODY_BYTES,
-        ..get(
-            "/api/v1/task/cancel/{taskId}",
-            run!(legacy::answer, Old::Cancel),
-            "Old: cancel",
-            &[],
-            "Envelope",
-        )
-    },
-    Route {
-        who: Who::OldClients,
-        body_bytes: limits::OLD_BODY_BYTES,
-        ..get(
-            "/api/v1/task/poll/{type}/{priority}",
-            run!(legacy::answer, Old::Poll),
-            "Old: poll",
-            &[],
-            "Envelope",
-        )
-    },
-    Route {
-        who: Who::OldClients,
-        body_bytes: limits::OLD_BODY_BYTES,
-        ..get(
-            "/api/v1/task/{taskId}",
-            run!(legacy::answer, Old::Cancel),
-            "Old: cancel",
-            &[],
-            "Envelope",
-        )
-    },
-    Route {
-        who: Who::OldClients,
-        body_bytes: limits::OLD_BODY_BYTES,
-        ..get(
-            "/api/v1/task/{type}/{priority}",
-            run!(legacy::answer, Old::Poll),
-            "Old: poll",
-            &[],
-            "Envelope",
-        )
-    },
-    Route {
+    old(post(
+        "/api/v1/task/add",
+        run!(legacy::answer, Old::Add),
+        "Old: add",
+        "OldTask",
+        (200, "Envelope"),
+    )),
+    old(get(
+        "/api/v1/task/cancel/{taskId}",
+        run!(legacy::answer, Old::Cancel),
+        "Old: cancel",
+        &[],
+        "Envelope",
+    )),
+    old(get(
+        "/api/v1/task/poll/{type}/{priority}",
+        run!(legacy::answer, Old::Poll),
+        "Old: poll",
+        &[],
+        "Envelope",
+    )),
+    old(get(
+        "/api/v1/task/{taskId}",
+        run!(legacy::answer, Old::Cancel),
+        "Old: cancel",
+        &[],
+        "Envelope",
+    )),
+    old(get(
+        "/api/v1/task/{type}/{priority}",
+        run!(legacy::answer, Old::Poll),
+        "Old: poll",
+        &[],
+        "Envelope",
+    )),
+    old(Route {
         method: Verb::Delete,
-        who: Who::OldClients,
-        body_bytes: limits::OLD_BODY_BYTES,
         ..get(
             "/api/v1/task/delete/{taskId}/{status}",
             run!(legacy::answer, Old::Delete),
@@ -406,5 +389,5 @@ pub(super) static ROUTES: &[Route] = &[
             &[],
             "Envelope",
         )
-    },
+    }),
 ];
