@@ -307,6 +307,12 @@ pub fn notice_key(tenant: TenantNo, key: &str) -> Key {
     Bytes::default().u8(b'n').u32(tenant.0).raw(key.as_bytes()).0
 }
 
+/// The tasks of a claim that named its request.
+#[must_use]
+pub fn request(kind: TypeNo, name: &str) -> Key {
+    Bytes::default().u8(b'r').u32(kind.0).raw(name.as_bytes()).0
+}
+
 /// An idempotency key of tasks.
 #[must_use]
 pub fn task_key(kind: TypeNo, key: &str) -> Key {

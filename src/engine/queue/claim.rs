@@ -8,7 +8,7 @@ use crate::engine::queue::{Queue, payload};
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::tx::{Handled, Ticked, Tx};
 use crate::id::Id;
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::task::{AttemptEnd, Ended, Standing, Task, TaskAttempt, TaskState};
 use crate::store::Record;
@@ -31,10 +31,6 @@ impl Record for RequestRow {
 
 /// Most tasks of a claim with a `request_id`: its row must stay small.
 const REQUEST_ITEMS: usize = 500;
-
-fn request_key(kind: TypeNo, request: &str) -> Key {
-    [&b"r"[..], &kind.0.to_be_bytes(), request.as_bytes()].concat()
-}
 
 /// Types looked at in one tick.
 const LOOKS_PER_TICK: usize = 256;
@@ -98,7 +94,7 @@ impl Queue {
         request: &ClaimRequest,
     ) -> Result<Vec<ClaimedTask>, Fault> {
         let Some(name) = &request.request else { return Ok(Vec::new()) };
-        let Some(row) = tx.store.read::<RequestRow>(&request_key(kind, name))? else {
+        let Some(row) = tx.store.read::<RequestRow>(&keys::request(kind, name))? else {
             return Ok(Vec::new());
         };
         let mut again = Vec::new();
@@ -159,7 +155,7 @@ impl Queue {
         }
         if let Some(name) = request.request.as_ref().filter(|_| !taken.is_empty()) {
             let row = RequestRow { tasks: taken.iter().map(|task| task.id).collect(), at: tx.now };
-            tx.store.write(request_key(kind, name), &row);
+            tx.store.write(keys::request(kind, name), &row);
         }
         Ok(taken)
     }
@@ -236,14 +232,21 @@ impl Queue {
         tx: &mut Tx<K>,
         kind: TypeNo,
     ) -> Result<Option<Timestamp>, Fault> {
-        let priorities: Vec<u8> = self.lanes.priorities(kind);
-        let mut next: Option<Timestamp> = None;
-        for priority in priorities {
-            if let Some((due, _)) = tx.store.delay_first(Lane::Queue(kind, priority), 1)?.pop() {
-                next = Some(next.map_or(due, |next| next.min(due)));
-            }
+        self.earliest(kind, |lane| Ok(tx.store.delay_first(lane, 1)?.first().map(|(due, _)| *due)))
+    }
+
+    /// The earliest of what is found in the lanes of a type.
+    fn earliest(
+        &self,
+        kind: TypeNo,
+        mut find: impl FnMut(Lane) -> Result<Option<Timestamp>, Fault>,
+    ) -> Result<Option<Timestamp>, Fault> {
+        let mut earliest: Option<Timestamp> = None;
+        for priority in self.lanes.priorities(kind) {
+            let found = find(Lane::Queue(kind, priority))?;
+            earliest = earliest.into_iter().chain(found).min();
         }
-        Ok(next)
+        Ok(earliest)
     }
 
     /// Gives work that has come to those who wait, each task to exactly one of them.
@@ -326,22 +329,16 @@ impl Queue {
         Ok(())
     }
 
-    fn next_due_after<K: Kv>(
-        &mut self,
-        tx: &mut Tx<K>,
-        kind: TypeNo,
-    ) -> Result<Option<Timestamp>, Fault> {
-        let priorities: Vec<u8> = self.lanes.priorities(kind);
-        let mut next: Option<Timestamp> = None;
-        for priority in priorities {
-            let lane = Lane::Queue(kind, priority);
+    fn next_due_after<K: Kv>(&self, tx: &Tx<K>, kind: TypeNo) -> Result<Option<Timestamp>, Fault> {
+        self.earliest(kind, |lane| {
             let from = lane.key(tx.now.plus(1), &[]);
             let to = keys::after_prefix(&lane.prefix());
-            let Some((key, _)) = tx.store.first(Tree::Delay, &from, &to)? else { continue };
-            let Some((due, _)) = keys::split_delay(&key, lane.prefix().len()) else { continue };
-            next = Some(next.map_or(due, |next| next.min(due)));
-        }
-        Ok(next)
+            let found = tx.store.first(Tree::Delay, &from, &to)?;
+            let due = found.and_then(|(key, _)| {
+                keys::split_delay(&key, lane.prefix().len()).map(|(due, _)| due)
+            });
+            Ok(due)
+        })
     }
 
     /// A claim was not settled in time: silence is failure, and somebody else gets the task now.
