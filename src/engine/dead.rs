@@ -1,8 +1,8 @@
 //! Dead letters and bringing them back.
 
+use super::outbox::{lane, read_delivery};
 use crate::engine::Engine;
 use crate::engine::command::{Redrive, Reply};
-use crate::engine::outbox::lane;
 use crate::engine::query::SCAN_ROWS;
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::tx::Decision;
@@ -131,11 +131,7 @@ impl<K: Kv> Engine<K> {
                 self.queue.requeue(&mut self.tx, task, now, Some("redriven".to_owned()))?;
             }
             DeadItem::Delivery(_, id) => {
-                let Some(mut notice) = self.tx.store.read::<Notice>(&keys::id(id.notice))? else {
-                    return Ok(());
-                };
-                let key = keys::delivery(TenantNo(notice.tenant), id);
-                let Some(mut delivery) = self.tx.store.read::<Delivery>(&key)? else {
+                let Some((mut notice, mut delivery)) = read_delivery(&self.tx, id)? else {
                     return Ok(());
                 };
                 notice.reopen(now);

@@ -46,9 +46,7 @@ impl<K: Kv> Engine<K> {
     ) -> Result<(), Fault> {
         match timer {
             Timer::TaskClaim(task) => self.queue.task_claim_ran_out(&mut self.tx, task),
-            Timer::DeliveryClaim(tenant, id) => {
-                self.outbox.delivery_claim_ran_out(&mut self.tx, tenant, id)
-            }
+            Timer::DeliveryClaim(_, id) => self.outbox.delivery_claim_ran_out(&mut self.tx, id),
             Timer::NoticeStart(notice) => self.outbox.start_notice(&mut self.tx, notice),
             Timer::NoticeExpiry(notice) => self.outbox.expire_notice(&mut self.tx, notice),
             Timer::Sweep(notice) => self.outbox.sweep_step(&mut self.tx, notice),

@@ -55,7 +55,8 @@ impl Outbox {
         }
         let Some(rule) = tx.rules.tenants.get(name) else { return Ok(()) };
         let (rate, slots, timeout_ms) = (rule.rate, slots(rule), rule.send_timeout_ms);
-        let free = slots.saturating_sub(self.in_flight.get(&tenant).copied().unwrap_or(0));
+        let busy = self.in_flight_of(tenant);
+        let free = slots.saturating_sub(busy);
         if free == 0 {
             return Ok(());
         }
@@ -65,7 +66,6 @@ impl Outbox {
             ticked.wake_at(state.hold_until);
             return Ok(());
         }
-        let busy = self.in_flight.get(&tenant).copied().unwrap_or(0);
         // After a rest one goes out alone; the others wait for what it is answered.
         let free = match (state.refusals, busy) {
             (0, _) => free,

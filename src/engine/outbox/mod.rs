@@ -25,9 +25,12 @@ pub(super) mod trouble;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::id::Id;
-use crate::model::notice::NoticeBody;
-use crate::store::keys::TenantNo;
+use crate::engine::tx::Tx;
+use crate::id::{DeliveryId, Id};
+use crate::kv::{Fault, Kv};
+use crate::model::delivery::Delivery;
+use crate::model::notice::{Notice, NoticeBody};
+use crate::store::keys::{self, TenantNo};
 
 pub(super) use claim::slots;
 
@@ -55,4 +58,14 @@ impl Outbox {
     pub(super) fn forget_body(&mut self, notice: Id) {
         self.bodies.remove(&notice);
     }
+}
+
+/// The row of a delivery with its notice, if both are there.
+pub(super) fn read_delivery<K: Kv>(
+    tx: &Tx<K>,
+    id: DeliveryId,
+) -> Result<Option<(Notice, Delivery)>, Fault> {
+    let Some(notice) = tx.store.read::<Notice>(&keys::id(id.notice))? else { return Ok(None) };
+    let delivery = tx.store.read::<Delivery>(&keys::delivery(TenantNo(notice.tenant), id))?;
+    Ok(delivery.map(|delivery| (notice, delivery)))
 }

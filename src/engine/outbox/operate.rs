@@ -1,7 +1,7 @@
 //! What operators do to notices, and the sweeps that carry it through, one bounded step at a time.
 
 use crate::engine::command::{Act, Reply};
-use crate::engine::outbox::{Outbox, lane};
+use crate::engine::outbox::{Outbox, lane, read_delivery};
 use crate::engine::refusal::{Code, Refusal, not_found};
 use crate::engine::streaks;
 use crate::engine::timer::Timer;
@@ -215,11 +215,7 @@ impl Outbox {
         id: DeliveryId,
         resolution: Resolution,
     ) -> Result<Decision, Fault> {
-        let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id.notice))? else {
-            return Ok(Err(not_found("delivery", id)));
-        };
-        let key = keys::delivery(TenantNo(notice.tenant), id);
-        let Some(mut delivery) = tx.store.read::<Delivery>(&key)? else {
+        let Some((mut notice, mut delivery)) = read_delivery(tx, id)? else {
             return Ok(Err(not_found("delivery", id)));
         };
         if delivery.state() != DeliveryState::InDoubt {

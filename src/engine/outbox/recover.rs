@@ -1,16 +1,15 @@
 //! Taking up what an earlier process left: deliveries that were being sent when it ended.
 
 use crate::engine::mode::Identity;
-use crate::engine::outbox::{Outbox, lane, log};
+use crate::engine::outbox::{Outbox, lane, log, read_delivery};
 use crate::engine::timer::Timer;
 use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
-use crate::model::delivery::{Delivery, DeliveryState};
-use crate::model::notice::Notice;
+use crate::model::delivery::DeliveryState;
 use crate::store::Order;
-use crate::store::keys::{self, Lane, TenantNo};
+use crate::store::keys::{self, Lane};
 
 impl Outbox {
     /// Every delivery that was being sent is in doubt now: its attempt is on disk, its outcome is
@@ -27,13 +26,12 @@ impl Outbox {
             let page =
                 tx.store.scan(Tree::Delay, &from, &to, Order::Ascending, limits::PAGE_ITEMS)?;
             let Some((last, _)) = page.last() else { break };
-            from.clone_from(last);
-            from.push(0);
+            from = keys::after(last);
             for (key, _) in &page {
                 let timer =
                     keys::split_delay(key, prefix.len()).and_then(|(_, item)| Timer::decode(item));
-                if let Some(Timer::DeliveryClaim(tenant, id)) = timer {
-                    left.push((tenant, id));
+                if let Some(Timer::DeliveryClaim(_, id)) = timer {
+                    left.push(id);
                 }
             }
         }
@@ -44,8 +42,8 @@ impl Outbox {
                 "these were on the wire when the last process ended"
             );
         }
-        for (tenant, id) in left {
-            self.lose(tx, tenant, id, "the daemon ended during the attempt", Some(before))?;
+        for id in left {
+            self.lose(tx, id, "the daemon ended during the attempt", Some(before))?;
         }
         Ok(())
     }
@@ -54,33 +52,25 @@ impl Outbox {
     pub(in crate::engine) fn delivery_claim_ran_out<K: Kv>(
         &mut self,
         tx: &mut Tx<K>,
-        tenant: TenantNo,
         id: DeliveryId,
     ) -> Result<(), Fault> {
         tracing::warn!(event = "send.lost", delivery = %id, "no outcome within the claim");
-        self.lose(tx, tenant, id, "no outcome within the claim", None)
+        self.lose(tx, id, "no outcome within the claim", None)
     }
 
     fn lose<K: Kv>(
         &mut self,
         tx: &mut Tx<K>,
-        tenant: TenantNo,
         id: DeliveryId,
         why: &str,
         sender: Option<&Identity>,
     ) -> Result<(), Fault> {
-        let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id.notice))? else {
-            return Ok(());
-        };
-        let Some(mut delivery) = tx.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
-            return Ok(());
-        };
+        let Some((mut notice, mut delivery)) = read_delivery(tx, id)? else { return Ok(()) };
         if delivery.state() != DeliveryState::Sending {
             return Ok(());
         }
         log::record_lost(tx, &notice, id, &delivery, why, sender)?;
         self.doubt(tx, &mut notice, id, &mut delivery, why);
-        lane::close(tx, &mut notice)?;
-        Ok(())
+        lane::close(tx, &mut notice)
     }
 }

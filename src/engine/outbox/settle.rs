@@ -16,7 +16,7 @@
 
 use crate::engine::command::Reply;
 use crate::engine::outbox::transition::{Unsent, withdrawn};
-use crate::engine::outbox::{Outbox, doubt, lane, log, trouble};
+use crate::engine::outbox::{Outbox, doubt, lane, log, read_delivery, trouble};
 use crate::engine::pace::RETURN_PAUSE_MS;
 use crate::engine::streaks;
 use crate::engine::tenants;
@@ -28,7 +28,6 @@ use crate::model::attempt::{Class, Try};
 use crate::model::delivery::{Delivery, DeliveryState, Settled, Standing};
 use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice};
-use crate::store::codec;
 use crate::store::keys::{self, TenantNo};
 use crate::text::cut;
 use crate::time::{MINUTE_MS, SECOND_MS};
@@ -65,14 +64,8 @@ impl Outbox {
         id: DeliveryId,
         fence: u64,
     ) -> Result<Option<(Notice, Delivery)>, Fault> {
-        let Some(notice) = tx.store.read::<Notice>(&keys::id(id.notice))? else {
-            return Ok(None);
-        };
-        let key = keys::delivery(TenantNo(notice.tenant), id);
-        let Some(bytes) = tx.store.get(Tree::Outbox, &key)? else { return Ok(None) };
-        let delivery: Delivery = codec::decode(&bytes)?;
-        let held = delivery.state() == DeliveryState::Sending && delivery.fence == fence;
-        Ok(held.then_some((notice, delivery)))
+        let held = |it: &Delivery| it.state() == DeliveryState::Sending && it.fence == fence;
+        Ok(read_delivery(tx, id)?.filter(|(_, delivery)| held(delivery)))
     }
 
     pub(in crate::engine) fn settle_send<K: Kv>(
@@ -114,13 +107,8 @@ impl Outbox {
         fence: u64,
         tries: &[Try],
     ) -> Result<(), Fault> {
-        let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id.notice))? else {
-            return Ok(());
-        };
+        let Some((mut notice, mut delivery)) = read_delivery(tx, id)? else { return Ok(()) };
         let tenant = TenantNo(notice.tenant);
-        let Some(mut delivery) = tx.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
-            return Ok(());
-        };
         let mut then = delivery.clone();
         let since = u32::try_from(delivery.fence.saturating_sub(fence)).unwrap_or(u32::MAX);
         then.attempt = delivery.attempt.saturating_sub(since).max(1);
@@ -159,8 +147,7 @@ impl Outbox {
         let reason = Some("its answer came late".to_owned());
         self.settle_delivery(tx, &mut notice, id, &mut delivery, Settled::Accepted, reason);
         notice.last_settled = Some(tx.now);
-        lane::close(tx, &mut notice)?;
-        Ok(())
+        lane::close(tx, &mut notice)
     }
 
     fn decide<K: Kv>(
