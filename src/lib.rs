@@ -71,12 +71,13 @@
 //! | command line | [`cli`] | people |
 //! | assembly | [`daemon`] | everything below, in which order it starts and stops |
 //! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`lease`], [`data_dir`], [`config`], [`sandbox`], `outbound` (the one HTTP client) | HTTP, files, the kernel |
+//! | API | [`api`] | bodies and answers: read, refused, described once; no HTTP |
 //! | commit | [`mailbox`] | the one writer thread, group commit, the clock, what growth must wait for |
 //! | decisions | [`engine`] | rows, and time as an argument; no clock, no I/O, no randomness |
 //! | domain | [`model`] | records, limits of fields, classes of answers, retry, cron |
 //! | rows | [`store`] | keys, codecs, tables over the base |
 //! | disk seam | [`kv`] | ordered bytes: sled, where rows that come in order share a block, or memory for tests |
-//! | ground | [`time`], [`boot`], [`id`], [`json`], [`limits`], [`secret`], [`caught`], [`logger`], `near` (names meant), `regular` (files somebody else made), `text` | nothing |
+//! | ground | [`time`], [`boot`], [`id`], [`json`], [`limits`], [`secret`], [`caught`], [`logger`], [`named`] (words for cases), `near` (names meant), `regular` (files somebody else made), `text` | nothing |
 //!
 //! # What is absent on purpose
 //!
@@ -99,6 +100,7 @@ pub mod limits;
 pub mod logger;
 #[cfg(test)]
 mod mutants;
+pub mod named;
 mod near;
 mod regular;
 pub mod secret;
@@ -113,6 +115,8 @@ pub mod store;
 pub mod engine;
 
 pub mod mailbox;
+
+pub mod api;
 
 pub mod admin;
 pub mod config;

@@ -1,15 +1,15 @@
 //! `GET /v1/attention`: what needs a person, from the engine and from the daemon around it.
 
-use serde_json::json;
-
 use super::Status;
 use super::call::{Answer, Call};
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
+use crate::api::answers::AttentionRow;
 use crate::engine::attention::Attention;
 use crate::engine::command::{Command, Reply};
-use crate::engine::query::{self, Query, View};
+use crate::engine::query::{self, Query};
+use crate::engine::view::{Listed, View};
 use crate::mailbox::{CallError, Mailbox};
 
 /// The whole list: the daemon's own rows, then the engine's. A standby has only the first.
@@ -22,7 +22,7 @@ pub async fn gather(
     let mut found = match mailbox.call(Command::Query(Query::Attention)).await? {
         Reply::View(view) => match *view {
             View::Attention(found) => found,
-            View::Json(_) | View::Stats(_) => Attention::default(),
+            _ => Attention::default(),
         },
         _ => Attention::default(),
     };
@@ -46,9 +46,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     let rows = found.map_err(Problem::from)?.rows;
     let (from, limit) = (from.unwrap_or(0), query::limit(&page));
     let end = from.saturating_add(limit).min(rows.len());
-    let mut answer = json!({"items": rows.get(from..end).unwrap_or_default()});
-    if end < rows.len() {
-        answer["cursor"] = json!(format!("{end:08x}"));
-    }
-    Ok(respond::ok(&answer))
+    let cursor = (end < rows.len()).then(|| format!("{end:08x}"));
+    let items = rows.into_iter().take(end).skip(from).map(AttentionRow::from).collect();
+    Ok(respond::ok(&Listed { items, cursor }))
 }

@@ -7,15 +7,14 @@ use hyper::HeaderMap;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
 
+use super::Settings;
 use super::budget::Share;
 use super::port::Port;
-use super::problem::{FieldError, Problem};
-use super::{Settings, tree};
-use crate::json;
+use super::problem::Problem;
+use crate::api::form::{self, Body};
+use crate::api::submitted;
 use crate::limits;
-use crate::time::Timestamp;
 
 /// The media types that are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +51,6 @@ fn is_utf8(parameters: &str) -> bool {
         !name.trim().eq_ignore_ascii_case("charset")
             || known.iter().any(|known| known.eq_ignore_ascii_case(value))
     })
-}
-
-/// What some editors write before a text; it is not a part of it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// A body without a byte order mark.
-pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 pub(super) fn unsupported(detail: &str) -> Problem {
@@ -165,19 +156,28 @@ pub(super) async fn json_bytes(
     }
 }
 
-/// A JSON body; an absent one is an empty object.
+/// A body as its description says; an absent one is an object without fields.
+pub(super) async fn read<B: Body + Send + 'static>(
+    port: &Port,
+    headers: &HeaderMap,
+    body: Upload<'_>,
+) -> Result<B, Problem> {
+    let bytes = json_bytes(port, headers, body).await?;
+    off(port, bytes, |bytes| Ok(form::read(submitted::text(bytes)?)?)).await
+}
+
+/// A body of which only some fields are known; an absent one is an empty object.
 pub(super) async fn json(
     port: &Port,
     headers: &HeaderMap,
     body: Upload<'_>,
 ) -> Result<Json, Problem> {
     let bytes = json_bytes(port, headers, body).await?;
-    off(port, bytes, tree).await
-}
-
-/// A body as a tree; an absent one is an empty object.
-pub(super) fn tree(bytes: &[u8]) -> Result<Json, Problem> {
-    if bytes.is_empty() { Ok(Json::Object(serde_json::Map::new())) } else { parse(bytes) }
+    off(port, bytes, |bytes| match submitted::text(bytes)? {
+        "" => Ok(Json::Object(serde_json::Map::new())),
+        text => Ok(submitted::tree(text)?),
+    })
+    .await
 }
 
 /// Reads a body; a large one on a thread of its own, so that others are answered meanwhile, and
@@ -204,86 +204,6 @@ pub(super) async fn off<T: Send + 'static>(
     }
 }
 
-/// Parses JSON; the detail of a refusal names line and column.
-pub(super) fn parse(bytes: &[u8]) -> Result<Json, Problem> {
-    let bytes = without_mark(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        Problem::new(400, "bad_json", format!("the body is not UTF-8: {error}"))
-    })?;
-    json::check(text).map_err(|why| unreadable(&why))?;
-    tree::parse(bytes)
-}
-
-/// The problem of a text that not everybody can read.
-pub(super) fn unreadable(why: &json::NotReadable) -> Problem {
-    let place = format!("line {} column {}", why.line, why.column);
-    let detail = match why.pointer.as_str() {
-        "" => format!("the body is not valid JSON: {} at {place}", why.detail),
-        pointer => format!("the body is not valid JSON: {pointer}: {} at {place}", why.detail),
-    };
-    let errors = vec![FieldError::new(why.pointer.clone(), why.detail.clone())];
-    Problem { errors, ..Problem::new(400, "bad_json", detail) }
-        .with("line", why.line)
-        .with("column", why.column)
-}
-
-/// The fingerprint of a submission: the first half of the SHA-256 of its fields in the order of
-/// their names, without those that say how to submit rather than what. Stored with the key: its
-/// making must not change.
-pub(super) fn fingerprint(body: &Json) -> u128 {
-    let mut hash = Sha256::new();
-    // `serde_json`'s map keeps its keys sorted; writing to a hash cannot fail.
-    match body {
-        Json::Object(fields) => {
-            for field in fields.iter().filter(|(name, _)| *name != "key" && *name != "replace") {
-                let _ = serde_json::to_writer(&mut hash, &field);
-            }
-        }
-        other => drop(serde_json::to_writer(&mut hash, other)),
-    }
-    hash.finalize().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
-}
-
-/// The fingerprint of what a submission means, however it is written: a `null` field is absent, a
-/// type may be a number or a string, a time has many forms, 1.0 is 1. Stored with the key, as
-/// [`fingerprint`] once was: its making must not change either.
-pub(super) fn meaning(body: &Json) -> u128 {
-    let Json::Object(fields) = body else { return fingerprint(body) };
-    let same = fields.iter().filter_map(|(name, value)| {
-        let value = match (name.as_str(), value) {
-            ("payload", value) => plain(value),
-            (_, Json::Null) => return None,
-            ("type", Json::Number(number)) => Json::String(number.to_string()),
-            ("priority", Json::Number(number)) if number.as_u64() == Some(0) => return None,
-            ("due" | "send_at" | "expires_at", value) => match Timestamp::from_json(value) {
-                Ok(at) => Json::from(at.0),
-                Err(_) => value.clone(),
-            },
-            (_, value) => plain(value),
-        };
-        Some((name.clone(), value))
-    });
-    fingerprint(&Json::Object(same.collect()))
-}
-
-/// A value with its whole numbers written as such.
-fn plain(value: &Json) -> Json {
-    /// Whole doubles up to here are exact.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Json::Array(items) => items.iter().map(plain).collect(),
-        Json::Object(fields) => {
-            fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
-        }
-        Json::Number(number) if number.is_f64() => match number.as_f64() {
-            #[allow(clippy::cast_possible_truncation)]
-            Some(whole) if whole.fract() == 0.0 && whole.abs() < EXACT => Json::from(whole as i64),
-            _ => value.clone(),
-        },
-        other => other.clone(),
-    }
-}
-
 /// The idempotency key: the header's or the field's.
 pub(super) fn key(headers: &HeaderMap, field: Option<String>) -> Result<Option<String>, Problem> {
     let Some(header) = headers.get("idempotency-key") else { return Ok(field) };
@@ -306,46 +226,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_fingerprint_is_of_what_is_submitted_not_of_its_order_or_key() {
-        let body = parse(br#"{"b":1,"a":{"y":1,"x":2},"key":"k"}"#).unwrap();
-        assert_eq!(fingerprint(&body), fingerprint(&json!({"a": {"x": 2, "y": 1}, "b": 1})));
-        assert_ne!(fingerprint(&body), fingerprint(&json!({"a": {"x": 2, "y": 1}, "b": 2})));
-    }
-
-    #[test]
-    fn the_meaning_is_the_same_in_another_writing() {
-        let of = |text: &str| meaning(&parse(text.as_bytes()).unwrap());
-        let one =
-            of(r#"{"type":1001,"payload":{"n":1,"m":[100]},"due":"2026-11-23T09:00:00+08:00"}"#);
-        for other in [
-            r#"{"type":"1001","payload":{"n":1,"m":[100]},"due":"2026-11-23T01:00:00Z"}"#,
-            r#"{"payload":{"m":[1E2],"n":1.0},"type":1001,"due":1795395600000,"key":"k"}"#,
-            r#"{"type":1001,"url":null,"payload":{"n":1,"m":[100]},"due":"2026-11-23T01:00:00.000Z"}"#,
-        ] {
-            assert_eq!(of(other), one, "{other}");
-        }
-        for other in [
-            r#"{"type":1001,"payload":{"n":1.5,"m":[100]},"due":"2026-11-23T01:00:00Z"}"#,
-            r#"{"type":1001,"payload":{"n":"1","m":[100]},"due":"2026-11-23T01:00:00Z"}"#,
-            r#"{"type":1001,"payload":{"n":1,"m":[100]},"due":"2026-11-23T01:00:01Z"}"#,
-            r#"{"type":1001,"payload":{"n":1,"m":[100],"x":null},"due":"2026-11-23T01:00:00Z"}"#,
-        ] {
-            assert_ne!(of(other), one, "{other}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_valid_everywhere_is_refused_with_its_place() {
-        for bad in [r#"{"a":{"x":1,"x":2}}"#, r#"{"a":{"x":1e999}}"#, r#"{"a":{"x":"\ud83d"}}"#] {
-            let problem = parse(bad.as_bytes()).unwrap_err();
-            assert_eq!((problem.status, problem.code), (400, "bad_json"), "{bad}");
-            assert_eq!(problem.errors[0].pointer, "/a/x", "{bad}");
-        }
-        assert_eq!(parse(b"\xef\xbb\xbf{}").unwrap(), json!({}));
-    }
 
     #[test]
     fn media_types_are_read() {

@@ -1,5 +1,7 @@
 //! A request on its way to the one who answers it.
 
+use std::str::FromStr;
+
 use hyper::Response;
 use hyper::http::request::Parts;
 
@@ -29,9 +31,22 @@ impl Call<'_> {
         self.ids.get(at).map_or("", String::as_str)
     }
 
+    /// It as an id; another text names nothing that exists.
+    pub(super) fn named<I: FromStr>(&self, at: usize, what: &str) -> Result<I, Problem> {
+        named(what, self.id(at))
+    }
+
     pub(super) fn query(&self) -> Params {
         Params::new(self.head.uri.query(), self.takes)
     }
+}
+
+/// Reads an id; another text names nothing that exists.
+pub(super) fn named<I: FromStr>(what: &str, text: &str) -> Result<I, Problem> {
+    text.parse().map_err(|_| {
+        let text = crate::text::cut(text, 80);
+        Problem::not_found(format!("there is no {what} {text:?}"))
+    })
 }
 
 /// The methods of the table. `hyper`'s own type cannot stand in a constant that is copied.

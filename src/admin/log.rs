@@ -6,8 +6,6 @@ use std::sync::atomic::Ordering;
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, CONTENT_DISPOSITION, HeaderValue};
 use jiff::tz::TimeZone;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::call::{Answer, Call};
@@ -17,7 +15,8 @@ use super::problem::Problem;
 use super::query::Params;
 use super::respond::{self, Making, Page as Piece};
 use crate::engine::command::Command;
-use crate::engine::query::{LogFilter, Page, Query, View};
+use crate::engine::query::{LogFilter, Page, Query};
+use crate::engine::view::{Listed, LogEntry, View};
 use crate::limits;
 use crate::mailbox::Mailbox;
 use crate::time::{self, Clock, SystemClock, Timestamp};
@@ -60,12 +59,12 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
     })?;
     let feed = Feed { mailbox, filter, page, format, _place: place };
     // The first page is made before the response begins, so that a refusal is still one.
-    let first = port.text(feed.query()).await?;
+    let first = entries(port.look(feed.query()).await?)?;
     let (kind, text) = match &feed.format {
         Format::Lines => (respond::NDJSON, Vec::new()),
         Format::Csv(style) => (respond::CSV, style.heading()),
     };
-    let mut response = respond::pages(kind, Box::pin(async move { feed.piece(text, &first) }));
+    let mut response = respond::pages(kind, Box::pin(async move { feed.piece(text, first) }));
     if kind == respond::CSV {
         let name = HeaderValue::from_static("attachment; filename=\"duebox-log.csv\"");
         response.headers_mut().insert(CONTENT_DISPOSITION, name);
@@ -107,12 +106,12 @@ fn media(headers: &HeaderMap) -> Option<Media> {
     })?
 }
 
-/// A page of entries, each as it is written.
-#[derive(Deserialize)]
-struct Entries<'a> {
-    #[serde(borrow)]
-    items: Vec<&'a RawValue>,
-    cursor: Option<String>,
+/// A page of entries.
+fn entries(view: View) -> Result<Listed<LogEntry>, Problem> {
+    match view {
+        View::Log(page) => Ok(page),
+        _ => Err(Problem::unexpected()),
+    }
 }
 
 /// A stream under way.
@@ -131,16 +130,15 @@ impl Feed {
     }
 
     /// Writes a page behind `text` and says how to go on.
-    fn piece(mut self, mut text: Vec<u8>, page: &str) -> io::Result<Piece> {
-        let page: Entries<'_> = serde_json::from_str(page).map_err(io::Error::other)?;
-        for item in page.items {
+    fn piece(mut self, mut text: Vec<u8>, page: Listed<LogEntry>) -> io::Result<Piece> {
+        for entry in page.items {
             match &self.format {
                 Format::Lines => {
-                    text.extend_from_slice(item.get().as_bytes());
+                    serde_json::to_writer(&mut text, &entry)?;
                     text.push(b'\n');
                 }
                 Format::Csv(style) => {
-                    style.row(&mut text, item.get()).map_err(io::Error::other)?;
+                    style.row(&mut text, &serde_json::to_string(&entry)?)?;
                 }
             }
         }
@@ -154,13 +152,8 @@ impl Feed {
     async fn next(self) -> io::Result<Piece> {
         let reply = self.mailbox.call(Command::Query(self.query())).await;
         let reply = reply.map_err(io::Error::other)?;
-        let cut_off = |problem: Problem| io::Error::other(problem.detail);
-        match view(reply).map_err(cut_off)? {
-            View::Json(page) => self.piece(Vec::new(), &page),
-            View::Stats(_) | View::Attention(_) => {
-                Err(io::Error::other("the engine gave something else for a page"))
-            }
-        }
+        let page = view(reply).and_then(entries);
+        self.piece(Vec::new(), page.map_err(|problem| io::Error::other(problem.detail))?)
     }
 }
 

@@ -1,22 +1,23 @@
 //! Looking at things, and the small acts of operators beside notices and tasks.
 
 use hyper::StatusCode;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::body;
-use super::call::{Answer, Call};
-use super::form::{self, Form};
+use super::call::{Answer, Call, named};
 use super::letters;
 use super::no_fields::no_fields;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
 use super::{Role, metrics};
-use crate::engine::command::{Command, Redrive, Reply};
+use crate::api::answers::{Count, Dropped, Health, Queue, Readiness, Released, RunStarted, Tenant};
+use crate::api::bodies::operate::{Pending, Redriven, Release};
+use crate::api::unread::Unread;
+use crate::engine::command::{Command, Reply};
 use crate::engine::query::Query;
-use crate::id::Id;
+use crate::engine::view::{Circuit, IdText, View, Word};
 use crate::limits;
-use crate::model::delivery::DeliveryState;
 
 /// What can be looked at by a GET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,31 +44,31 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
     let query = match sight {
         Sight::Notices => Query::Notices {
             tenant: params.text("tenant"),
-            state: params.named("state", NOTICE_STATES, notice_state),
+            state: params.word("state"),
             page: params.page(),
         },
-        Sight::Notice => Query::Notice(form::id("notice", call.id(0))?),
+        Sight::Notice => Query::Notice(call.named(0, "notice")?),
         Sight::Deliveries => Query::Deliveries {
-            notice: form::id("notice", call.id(0))?,
-            state: params.named("state", DELIVERY_STATES, DeliveryState::from_name),
+            notice: call.named(0, "notice")?,
+            state: params.word("state"),
             openid: params.text("openid"),
             page: params.page(),
         },
-        Sight::Delivery => Query::Delivery(form::path_id("delivery", call.id(0))?),
+        Sight::Delivery => Query::Delivery(call.named(0, "delivery")?),
         Sight::Tenants => Query::Tenants,
         Sight::Tasks => Query::Tasks {
             kind: params.text("type"),
-            state: params.text("state"),
+            state: params.word("state"),
             payload: params.flag("payload"),
             page: params.page(),
         },
-        Sight::Task => Query::Task(form::id("task", call.id(0))?),
+        Sight::Task => Query::Task(call.named(0, "task")?),
         Sight::Queues => Query::Queues { kind: params.text("type"), page: params.page() },
         Sight::Dead => letters::query(&mut params),
         Sight::Doubts => {
             let state =
                 params.named("state", "in_doubt", |name| (name == "in_doubt").then_some(()));
-            let notice = params.text("notice").map(|text| form::id("notice", &text)).transpose()?;
+            let notice = params.text("notice").map(|text| named("notice", &text)).transpose()?;
             let query =
                 Query::Doubts { tenant: params.text("tenant"), notice, page: params.page() };
             if state.is_none() {
@@ -79,19 +80,11 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         }
         Sight::Schedules => Query::Schedules,
         Sight::Runs => Query::Runs { schedule: params.text("schedule"), page: params.page() },
-        Sight::Run => Query::Run(form::id("run", call.id(0))?),
+        Sight::Run => Query::Run(call.named(0, "run")?),
         Sight::Quarantine => Query::Quarantine(params.page()),
     };
     params.finish()?;
     Ok(respond::raw(port.text(query).await?))
-}
-
-const NOTICE_STATES: &str = "scheduled, expanding, sending, paused, done, cancelled";
-const DELIVERY_STATES: &str =
-    "pending, sending, accepted, delivered, refused, skipped, dead, in_doubt, cancelled";
-
-fn notice_state(name: &str) -> Option<String> {
-    NOTICE_STATES.split(", ").any(|state| state == name).then(|| name.to_owned())
 }
 
 /// `POST /v1/queues/{type}/pause` and `resume`.
@@ -99,7 +92,7 @@ pub(super) async fn pause(port: &Port, call: Call<'_>, paused: bool) -> Answer {
     let kind = call.id(0).to_owned();
     no_fields(port, call).await?;
     port.call(Command::PauseQueue { kind: kind.clone(), paused }).await?;
-    Ok(respond::ok(&json!({"type": kind, "paused": paused})))
+    Ok(respond::ok(&Queue { kind, paused }))
 }
 
 /// `DELETE /v1/queues/{type}`.
@@ -107,7 +100,7 @@ pub(super) async fn drop_queue(port: &Port, call: Call<'_>) -> Answer {
     let kind = call.id(0).to_owned();
     no_fields(port, call).await?;
     port.call(Command::DropQueue(kind.clone())).await?;
-    Ok(respond::ok(&json!({"type": kind, "dropped": true})))
+    Ok(respond::ok(&Dropped { kind, dropped: true }))
 }
 
 /// `POST /v1/tenants/{tenant}/resume`.
@@ -115,47 +108,19 @@ pub(super) async fn resume_tenant(port: &Port, call: Call<'_>) -> Answer {
     let tenant = call.id(0).to_owned();
     no_fields(port, call).await?;
     port.call(Command::ResumeTenant(tenant.clone())).await?;
-    Ok(respond::ok(&json!({"tenant": tenant, "circuit": "closed"})))
+    Ok(respond::ok(&Tenant { tenant, circuit: Word(Circuit::Closed) }))
 }
 
 /// `POST /v1/dead/redrive`.
 pub(super) async fn redrive(port: &Port, call: Call<'_>) -> Answer {
-    let value = body::json(port, &call.head.headers, call.body).await?;
-    let mut form = Form::new(value, "");
-    let mut redrive = Redrive {
-        tasks: form.ids("tasks"),
-        deliveries: form.ids("deliveries"),
-        kind: form.name("type"),
-        notice: form.id("notice"),
-        all: form.flag("all").unwrap_or(false),
-        dry_run: form.flag("dry_run").unwrap_or(false),
-        from: Vec::new(),
-    };
-    let letters: Vec<Id> = form.ids("notices");
-    let mended = form.read("body", "a notice", |value| value.is_object().then(|| value.clone()));
-    let errors = form.finish();
-    if !errors.is_empty() {
-        return Err(Problem::fields(errors));
+    let Redriven { mut redrive, notices, mended } =
+        body::read(port, &call.head.headers, call.body).await?;
+    if !notices.is_empty() {
+        return letters::redrive(port, notices, mended, redrive.dry_run).await;
     }
-    if mended.is_some() && letters.len() != 1 {
-        return Err(Problem::field("/body", "a mended notice goes with exactly one of notices"));
-    }
-    if !letters.is_empty() {
-        let others = !redrive.tasks.is_empty() || !redrive.deliveries.is_empty();
-        if others || redrive.kind.is_some() || redrive.notice.is_some() || redrive.all {
-            return Err(Problem::field(
-                "/notices",
-                "notices go alone: give the others in a second call",
-            ));
-        }
-        if letters.len() > limits::PAGE_ITEMS {
-            return Err(super::tasks::too_many(letters.len()));
-        }
-        return letters::redrive(port, letters, mended, redrive.dry_run).await;
-    }
-    let named = redrive.tasks.len() + redrive.deliveries.len();
-    if named > limits::BATCH_ITEMS {
-        return Err(super::tasks::too_many(named));
+    let count = redrive.tasks.len() + redrive.deliveries.len();
+    if count > limits::BATCH_ITEMS {
+        return Err(Unread::TooMany { count, most: limits::BATCH_ITEMS }.into());
     }
     let dry_run = redrive.dry_run;
     loop {
@@ -167,8 +132,8 @@ pub(super) async fn redrive(port: &Port, call: Call<'_>) -> Answer {
             // Others may have their turn between two looks.
             Some(next) if count == 0 => redrive.from = next,
             next => {
-                let answer = json!({"count": count, "dry_run": dry_run, "more": next.is_some()});
-                return Ok(respond::ok(&answer));
+                let more = next.is_some();
+                return Ok(respond::ok(&Count { count, dry_run, more, errors: None }));
             }
         }
     }
@@ -181,7 +146,7 @@ pub(super) async fn run(port: &Port, call: Call<'_>) -> Answer {
     let Reply::Run(id) = port.call(Command::RunSchedule(name.clone())).await? else {
         return Err(Problem::unexpected());
     };
-    let answer = json!({"run": id.to_string(), "schedule": name});
+    let answer = RunStarted { run: IdText(id), schedule: name };
     Ok(respond::json(StatusCode::ACCEPTED, &answer))
 }
 
@@ -193,33 +158,24 @@ pub(super) async fn backup(port: &Port, call: Call<'_>) -> Answer {
 
 /// `POST /v1/release`.
 pub(super) async fn release(port: &Port, call: Call<'_>) -> Answer {
-    let value = body::json(port, &call.head.headers, call.body).await?;
-    let mut form = Form::new(value, "");
-    let pending = form.read("pending", "hold or send", |value| match value.as_str()? {
-        "hold" => Some(true),
-        "send" => Some(false),
-        _ => None,
-    });
-    let errors = form.finish();
-    if !errors.is_empty() {
-        return Err(Problem::fields(errors));
-    }
-    let hold = pending.unwrap_or(true);
+    let Release { pending } = body::read(port, &call.head.headers, call.body).await?;
     let was_held = port.ports.status.ready().role == Role::Held;
-    let waits = if was_held { Some(port.look(Query::Pending).await?) } else { None };
-    port.ports.actions.release(hold).await?;
-    let mut answer = json!({"released": true, "was_held": was_held});
-    if let Some(waits) = waits {
-        answer["pending"] = json!(if hold { "hold" } else { "send" });
-        answer["waiting"] = waits;
-    }
-    Ok(respond::ok(&answer))
+    let waiting = match was_held {
+        true => match port.look(Query::Pending).await? {
+            View::Pending(waiting) => Some(waiting),
+            _ => return Err(Problem::unexpected()),
+        },
+        false => None,
+    };
+    port.ports.actions.release(pending == Pending::Hold).await?;
+    let pending = was_held.then_some(Word(pending));
+    Ok(respond::ok(&Released { released: true, was_held, pending, waiting }))
 }
 
 /// `GET /healthz`: whether the process does anything at all.
 pub(super) async fn health(port: &Port, _: Call<'_>) -> Answer {
     if port.lives() {
-        return Ok(respond::ok(&json!({"status": "ok"})));
+        return Ok(respond::ok(&Health { status: "ok" }));
     }
     let detail = "the writer thread has not turned for a while";
     Err(Problem::new(503, "stuck", detail))
@@ -233,14 +189,17 @@ pub(super) async fn readiness(port: &Port, call: Call<'_>) -> Answer {
     let found = port.ports.status.ready();
     let fine = found.ready || (standby_ok.is_some() && found.role == Role::Standby);
     let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let document: Json = json!({
-        "ready": found.ready,
-        "role": found.role.name(),
-        "reasons": found.reasons,
+    let answer = Readiness {
+        ready: found.ready,
+        role: found.role.name(),
+        reasons: found.reasons,
         // Hosts, processes and addresses are nobody's business who only may know whether it works.
-        "lease": if call.is_known { found.lease } else { Json::Null },
-    });
-    Ok(respond::json(status, &document))
+        lease: match found.lease {
+            Json::Object(lease) if call.is_known => Some(lease),
+            _ => None,
+        },
+    };
+    Ok(respond::json(status, &answer))
 }
 
 /// `GET /metrics`.

@@ -13,8 +13,8 @@ mod budget;
 mod call;
 mod claim;
 mod csv;
-mod form;
 mod guard;
+mod hooks;
 mod legacy;
 mod letters;
 mod linger;
@@ -34,7 +34,6 @@ mod recipients;
 mod respond;
 mod route;
 mod routes;
-mod schemas;
 mod settle;
 mod strangers;
 mod table;
@@ -42,8 +41,6 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod token;
-mod tree;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -52,12 +49,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::api::answers::Backup;
 use crate::engine::refusal::{Code, Refusal};
 use crate::mailbox::Mailbox;
 use crate::model::attention::{Kind, Row};
 
 pub use listener::serve;
-pub use notices::read_notice;
 pub use openapi::document;
 pub use token::{AdminToken, ReadToken};
 
@@ -155,8 +152,8 @@ pub trait Status: Send + Sync {
 
 /// What the daemon does for an operator beside the engine.
 pub trait Actions: Send + Sync {
-    /// Makes an image now; the document names it.
-    fn backup(&self) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
+    /// Makes an image now.
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, Refusal>>;
 
     /// Lets a held daemon work. With `hold`, its unfinished notices are paused first.
     fn release(&self, hold: bool) -> BoxFuture<'_, Result<(), Refusal>>;
@@ -166,7 +163,7 @@ pub trait Actions: Send + Sync {
 pub struct NoActions;
 
 impl Actions for NoActions {
-    fn backup(&self) -> BoxFuture<'_, Result<serde_json::Value, Refusal>> {
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, Refusal>> {
         Box::pin(async { Err(not_leading()) })
     }
 

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value as Json, json};
 
 use super::call::Verb;
+use super::hooks;
 use super::route::{Note, Route};
-use super::schemas;
 use super::table::ROUTES;
+use crate::api::schemas;
 
 /// With and without a token to be sent.
 static DOCUMENTS: [LazyLock<String>; 2] =
@@ -37,7 +38,7 @@ pub fn document(has_token: bool) -> Json {
         },
         "security": security,
         "paths": paths,
-        "webhooks": schemas::webhooks(),
+        "webhooks": hooks::webhooks(),
         "components": {
             "schemas": schemas::all(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

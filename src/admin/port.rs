@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
 use super::budget::Budget;
@@ -12,7 +11,8 @@ use super::problem::Problem;
 use super::strangers::Strangers;
 use super::{Ports, Settings};
 use crate::engine::command::{Command, Reply};
-use crate::engine::query::{Query, Stats, View};
+use crate::engine::query::{Query, Stats};
+use crate::engine::view::View;
 use crate::limits;
 use crate::mailbox::Mailbox;
 
@@ -90,18 +90,14 @@ impl Port {
         Ok(self.mailbox()?.call(command).await?)
     }
 
-    /// Looks at something whose fields are wanted.
-    pub(super) async fn look(&self, query: Query) -> Result<Json, Problem> {
-        let text = self.text(query).await?;
-        serde_json::from_str(&text).map_err(|_| Problem::unexpected())
+    /// Looks at something.
+    pub(super) async fn look(&self, query: Query) -> Result<View, Problem> {
+        view(self.call(Command::Query(query)).await?)
     }
 
     /// Looks at something, as JSON text.
     pub(super) async fn text(&self, query: Query) -> Result<String, Problem> {
-        match view(self.call(Command::Query(query)).await?)? {
-            View::Json(text) => Ok(text),
-            View::Stats(_) | View::Attention(_) => Err(Problem::unexpected()),
-        }
+        self.look(query).await?.document().ok_or_else(Problem::unexpected)
     }
 
     /// The engine's numbers, as they were a moment ago: scrapes, which need no token, cost the writer
@@ -119,9 +115,9 @@ impl Port {
     }
 
     async fn stats(&self) -> Result<Stats, Problem> {
-        match view(self.call(Command::Query(Query::Stats)).await?)? {
+        match self.look(Query::Stats).await? {
             View::Stats(stats) => Ok(*stats),
-            View::Json(_) | View::Attention(_) => Err(Problem::unexpected()),
+            _ => Err(Problem::unexpected()),
         }
     }
 

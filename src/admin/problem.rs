@@ -6,27 +6,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::budget::Busy;
 use super::respond::{self, Body};
+use crate::api::unread::{FieldError, Unread};
 use crate::engine::refusal::{Code, Refusal};
 use crate::limits;
 use crate::mailbox::CallError;
 use crate::text::cut;
-
-/// One thing that is wrong with a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FieldError {
-    /// JSON pointer (RFC 6901).
-    pub(super) pointer: String,
-    /// What is wrong and what would be right.
-    pub(super) detail: String,
-    /// Whether the field has no business there at all.
-    pub(super) unknown: bool,
-}
-
-impl FieldError {
-    pub(super) fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into(), unknown: false }
-    }
-}
 
 /// A no with everything that a caller needs to act on it.
 #[derive(Debug)]
@@ -50,16 +34,7 @@ impl Problem {
 
     /// A body or query whose shape is wrong.
     pub(super) fn fields(errors: Vec<FieldError>) -> Self {
-        let unknown = errors.iter().all(|error| error.unknown);
-        let code = if unknown { "unknown_field" } else { "invalid" };
-        let detail = match &errors[..] {
-            [] => "the request is not of the expected shape".to_owned(),
-            [one] => format!("{}: {}", one.pointer, one.detail),
-            [one, rest @ ..] => {
-                format!("{}: {} (and {} more)", one.pointer, one.detail, rest.len())
-            }
-        };
-        Self { errors, ..Self::new(422, code, detail) }
+        Unread::Fields(errors).into()
     }
 
     pub(super) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -183,16 +158,26 @@ impl From<CallError> for Problem {
     }
 }
 
-/// A refusal of a body that is not JSON.
-pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
-    Problem::new(400, "bad_json", format!("the body is not valid JSON: {}", told(error)))
-        .with("line", error.line())
-        .with("column", error.column())
-}
-
-/// An error in words. It may quote what was sent.
-pub(super) fn told(error: &serde_json::Error) -> String {
-    crate::text::cut(&error.to_string(), limits::TEXT_BYTES).to_owned()
+impl From<Unread> for Problem {
+    fn from(wrong: Unread) -> Self {
+        let detail = wrong.words();
+        match wrong {
+            Unread::NotText(_) => Self::new(400, "bad_json", detail),
+            Unread::NotJson(why) => {
+                let errors = vec![FieldError::new(why.pointer, why.detail)];
+                Self { errors, ..Self::new(400, "bad_json", detail) }
+                    .with("line", why.line)
+                    .with("column", why.column)
+            }
+            Unread::TooHeavy => Self::new(413, "too_many_values", detail),
+            Unread::TooMany { .. } => Self::new(413, "too_many_items", detail),
+            Unread::Fields(errors) => {
+                let unknown = errors.iter().all(|error| error.unknown);
+                let code = if unknown { "unknown_field" } else { "invalid" };
+                Self { errors, ..Self::new(422, code, detail) }
+            }
+        }
+    }
 }
 
 /// The HTTP status that says the same as a refusal.

@@ -2,10 +2,12 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::form;
-use super::problem::{FieldError, Problem};
+use super::problem::Problem;
+use crate::api::form;
+use crate::api::unread::FieldError;
 use crate::engine::query::Page;
 use crate::limits;
+use crate::named::Named;
 use crate::time::Timestamp;
 
 /// Parameters, each taken once. All mistakes are told at once by [`Params::finish`].
@@ -107,6 +109,11 @@ impl Params {
             self.wrong(name, format!("one of {wanted}"));
         }
         found
+    }
+
+    /// One of the words for the cases of a type.
+    pub(super) fn word<T: Named>(&mut self, name: &str) -> Option<T> {
+        self.named(name, &T::words().replace(" or ", ", "), T::of_word)
     }
 
     /// All mistakes, if there are any.

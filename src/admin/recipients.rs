@@ -10,15 +10,15 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use serde::Deserialize;
-use serde_json::json;
 
 use super::body::{self, Media, Upload};
 use super::call::{Answer, Call};
-use super::form;
 use super::port::Port;
 use super::problem::Problem;
 use super::respond;
 use super::{BoxFuture, Settings};
+use crate::api::answers::AddedRecipients;
+use crate::api::submitted;
 use crate::engine::command::{Command, Recipient, Reply};
 use crate::id::Id;
 use crate::json as strict;
@@ -52,7 +52,7 @@ enum Stop {
 
 /// `POST /v1/notices/{id}/recipients`.
 pub(super) async fn stream(port: &Port, call: Call<'_>) -> Answer {
-    let notice = form::id("notice", call.id(0))?;
+    let notice: Id = call.named(0, "notice")?;
     let mut params = call.query();
     let done = params.flag("done");
     params.finish()?;
@@ -78,13 +78,8 @@ pub(super) async fn stream(port: &Port, call: Call<'_>) -> Answer {
     };
     let earlier = filling.drain().await;
     let Err(problem) = taken.and(earlier.map_err(Stop::into_problem)) else {
-        return Ok(respond::ok(&json!({
-            "added": filling.added,
-            "known": filling.known,
-            "total": filling.total,
-            "lines": filling.lines,
-            "closed": done,
-        })));
+        let Filling { added, known, total, lines, .. } = filling;
+        return Ok(respond::ok(&AddedRecipients { added, known, total, lines, closed: done }));
     };
     discard(&port.settings, &mut body).await;
     Err(problem.with("added", filling.added).with("known", filling.known))
@@ -185,7 +180,7 @@ impl Filling {
     }
 
     async fn line(&mut self, line: &[u8]) -> Result<(), Stop> {
-        let line = if self.lines == 0 { body::without_mark(line) } else { line }.trim_ascii();
+        let line = if self.lines == 0 { submitted::without_mark(line) } else { line }.trim_ascii();
         if line.is_empty() {
             self.lines += 1;
             return Ok(());

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use serde_json::Value as Json;
+use serde::Serialize;
 
 use super::BoxFuture;
 use super::budget::Share;
@@ -101,9 +101,10 @@ pub(super) fn raw(json: String) -> Response<Body> {
     document(StatusCode::OK, JSON, json)
 }
 
-/// A JSON document.
-pub(super) fn json(status: StatusCode, document: &Json) -> Response<Body> {
-    self::document(status, JSON, document.to_string())
+/// An answer as JSON.
+pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Response<Body> {
+    // What is written has string keys only and no failing parts.
+    self::document(status, JSON, serde_json::to_string(answer).unwrap_or_default())
 }
 
 /// A document of some JSON type: a line, so that a prompt does not stand behind it.
@@ -112,9 +113,9 @@ pub(super) fn document(status: StatusCode, kind: &'static str, mut json: String)
     text(status, kind, json)
 }
 
-/// 200 with a JSON document.
-pub(super) fn ok(document: &Json) -> Response<Body> {
-    json(StatusCode::OK, document)
+/// 200 with an answer.
+pub(super) fn ok(answer: &impl Serialize) -> Response<Body> {
+    json(StatusCode::OK, answer)
 }
 
 /// The same, its bytes counted in `share` until the client has taken them.

@@ -4,16 +4,16 @@ use super::call::Verb;
 use super::legacy::Old;
 use super::look::Sight;
 use super::route::{Handler, Note, Route, Time, Who};
-use super::settle::Outcome;
 use super::{
     attention, claim, legacy, letters, log, look, notices, page, recipients, settle, tasks,
 };
+use crate::api::bodies::task::{Ack, Extend, Nack, Reject};
 use crate::engine::command::Act;
 use crate::limits;
 
 /// A handler with what it is told beside the call.
 macro_rules! run {
-    ($handler:path $(, $told:expr)?) => {
+    ($handler:expr $(, $told:expr)?) => {
         |port, call| Box::pin($handler(port, call $(, $told)?))
     };
 }
@@ -82,29 +82,29 @@ pub(super) static ROUTES: &[Route] = &[
     },
     post(
         "/v1/tasks/{id}/ack",
-        run!(settle::one, Outcome::Ack),
-        "Done",
+        run!(settle::one::<Ack>),
+        "Tell that a task is done",
         "Ack",
         (200, "SettledTask"),
     ),
     post(
         "/v1/tasks/{id}/nack",
-        run!(settle::one, Outcome::Nack),
-        "Failed for now",
+        run!(settle::one::<Nack>),
+        "Tell that a task failed for now",
         "Nack",
         (200, "SettledTask"),
     ),
     post(
         "/v1/tasks/{id}/reject",
-        run!(settle::one, Outcome::Reject),
-        "Failed for good",
+        run!(settle::one::<Reject>),
+        "Tell that a task failed for good",
         "Reject",
         (200, "SettledTask"),
     ),
     post(
         "/v1/tasks/{id}/extend",
-        run!(settle::one, Outcome::Extend),
-        "Still at it",
+        run!(settle::one::<Extend>),
+        "Keep a claim longer",
         "Extend",
         (200, "SettledTask"),
     ),
@@ -130,7 +130,7 @@ pub(super) static ROUTES: &[Route] = &[
         run!(look::show, Sight::Queues),
         "Depth and state per type and priority",
         &["type", "limit", "cursor"],
-        "QueuePage",
+        "QueueViewPage",
     ),
     Route {
         method: Verb::Delete,
@@ -139,17 +139,11 @@ pub(super) static ROUTES: &[Route] = &[
     post(
         "/v1/queues/{type}/pause",
         run!(look::pause, true),
-        "Hand out nothing",
+        "Pause a type: hand out none of its tasks",
         "",
         (200, "Queue"),
     ),
-    post(
-        "/v1/queues/{type}/resume",
-        run!(look::pause, false),
-        "Hand out again",
-        "",
-        (200, "Queue"),
-    ),
+    post("/v1/queues/{type}/resume", run!(look::pause, false), "Resume a type", "", (200, "Queue")),
     Route {
         body_bytes: limits::BODY_BYTES,
         notes: &[Note::Keyed, Note::Known],
@@ -166,7 +160,7 @@ pub(super) static ROUTES: &[Route] = &[
         run!(look::show, Sight::Notices),
         "List notices",
         &["tenant", "state", "limit", "cursor"],
-        "NoticePage",
+        "NoticeViewPage",
     ),
     get("/v1/notices/{id}", run!(look::show, Sight::Notice), "One notice", &[], "NoticeView"),
     get(
@@ -234,7 +228,7 @@ pub(super) static ROUTES: &[Route] = &[
         run!(look::show, Sight::Dead),
         "Dead letters",
         &["type", "kind", "payload", "limit", "cursor"],
-        "DeadPage",
+        "DeadOrDoubtPage",
     ),
     Route {
         method: Verb::Delete,
@@ -250,7 +244,7 @@ pub(super) static ROUTES: &[Route] = &[
             (200, "Count"),
         )
     },
-    get("/v1/attention", run!(attention::show), "What needs a person", PAGE, "Attention"),
+    get("/v1/attention", run!(attention::show), "What needs a person", PAGE, "AttentionRowPage"),
     Route {
         notes: &[Note::Gives(&["application/x-ndjson", "text/csv"])],
         ..get(
@@ -261,10 +255,10 @@ pub(super) static ROUTES: &[Route] = &[
                 "tenant", "openid", "notice", "errcode", "from", "to", "for", "tz", "limit",
                 "cursor",
             ],
-            "LogPage",
+            "LogEntryPage",
         )
     },
-    get("/v1/schedules", run!(look::show, Sight::Schedules), "Cron rules", &[], "SchedulePage"),
+    get("/v1/schedules", run!(look::show, Sight::Schedules), "Cron rules", &[], "ScheduleViewPage"),
     post(
         "/v1/schedules/{name}/run",
         run!(look::run),
@@ -285,7 +279,7 @@ pub(super) static ROUTES: &[Route] = &[
         run!(look::show, Sight::Tenants),
         "Limits, quota, token age",
         &[],
-        "TenantPage",
+        "TenantViewPage",
     ),
     post(
         "/v1/tenants/{tenant}/test",
@@ -306,7 +300,7 @@ pub(super) static ROUTES: &[Route] = &[
         run!(look::show, Sight::Quarantine),
         "Rows set aside",
         PAGE,
-        "QuarantinePage",
+        "QuarantinedRowPage",
     ),
     Route {
         time: Time::Long,

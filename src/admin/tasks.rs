@@ -1,21 +1,22 @@
 //! Adding, cancelling and moving tasks.
-//!
-//! Adding is the port's hot path: what is well formed goes from text to command without a JSON value
-//! in between, and a payload is never looked into.
 
 use hyper::{HeaderMap, StatusCode};
 
 use super::body::{self, Media};
 use super::call::{Answer, Call};
-use super::form::{self, Form};
 use super::port::Port;
-use super::problem::{FieldError, Problem, bad_json};
+use super::problem::Problem;
 use super::respond;
-use super::tree::Items;
-use super::wire::{self, TaskIn};
+use crate::api::answers::{AddedTaskList, AddedTasks, CancelledTask, Item, ItemError, RefusedItem};
+use crate::api::bodies::task::Move;
+use crate::api::unread::{FieldError, Unread};
+use crate::api::{form, submitted};
 use crate::engine::command::{AddedTask, Command, Reply, TaskDraft};
-use crate::json;
+use crate::engine::query::Query;
+use crate::engine::view::{IdText, Word};
+use crate::id::Id;
 use crate::limits;
+use crate::model::task::TaskState;
 
 /// `POST /v1/tasks`.
 pub(super) async fn add(port: &Port, call: Call<'_>) -> Answer {
@@ -41,7 +42,11 @@ enum Drafts {
 }
 
 fn read(bytes: &[u8], media: Media, headers: &HeaderMap) -> Result<Drafts, Problem> {
-    let text = text(bytes)?;
+    let text = submitted::text(bytes)?;
+    if text.trim().is_empty() && media == Media::Json {
+        // Nothing at all was rather not meant as a task without fields.
+        return Err(submitted::tree(text).err().map_or_else(Problem::unexpected, Problem::from));
+    }
     if media == Media::Json && !text.trim_start().starts_with('[') {
         return draft(headers, text).map(Drafts::One);
     }
@@ -53,20 +58,8 @@ fn read(bytes: &[u8], media: Media, headers: &HeaderMap) -> Result<Drafts, Probl
     drafts.map(Drafts::Many)
 }
 
-/// A body as text.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(body::without_mark(bytes))
-        .map_err(|error| Problem::new(400, "bad_json", format!("the body is not UTF-8: {error}")))
-}
-
-/// No body at all is an object without fields: what is missing is then named.
-pub(super) fn or_empty(text: &str) -> &str {
-    if text.trim().is_empty() { "{}" } else { text }
-}
-
-pub(super) fn too_many(count: usize) -> Problem {
-    let detail = format!("{count} items, {} are allowed in one call", limits::BATCH_ITEMS);
-    Problem::new(413, "too_many_items", detail)
+fn too_many(count: usize) -> Problem {
+    Unread::TooMany { count, most: limits::BATCH_ITEMS }.into()
 }
 
 async fn add_one(port: &Port, draft: TaskDraft) -> Answer {
@@ -75,27 +68,14 @@ async fn add_one(port: &Port, draft: TaskDraft) -> Answer {
         return Err(Problem::unexpected());
     };
     let added = verdicts.into_iter().next().ok_or_else(Problem::unexpected)??;
-    let mut out = String::with_capacity(64);
-    push_added(&mut out, added);
-    Ok(respond::raw(out))
-}
-
-fn push_added(out: &mut String, added: AddedTask) {
-    out.push('{');
-    wire::push_plain(out, "id", added.id);
-    wire::push_number(out, "created", added.created);
-    wire::push_plain(out, "state", added.state);
-    wire::close(out);
+    Ok(respond::ok(&AddedTasks::One(added.into())))
 }
 
 /// The drafts of a JSON array, each good or bad by itself.
 fn of_array(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
-    let items: Items<'_> = serde_json::from_str(text).map_err(|error| bad_json(&error))?;
-    if items.count > limits::BATCH_ITEMS {
-        return Err(too_many(items.count));
-    }
+    let items = form::array(text, limits::BATCH_ITEMS)?;
     let none = HeaderMap::new();
-    Ok(items.kept.into_iter().map(|item| draft(&none, item.get())).collect())
+    Ok(items.into_iter().map(|item| draft(&none, item)).collect())
 }
 
 /// The drafts of newline-delimited JSON.
@@ -111,70 +91,14 @@ fn of_lines(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
 }
 
 fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
-    let task: TaskIn<'_> =
-        serde_json::from_str(text).map_err(|error| explain(text, &error, check_task))?;
-    json::check(task.payload.get()).map_err(|why| body::unreadable(&why).below("/payload"))?;
-    let due = task.due.map(|due| due.0.as_due()).transpose();
-    let due = due.map_err(|why| Problem::field("/due", why.to_string()))?;
-    if task.delay_ms.is_some_and(|delay| delay > limits::DELAY_MAX_MS) {
-        return Err(Problem::field("/delay_ms", too_far()));
+    let mut task: TaskDraft = form::read(text)?;
+    task.key = body::key(headers, task.key)?;
+    if task.key.is_some() {
+        let value = submitted::tree(text)?;
+        task.fingerprint = submitted::fingerprint(&value);
+        task.meaning = submitted::meaning(&value);
     }
-    let key = body::key(headers, task.key)?;
-    let (fingerprint, meaning) = match &key {
-        Some(_) => {
-            let value = body::parse(text.as_bytes())?;
-            (body::fingerprint(&value), body::meaning(&value))
-        }
-        None => (0, 0),
-    };
-    Ok(TaskDraft {
-        kind: task.kind.0,
-        priority: task.priority.unwrap_or(0),
-        due,
-        delay_ms: task.delay_ms,
-        payload: task.payload.get().to_owned(),
-        max_attempts: task.max_attempts,
-        key,
-        replace: task.replace.unwrap_or(false),
-        fingerprint,
-        meaning,
-    })
-}
-
-/// Finds out what is wrong with a body that did not fit, slowly and completely.
-pub(super) fn explain(text: &str, error: &serde_json::Error, check: fn(&mut Form)) -> Problem {
-    let value = match body::parse(text.as_bytes()) {
-        Ok(value) => value,
-        Err(problem) => return problem,
-    };
-    let object = value.is_object();
-    let mut form = Form::new(value, "");
-    if object {
-        check(&mut form);
-    }
-    let errors = form.finish();
-    // What only the typed reading minds, like a field that is given twice.
-    if errors.is_empty() { bad_json(error) } else { Problem::fields(errors) }
-}
-
-fn check_task(form: &mut Form) {
-    form.must("type");
-    form.name("type");
-    form.whole("priority", 0..=255);
-    form.due("due");
-    if form.whole("delay_ms", 0..=u64::MAX).is_some_and(|delay| delay > limits::DELAY_MAX_MS) {
-        form.wrong("delay_ms", too_far());
-    }
-    if form.any("payload").is_none() {
-        form.wrong("payload", "this field is required; any JSON will do, also null");
-    }
-    form.whole("max_attempts", 1..=u64::from(u32::MAX));
-    form.text("key", limits::KEY_BYTES);
-    form.flag("replace");
-}
-
-fn too_far() -> String {
-    format!("at most {} ms, ten years: give \"due\" for a point in time", limits::DELAY_MAX_MS)
+    Ok(task)
 }
 
 async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: bool) -> Answer {
@@ -212,23 +136,16 @@ async fn add_many(port: &Port, drafts: Vec<Result<TaskDraft, Problem>>, atomic: 
     }
     // A client that only looks at the status must not take it that something was added.
     let none = !slots.is_empty() && slots.iter().all(Result::is_err);
-    let mut out = String::with_capacity(16 + 48 * slots.len());
     let mut told = Told::default();
-    out.push_str("{\"tasks\":[");
+    let mut tasks = Vec::with_capacity(slots.len());
     for (at, slot) in slots.into_iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        match slot {
-            Ok(added) => push_added(&mut out, added),
-            Err(problem) => {
-                push_error(&mut out, &told.cut(problem).below(&format!("/{at}")));
-            }
-        }
+        tasks.push(match slot {
+            Ok(added) => Item::Taken(added.into()),
+            Err(problem) => refused(None, &told.cut(problem).below(&format!("/{at}"))),
+        });
     }
-    out.push_str("]}");
     let status = if none { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(respond::document(status, respond::JSON, out))
+    Ok(respond::json(status, &AddedTasks::Many(AddedTaskList { tasks })))
 }
 
 /// The problem of an all-or-nothing batch with bad items.
@@ -276,36 +193,25 @@ impl Told {
     }
 }
 
-/// Appends the error of one item of a batch.
-pub(super) fn push_error(out: &mut String, problem: &Problem) {
-    out.push_str(&serde_json::json!({ "error": problem.item() }).to_string());
+/// An item of a batch that was refused.
+pub(super) fn refused<T>(id: Option<Id>, problem: &Problem) -> Item<T> {
+    Item::Refused(RefusedItem { id: id.map(IdText), error: ItemError(problem.item()) })
 }
 
 /// `DELETE /v1/tasks/{id}`.
 pub(super) async fn cancel(port: &Port, call: Call<'_>) -> Answer {
-    let id = form::id("task", call.id(0))?;
+    let id: Id = call.named(0, "task")?;
     let Reply::Cancelled { claimed } = port.call(Command::CancelTask(id)).await? else {
         return Err(Problem::unexpected());
     };
-    Ok(respond::ok(
-        &serde_json::json!({"id": id.to_string(), "state": "cancelled", "was_claimed": claimed}),
-    ))
+    let (id, state) = (IdText(id), Word(TaskState::Cancelled));
+    Ok(respond::ok(&CancelledTask { id, state, was_claimed: claimed }))
 }
 
 /// `PATCH /v1/tasks/{id}`.
 pub(super) async fn change(port: &Port, call: Call<'_>) -> Answer {
-    let task = form::id("task", call.id(0))?;
-    let value = body::json(port, &call.head.headers, call.body).await?;
-    let mut form = Form::new(value, "");
-    let due = form.due("due");
-    let priority = form.whole("priority", 0..=255).and_then(|number| u8::try_from(number).ok());
-    let errors = form.finish();
-    if !errors.is_empty() {
-        return Err(Problem::fields(errors));
-    }
-    if due.is_none() && priority.is_none() {
-        return Err(Problem::new(422, "invalid", "give due, priority or both"));
-    }
+    let task: Id = call.named(0, "task")?;
+    let Move { due, priority } = body::read(port, &call.head.headers, call.body).await?;
     port.call(Command::MoveTask { task, due, priority }).await?;
-    Ok(respond::raw(port.text(crate::engine::query::Query::Task(task)).await?))
+    Ok(respond::raw(port.text(Query::Task(task)).await?))
 }

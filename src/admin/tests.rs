@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Actions, BoxFuture, Ports, Readiness, Role, Settings, Status, serve};
+use crate::api::answers::Backup;
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::{Engine, Identity, Mode};
 use crate::kv::memory::MemoryKv;
@@ -47,8 +48,11 @@ impl Status for Daemon {
 }
 
 impl Actions for Daemon {
-    fn backup(&self) -> BoxFuture<'_, Result<Json, Refusal>> {
-        Box::pin(async { Ok(json!({"image": "image-7"})) })
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, Refusal>> {
+        Box::pin(async {
+            let (image, path) = ("image-7".to_owned(), "images/image-7".to_owned());
+            Ok(Backup { image, path, commit: 7, rows: 2, bytes: 90, took_ms: 1 })
+        })
     }
 
     fn release(&self, _: bool) -> BoxFuture<'_, Result<(), Refusal>> {

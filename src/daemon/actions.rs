@@ -9,6 +9,7 @@ use super::duties::ImageRequest;
 use super::phase::Phase;
 use super::state::State;
 use crate::admin::{self, BoxFuture, Role};
+use crate::api::answers::Backup;
 use crate::data_dir::identity;
 use crate::engine::command::{Command, Reply};
 use crate::engine::refusal::{Code, Refusal};
@@ -23,7 +24,7 @@ pub(super) struct Actions {
 }
 
 impl admin::Actions for Actions {
-    fn backup(&self) -> BoxFuture<'_, Result<serde_json::Value, Refusal>> {
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, Refusal>> {
         Box::pin(async {
             let (reply, answer) = oneshot::channel();
             let busy = |_| Refusal::new(Code::Running, "other backups are waiting: try again soon");

@@ -24,6 +24,7 @@ use crate::data_dir::mark;
 use crate::data_dir::startup::{self, How, Opened};
 use crate::engine::command::Command;
 use crate::engine::query::Query;
+use crate::engine::view::Waiting;
 use crate::engine::{Engine, Identity, Mode};
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv, Tree, Write};
@@ -104,14 +105,12 @@ struct Ends {
 }
 
 /// What waits in a held directory, for people.
-fn in_words(waiting: &serde_json::Value) -> String {
-    let of = |name: &str| waiting[name].as_u64().unwrap_or(0);
-    let at = waiting["last_commit_at"].as_str().unwrap_or("an unknown time");
+fn in_words(waiting: &Waiting) -> String {
+    let at = waiting.last_commit_at.map_or("an unknown time".to_owned(), |at| at.0.to_string());
+    let Waiting { deliveries, notices, tasks, .. } = waiting;
     format!(
-        "{} deliveries of {} notices and {} tasks wait in it, its last commit is of {at}",
-        of("deliveries"),
-        of("notices"),
-        of("tasks")
+        "{deliveries} deliveries of {notices} notices and {tasks} tasks wait in it, its last \
+         commit is of {at}"
     )
 }
 
@@ -251,8 +250,7 @@ impl Leading {
         let (phase, mailbox) = (state.phases(), writer.mailbox.clone());
         let may_send = Arc::new(move |needs_ms| may_send.may_send(needs_ms));
         let tools = Tools { mailbox: mailbox.clone(), clock, phase: phase.clone(), may_send };
-        let workers =
-            Workers::new(&config, &tools, &tokens, admin::read_notice).map_err(Ended::Usage)?;
+        let workers = Workers::new(&config, &tools, &tokens).map_err(Ended::Usage)?;
         panics::spawn_vital(workers.dispatch(writer.take_effects(), phase.clone()));
         let duties = Duties { instance, image_wanted, phase: &phase, state: &state };
         let (images, marks) = duties.start(&config, &writer, &kv);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::panics;
 use super::phase::{Phase, Phases};
+use crate::api::bodies::notice::read_pulled;
 use crate::engine::command::{Audience, Command, NoticeDraft, PullJob, RefusedNotice, Reply};
 use crate::limits;
 use crate::mailbox::{CallError, Mailbox};
@@ -19,9 +20,6 @@ use crate::time::{Clock, HOUR_MS, SystemClock, Timestamp};
 /// Pages of one tenant in one run: a source that never ends is a fault of the source.
 const PAGES: usize = 10_000;
 
-/// Reads a notice from JSON; what is wrong with it in words otherwise.
-pub(super) type ReadNotice = fn(&serde_json::Value) -> Result<NoticeDraft, String>;
-
 /// All pull schedules.
 pub(super) struct Pulls {
     pub(super) puller: Puller,
@@ -29,7 +27,6 @@ pub(super) struct Pulls {
     pub(super) urls: BTreeMap<String, String>,
     pub(super) mailbox: Mailbox,
     pub(super) phase: Phases,
-    pub(super) read: ReadNotice,
 }
 
 impl Pulls {
@@ -128,7 +125,7 @@ impl Pulls {
             // Whoever was asked for a tenant need not repeat its name.
             fields.entry("tenant").or_insert_with(|| tenant.into());
         }
-        let mut draft = (self.read)(&notice)?;
+        let mut draft = read_pulled(&notice)?;
         if draft.tenant != tenant {
             return Err(format!("asked for {tenant}, got a notice of {}", draft.tenant));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::phase::{Phase, Phases};
-use super::pulls::{Pulls, ReadNotice};
+use super::pulls::Pulls;
 use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
 use super::tokens::{Kept, Tokens};
@@ -77,7 +77,6 @@ impl Workers {
         config: &Config,
         tools: &Tools,
         tokens: &Arc<Tokens>,
-        read: ReadNotice,
     ) -> Result<Self, String> {
         let senders = Senders {
             channels: channels(config, tools, tokens)?,
@@ -100,7 +99,6 @@ impl Workers {
             urls: urls.collect(),
             mailbox: tools.mailbox.clone(),
             phase: tools.phase.clone(),
-            read,
         };
         let (senders, pushers, pulls) = (Arc::new(senders), Arc::new(pushers), Arc::new(pulls));
         Ok(Self { senders, pushers, pulls })

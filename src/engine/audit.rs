@@ -53,7 +53,7 @@ impl<K: Kv> Engine<K> {
                     let row = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
                     row.is_some_and(|row| row.state() == DeliveryState::Dead)
                 }
-                Some((_, DeadItem::Notice(id))) => letter::letter_json(&self.tx, id)?.is_some(),
+                Some((_, DeadItem::Notice(id))) => letter::letter_view(&self.tx, id)?.is_some(),
                 None => false,
             };
             if !dead {

@@ -11,8 +11,9 @@ use crate::model::run::RunCounts;
 use crate::model::tenant::StoredToken;
 use crate::time::Timestamp;
 
-use super::query::asked::{Query, View};
+use super::query::asked::Query;
 use super::refusal::Refusal;
+use super::view::View;
 
 /// One thing to decide. The list is closed.
 #[derive(Debug)]

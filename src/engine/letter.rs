@@ -2,11 +2,12 @@
 //! mended and submitted again.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
 
 use crate::engine::command::{RefusedNotice, Reply};
+use crate::engine::query::asked::DeadKind;
 use crate::engine::refusal::not_found;
 use crate::engine::tx::{Decision, Tx};
+use crate::engine::view::{At, IdText, NoticeLetter, Raw, Word};
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
@@ -78,19 +79,17 @@ pub(super) fn drop_letter<K: Kv>(tx: &mut Tx<K>, id: Id) -> Result<Decision, Fau
 }
 
 /// A letter as it is shown, with its notice.
-pub(super) fn letter_json<K: Kv>(tx: &Tx<K>, id: Id) -> Result<Option<Json>, Fault> {
+pub(super) fn letter_view<K: Kv>(tx: &Tx<K>, id: Id) -> Result<Option<NoticeLetter>, Fault> {
     let Some((_, letter)) = letter(tx, id)? else { return Ok(None) };
     let body = read_chunks(&tx.store, Tree::NoticeBodies, id)?;
-    let text = String::from_utf8_lossy(&body);
-    let body = serde_json::from_str(&text).unwrap_or_else(|_| Json::String(text.into_owned()));
-    Ok(Some(json!({
-        "kind": "notice",
-        "id": id.to_string(),
-        "schedule": letter.schedule,
-        "tenant": letter.tenant,
-        "run": letter.run.to_string(),
-        "reason": letter.reason,
-        "died": id.made_at().to_string(),
-        "body": body,
-    })))
+    Ok(Some(NoticeLetter {
+        kind: Word(DeadKind::Notice),
+        died: At(id.made_at()),
+        id: IdText(id),
+        schedule: letter.schedule,
+        tenant: letter.tenant,
+        run: IdText(letter.run),
+        reason: letter.reason,
+        body: Raw::or_string(String::from_utf8_lossy(&body).into_owned()),
+    }))
 }

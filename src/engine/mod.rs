@@ -36,6 +36,7 @@ mod streaks;
 mod tenants;
 mod timer;
 mod tx;
+pub mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

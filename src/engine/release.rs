@@ -1,11 +1,10 @@
 //! Letting a copy work. What the original did after the copy was made cannot be known here, so by
 //! default its unfinished notices wait for a person, one by one.
 
-use serde_json::{Value as Json, json};
-
 use crate::engine::command::Reply;
 use crate::engine::mode::Mode;
 use crate::engine::tx::Decision;
+use crate::engine::view::{At, Waiting};
 use crate::engine::{Engine, copy, schedule};
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::limits;
@@ -16,7 +15,7 @@ use crate::time::Timestamp;
 
 impl<K: Kv> Engine<K> {
     /// What waits here, and when the last commit of the original was made.
-    pub fn pending(&self) -> Result<Json, Fault> {
+    pub fn pending(&self) -> Result<Waiting, Fault> {
         let (mut notices, mut deliveries, mut from) = (0_u64, 0_u64, Vec::new());
         loop {
             let page = self.tx.store.scan(Tree::Notices, &from, END, Order::Ascending, PAGE)?;
@@ -34,10 +33,8 @@ impl<K: Kv> Engine<K> {
         for (_, counts) in self.queue.lanes.from((keys::TypeNo(0), 0)) {
             tasks += counts.pending + counts.claimed;
         }
-        let at = copy::copy(&self.tx)?.map(|row| row.at.to_string());
-        Ok(json!({
-            "notices": notices, "deliveries": deliveries, "tasks": tasks, "last_commit_at": at,
-        }))
+        let at = copy::copy(&self.tx)?.map(|row| At(row.at));
+        Ok(Waiting { notices, deliveries, tasks, last_commit_at: at })
     }
 
     /// Pauses unfinished notices from `from` on; the reply says where to go on.

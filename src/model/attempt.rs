@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::named::Named;
 use crate::time::Timestamp;
 
 /// What an answer means for the delivery, the notice and the tenant.
@@ -31,6 +32,14 @@ pub enum Class {
     /// Nothing was sent: no connection, or no access token. It is no attempt of the delivery, has no
     /// entry in the send log, and the tenant rests.
     Unreached,
+}
+
+impl Named for Class {
+    const ALL: &'static [Self] = &Class::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
 }
 
 impl Class {

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 
+use crate::named::Named;
 use crate::time::Timestamp;
 
 /// Kinds of trouble.
@@ -81,6 +82,14 @@ impl Kind {
             Self::Quarantine => "quarantine",
             Self::ConnectionsFull => "connections_full",
         }
+    }
+}
+
+impl Named for Kind {
+    const ALL: &'static [Self] = &Kind::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
     }
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Class;
 use crate::id::{DeliveryId, Id};
 use crate::kv::Tree;
+use crate::named::Named;
 use crate::store::Record;
 use crate::time::Timestamp;
 
@@ -75,6 +76,14 @@ impl DeliveryState {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl Named for DeliveryState {
+    const ALL: &'static [Self] = &DeliveryState::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
     }
 }
 
@@ -263,6 +272,18 @@ pub enum Resolution {
     Resend,
     /// It shall not be sent again.
     Refused,
+}
+
+impl Named for Resolution {
+    const ALL: &'static [Self] = &[Self::Accepted, Self::Resend, Self::Refused];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Resend => "resend",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// An idempotency key and what it made.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::delivery::DeliveryState;
 use crate::id::Id;
 use crate::kv::Tree;
+use crate::named::Named;
 use crate::store::Record;
 use crate::time::Timestamp;
 
@@ -162,6 +163,32 @@ impl NoticeState {
             Self::Paused => "paused",
             Self::Done => "done",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Named for NoticeState {
+    const ALL: &'static [Self] = &[
+        Self::Scheduled,
+        Self::Expanding,
+        Self::Sending,
+        Self::Paused,
+        Self::Done,
+        Self::Cancelled,
+    ];
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Named for InDoubt {
+    const ALL: &'static [Self] = &[Self::Hold, Self::Resend];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Resend => "resend",
         }
     }
 }

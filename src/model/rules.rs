@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::cron::CronRule;
 use super::keyword::Overflow;
 use super::retry::RetryPolicy;
+use crate::named::Named;
 use crate::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
 /// All rules of one run of the daemon. They do not change while it runs.
@@ -163,6 +164,37 @@ impl Default for Retention {
             dead_ms: 180 * DAY_MS,
             runs_ms: 90 * DAY_MS,
             keys_ms: 30 * DAY_MS,
+        }
+    }
+}
+
+/// What kind of thing a schedule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// It adds a task.
+    Task,
+    /// It fetches notices.
+    Pull,
+}
+
+impl Action {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::Task { .. } => ActionKind::Task,
+            Self::Pull { .. } => ActionKind::Pull,
+        }
+    }
+}
+
+impl Named for ActionKind {
+    const ALL: &'static [Self] = &[Self::Task, Self::Pull];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Pull => "pull",
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
 use crate::kv::Tree;
+use crate::named::Named;
 use crate::store::Record;
 use crate::time::Timestamp;
 
@@ -85,6 +86,15 @@ impl Trigger {
     }
 }
 
+impl Named for Trigger {
+    const ALL: &'static [Self] =
+        &[Self::Cron, Self::Manual, Self::CatchUp, Self::FollowUp, Self::Restart];
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
+
 /// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -112,6 +122,21 @@ impl RunOutcome {
             Self::Interrupted => "interrupted",
             Self::Partly => "partly",
         }
+    }
+}
+
+impl Named for RunOutcome {
+    const ALL: &'static [Self] = &[
+        Self::Running,
+        Self::Done,
+        Self::Failed,
+        Self::Coalesced,
+        Self::Interrupted,
+        Self::Partly,
+    ];
+
+    fn word(self) -> &'static str {
+        self.name()
     }
 }
 

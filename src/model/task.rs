@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Id;
 use crate::kv::Tree;
 use crate::limits;
+use crate::named::Named;
 use crate::store::Record;
 use crate::time::Timestamp;
 
@@ -53,6 +54,15 @@ impl TaskState {
     #[must_use]
     pub fn is_dead(self) -> bool {
         matches!(self, Self::Dead | Self::Rejected)
+    }
+}
+
+impl Named for TaskState {
+    const ALL: &'static [Self] =
+        &[Self::Pending, Self::Claimed, Self::Dead, Self::Rejected, Self::Acked, Self::Cancelled];
+
+    fn word(self) -> &'static str {
+        self.name()
     }
 }
 
@@ -191,17 +201,45 @@ pub enum AttemptEnd {
     Returned,
 }
 
-impl AttemptEnd {
-    /// The name in JSON.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
+/// The same without what was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are the ends of the same names")]
+pub enum EndWord {
+    Acked,
+    Nacked,
+    Rejected,
+    RanOut,
+    Cancelled,
+    Returned,
+}
+
+impl Named for EndWord {
+    const ALL: &'static [Self] =
+        &[Self::Acked, Self::Nacked, Self::Rejected, Self::RanOut, Self::Cancelled, Self::Returned];
+
+    fn word(self) -> &'static str {
         match self {
             Self::Acked => "acked",
-            Self::Nacked(_) => "nacked",
-            Self::Rejected(_) => "rejected",
+            Self::Nacked => "nacked",
+            Self::Rejected => "rejected",
             Self::RanOut => "ran_out",
             Self::Cancelled => "cancelled",
             Self::Returned => "returned",
+        }
+    }
+}
+
+impl AttemptEnd {
+    /// The kind of end.
+    #[must_use]
+    pub fn kind(&self) -> EndWord {
+        match self {
+            Self::Acked => EndWord::Acked,
+            Self::Nacked(_) => EndWord::Nacked,
+            Self::Rejected(_) => EndWord::Rejected,
+            Self::RanOut => EndWord::RanOut,
+            Self::Cancelled => EndWord::Cancelled,
+            Self::Returned => EndWord::Returned,
         }
     }
 

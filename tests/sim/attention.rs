@@ -1,7 +1,8 @@
 //! What needs a person is found, told since when, and gone when it is mended.
 
 use duebox::engine::command::{Act, Command, Reply, SendJob};
-use duebox::engine::query::{Page, Query, View};
+use duebox::engine::query::{Page, Query};
+use duebox::engine::view::View;
 use duebox::id::{DeliveryId, Id};
 use duebox::model::attempt::Class;
 use duebox::model::attention::{Kind, Row};

@@ -8,7 +8,7 @@ use duebox::engine::command::{
     Act, Audience, ClaimRequest, Command, Effect, NoticeDraft, Recipient, Reply, Settlement,
     TaskDraft, Verdict,
 };
-use duebox::engine::query::{Query, View};
+use duebox::engine::query::Query;
 use duebox::id::Id;
 use duebox::kv::memory::MemoryKv;
 use duebox::model::rules::Action;
@@ -83,10 +83,9 @@ fn glance(world: &mut World, query: Query) -> serde_json::Value {
     let now = world.now;
     let name = format!("{query:?}");
     match world.engine.handle(now, Command::Query(query)).unwrap() {
-        Handled::Now(Ok(Reply::View(view))) => match *view {
-            View::Json(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("{name}: {other:?}"),
-        },
+        Handled::Now(Ok(Reply::View(view))) => {
+            serde_json::from_str(&view.document().unwrap()).unwrap()
+        }
         other => panic!("{name}: {other:?}"),
     }
 }

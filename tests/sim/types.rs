@@ -35,7 +35,7 @@ fn queues(world: &mut World) -> Vec<String> {
 fn types(world: &mut World) -> usize {
     match world.ask(Command::Query(Query::Stats)) {
         Ok(Reply::View(view)) => match *view {
-            duebox::engine::query::View::Stats(stats) => stats.types,
+            duebox::engine::view::View::Stats(stats) => stats.types,
             other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use duebox::engine::command::{Command, Effect, Reply};
-use duebox::engine::query::{Query, View};
+use duebox::engine::query::Query;
 use duebox::engine::{Decision, Engine, Handled, Identity, Mode};
 use duebox::kv::memory::MemoryKv;
 use duebox::kv::{Kv, Write};
@@ -126,11 +126,10 @@ impl World {
     /// A document.
     pub(crate) fn look(&mut self, query: Query) -> serde_json::Value {
         match self.ask(Command::Query(query)) {
-            Ok(Reply::View(view)) => match *view {
-                View::Json(text) => serde_json::from_str(&text).unwrap(),
-                View::Stats(stats) => panic!("{stats:?}"),
-                View::Attention(found) => panic!("{found:?}"),
-            },
+            Ok(Reply::View(view)) => {
+                let document = view.document().unwrap_or_else(|| panic!("{view:?}"));
+                serde_json::from_str(&document).unwrap()
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -232,7 +232,7 @@ async fn the_rest_of_the_looks_answers() {
         assert!(metrics.body.contains(line), "{line} is not in {}", metrics.body);
     }
     let backup = port.send("POST", "/v1/backup", "", "").await;
-    assert_eq!(backup.json(), json!({"image": "image-7"}));
+    assert_eq!(backup.json()["image"], "image-7");
     let released = port.send("POST", "/v1/release", "", "").await;
     assert_eq!((released.status, released.code()), (409, "wrong_state".into()));
     let page = port.get("/").await;

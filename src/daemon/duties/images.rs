@@ -13,6 +13,7 @@ use super::base::{damage, leave_damaged};
 use super::newest::{Newest, journal_bytes};
 use super::trouble;
 use crate::admin::Role;
+use crate::api::answers::Backup;
 use crate::daemon::panics;
 use crate::daemon::phase::{Phase, Phases};
 use crate::daemon::state::State;
@@ -30,7 +31,7 @@ const JOURNAL_GROWTH: u64 = 512 * 1024 * 1024;
 const GROWTH_EVERY: Duration = Duration::from_secs(30);
 
 /// Asks for an image and hears of it.
-pub(in crate::daemon) type ImageRequest = oneshot::Sender<Result<serde_json::Value, String>>;
+pub(in crate::daemon) type ImageRequest = oneshot::Sender<Result<Backup, String>>;
 
 /// Makes images: on a schedule, when the journal has grown, when asked, and when there is none that
 /// the state could be made from. Removes what images have replaced.
@@ -103,7 +104,7 @@ impl Images {
 
     /// The newest image, when so many are young that one more would only fill the disk: no image goes
     /// before a copy that may need it is done.
-    fn young_enough(&self, newest: &Newest) -> Option<serde_json::Value> {
+    fn young_enough(&self, newest: &Newest) -> Option<Backup> {
         let images = image::reader::list(&image::dir_in(&self.data_dir)).ok()?;
         let is_young = |path: &Path| {
             let made = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
@@ -182,7 +183,7 @@ impl Images {
         }
     }
 
-    async fn make(&self) -> Result<serde_json::Value, String> {
+    async fn make(&self) -> Result<Backup, String> {
         let (kv, dir, instance) = (self.kv.clone(), self.data_dir.clone(), self.instance);
         let began = Instant::now();
         // An image begins where the base stands: the newer, the more of the journal may go.
@@ -246,15 +247,15 @@ const YOUNG_IMAGES: usize = 3;
 const YOUNG_FOR: Duration = Duration::from_secs(60);
 
 /// An image, for whoever asked for it.
-fn document(info: &image::ImageInfo, took_ms: u64) -> serde_json::Value {
-    serde_json::json!({
-        "image": info.name(),
-        "path": info.path.display().to_string(),
-        "commit": info.start_seq,
-        "rows": info.rows(),
-        "bytes": info.bytes,
-        "took_ms": took_ms,
-    })
+fn document(info: &image::ImageInfo, took_ms: u64) -> Backup {
+    Backup {
+        image: info.name(),
+        path: info.path.display().to_string(),
+        commit: info.start_seq,
+        rows: info.rows(),
+        bytes: info.bytes,
+        took_ms,
+    }
 }
 
 /// A look at the archive that is under way.

@@ -1,24 +1,14 @@
-//! What can be looked at, and what that comes to.
+//! What can be looked at.
 
 use super::page::Page;
-use crate::engine::attention::list::Attention;
 use crate::engine::mode::Mode;
 use crate::id::{DeliveryId, Id};
 use crate::model::delivery::DeliveryState;
-use crate::model::task::QueueCounts;
+use crate::model::notice::NoticeState;
+use crate::model::task::{QueueCounts, TaskState};
+use crate::named::Named;
 use crate::store::keys::DeadItem;
 use crate::time::Timestamp;
-
-/// What is looked at, as JSON.
-#[derive(Debug)]
-pub enum View {
-    /// A document, as JSON text.
-    Json(String),
-    /// Numbers for metrics.
-    Stats(Box<Stats>),
-    /// What needs a person.
-    Attention(Attention),
-}
 
 /// What can be looked at.
 #[derive(Debug)]
@@ -26,7 +16,7 @@ pub enum View {
 pub enum Query {
     Notices {
         tenant: Option<String>,
-        state: Option<String>,
+        state: Option<NoticeState>,
         page: Page,
     },
     Notice(Id),
@@ -44,7 +34,7 @@ pub enum Query {
     Tenants,
     Tasks {
         kind: Option<String>,
-        state: Option<String>,
+        state: Option<TaskState>,
         /// With what was given to do.
         payload: bool,
         page: Page,
@@ -127,20 +117,24 @@ pub enum DeadKind {
     Delivery,
     /// Refused notices of pulls.
     Notice,
+    /// Deliveries in doubt: not dead, but a person is waited for.
+    InDoubt,
+}
+
+impl Named for DeadKind {
+    const ALL: &'static [Self] = &[Self::Task, Self::Delivery, Self::Notice, Self::InDoubt];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Delivery => "delivery",
+            Self::Notice => "notice",
+            Self::InDoubt => "in_doubt",
+        }
+    }
 }
 
 impl DeadKind {
-    /// The kind of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "task" => Some(Self::Task),
-            "delivery" => Some(Self::Delivery),
-            "notice" => Some(Self::Notice),
-            _ => None,
-        }
-    }
-
     pub(super) fn has(self, item: DeadItem) -> bool {
         matches!(
             (self, item),

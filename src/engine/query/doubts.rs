@@ -1,10 +1,10 @@
 //! Deliveries in doubt over all notices: what waits for a person's word.
 
-use serde_json::json;
-
 use super::super::Engine;
 use super::super::refusal::not_found;
-use super::notices::delivery_json;
+use super::super::view::{DeliveryView, Listed, Word};
+use super::asked::DeadKind;
+use super::notices::delivery_view;
 use super::page::{Page, SCAN_ROWS, Shown, cursor};
 use super::rows::Rows;
 use crate::id::Id;
@@ -22,7 +22,7 @@ impl<K: Kv> Engine<K> {
         tenant: Option<String>,
         notice: Option<Id>,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Listed<DeliveryView>>, Fault> {
         if let Some(id) = notice
             && self.tx.store.read::<Notice>(&keys::id(id))?.is_none()
         {
@@ -57,11 +57,13 @@ impl<K: Kv> Engine<K> {
                     if delivery.state() != DeliveryState::InDoubt {
                         continue;
                     }
-                    let mut json = delivery_json(&row, delivery_id, &delivery);
-                    json["kind"] = json!("in_doubt");
-                    json["tenant"] = json!(self.tx.names.tenant_name(of));
-                    json["title"] = json!(self.outbox.body(&mut self.tx, id)?.title);
-                    items.push(json);
+                    let title = self.outbox.body(&mut self.tx, id)?.title.clone();
+                    items.push(DeliveryView {
+                        kind: Some(Word(DeadKind::InDoubt)),
+                        tenant: Some(self.tx.names.tenant_name(of).to_owned()),
+                        title: Some(title),
+                        ..delivery_view(&row, delivery_id, delivery)
+                    });
                     if items.is_full() {
                         return Ok(Ok(items.page(Some(keys::after(&key)))));
                     }

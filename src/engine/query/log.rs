@@ -1,13 +1,11 @@
 //! The send log: by recipient, notice, code and time.
 
-use serde_json::value::RawValue;
-use serde_json::{Value as Json, json};
-
 use super::super::Engine;
 use super::super::refusal::{Code, Refusal};
+use super::super::view::{At, DeliveryText, IdText, Listed, LogEntry, Raw, Word};
 use super::asked::LogFilter;
-use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit};
-use super::rows::{Rows, with_raw};
+use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
+use super::rows::Rows;
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv, Tree};
 use crate::model::delivery::{Delivery, Entry};
@@ -19,7 +17,11 @@ use crate::time::HOUR_MS;
 impl<K: Kv> Engine<K> {
     /// One page, in order of time. The cursor is given also when the page is empty but not all was
     /// looked at.
-    pub(super) fn list_log(&mut self, filter: &LogFilter, page: &Page) -> Result<Shown, Fault> {
+    pub(super) fn list_log(
+        &mut self,
+        filter: &LogFilter,
+        page: &Page,
+    ) -> Result<Shown<Listed<LogEntry>>, Fault> {
         let tenant = match &filter.tenant {
             Some(name) => match self.tx.names.known_tenant(name) {
                 Some(tenant) => Some(tenant),
@@ -57,7 +59,7 @@ impl<K: Kv> Engine<K> {
                 let Some(id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
                 let Some(entry) = self.tx.store.read::<Entry>(&keys::id(id))? else { continue };
                 if fits(filter, tenant, &entry) {
-                    items.push(self.entry_json(id, &entry)?);
+                    items.push(self.entry_view(id, &entry)?);
                 }
                 if items.is_full() {
                     return Ok(Ok(items.page(Some(from))));
@@ -94,7 +96,7 @@ impl<K: Kv> Engine<K> {
         }
     }
 
-    pub(super) fn entry_json(&mut self, id: Id, entry: &Entry) -> Result<Text, Fault> {
+    pub(super) fn entry_view(&mut self, id: Id, entry: &Entry) -> Result<LogEntry, Fault> {
         let tenant = TenantNo(entry.tenant);
         let name = self.tx.names.tenant_name(tenant).to_owned();
         // The entry may outlive its notice: a late answer is logged when the notice has ended.
@@ -105,36 +107,34 @@ impl<K: Kv> Engine<K> {
         };
         let row = self.tx.store.read::<Delivery>(&keys::delivery(tenant, entry.delivery))?;
         let request = match row.filter(|_| body.is_some()) {
-            Some(row) => self.outbox.render(&mut self.tx, &name, tenant, entry.delivery, &row)?,
-            None => "null".to_owned(),
+            Some(row) => {
+                Some(self.outbox.render(&mut self.tx, &name, tenant, entry.delivery, &row)?)
+            }
+            None => None,
         };
-        let is_json = serde_json::from_str::<&RawValue>(&entry.response).is_ok();
-        let response = match entry.response.as_str() {
-            "" => "null".to_owned(),
-            response if is_json => response.to_owned(),
-            response => Json::String(response.to_owned()).to_string(),
-        };
-        let shown = json!({
-            "id": id.to_string(),
-            "tenant": name,
-            "notice": entry.delivery.notice.to_string(),
-            "delivery": entry.delivery.to_string(),
-            "openid": entry.openid,
-            "attempt": entry.attempt,
-            "at": entry.at.to_string(),
-            "duration_ms": entry.duration_ms,
-            "class": entry.class.name(),
-            "errcode": entry.errcode,
-            "errmsg": entry.errmsg,
-            "meaning": entry.errcode.map(errcode::meaning),
-            "msgid": entry.msgid,
-            "rid": entry.rid,
-            "template_id": body.as_ref().map(|body| &body.template_id),
-            "title": body.as_ref().and_then(|body| body.title.as_ref()),
-            "worker": entry.worker,
-            "term": entry.term,
-        });
-        Ok(with_raw(&shown, &[("request", &request), ("response", &response)]))
+        let response = Some(&entry.response).filter(|response| !response.is_empty());
+        Ok(LogEntry {
+            id: IdText(id),
+            tenant: name,
+            notice: IdText(notice),
+            delivery: DeliveryText(entry.delivery),
+            openid: entry.openid.clone(),
+            attempt: entry.attempt,
+            at: At(entry.at),
+            duration_ms: entry.duration_ms,
+            class: Word(entry.class),
+            errcode: entry.errcode,
+            errmsg: entry.errmsg.clone(),
+            meaning: entry.errcode.map(errcode::meaning),
+            msgid: entry.msgid.clone(),
+            rid: entry.rid.clone(),
+            template_id: body.as_ref().map(|body| body.template_id.clone()),
+            title: body.as_ref().and_then(|body| body.title.clone()),
+            worker: entry.worker.clone(),
+            term: entry.term,
+            request: request.map(Raw::or_string),
+            response: response.cloned().map(Raw::or_string),
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looking at things: bounded pages of JSON, as the admin port gives them out.
+//! Looking at things: typed views, in bounded pages.
 //!
 //! Lists are paged by an opaque cursor: the key after the last row looked at, in hexadecimal.
 
@@ -15,12 +15,12 @@ mod tasks;
 use super::Engine;
 use super::letter;
 use super::refusal::{Code, Refusal, not_found};
+use super::view::View;
 use crate::caught::{self, caught};
-
 use crate::kv::{Fault, Kv};
 use crate::time::Timestamp;
 
-pub use asked::{DeadKind, LogFilter, Query, QueueStats, Stats, TenantStats, View};
+pub use asked::{DeadKind, LogFilter, Query, QueueStats, Stats, TenantStats};
 pub(super) use page::SCAN_ROWS;
 pub use page::{Page, limit};
 
@@ -48,42 +48,43 @@ impl<K: Kv> Engine<K> {
     }
 
     fn look(&mut self, now: Timestamp, query: Query) -> Result<Result<View, Refusal>, Fault> {
-        let json = match query {
+        Ok(match query {
             Query::Notices { tenant, state, page } => {
-                self.list_notices(now, tenant, state, &page)?
+                self.list_notices(now, tenant, state, &page)?.map(View::Notices)
             }
-            Query::Notice(id) => self.show_notice(now, id)?,
+            Query::Notice(id) => self.show_notice(now, id)?.map(|it| View::Notice(Box::new(it))),
             Query::Deliveries { notice, state, openid, page } => {
-                self.list_deliveries(notice, state, openid, &page)?
+                self.list_deliveries(notice, state, openid, &page)?.map(View::Deliveries)
             }
-            Query::Delivery(id) => self.show_delivery(id)?,
-            Query::Log { filter, page } => self.list_log(&filter, &page)?,
-            Query::Tenants => Ok(self.list_tenants(now)?),
+            Query::Delivery(id) => self.show_delivery(id)?.map(|it| View::Delivery(Box::new(it))),
+            Query::Log { filter, page } => self.list_log(&filter, &page)?.map(View::Log),
+            Query::Tenants => Ok(View::Tenants(self.list_tenants(now)?)),
             Query::Tasks { kind, state, payload, page } => {
-                self.list_tasks(kind, state, payload, &page)?
+                self.list_tasks(kind, state, payload, &page)?.map(View::Tasks)
             }
-            Query::Task(id) => self.show_task(id)?,
-            Query::Queues { kind, page } => self.list_queues(now, kind, &page)?,
+            Query::Task(id) => self.show_task(id)?.map(|it| View::Task(Box::new(it))),
+            Query::Queues { kind, page } => self.list_queues(now, kind, &page)?.map(View::Queues),
             Query::Dead { kind, only, payload, page } => {
-                self.list_dead(kind, only, payload, &page)?
+                self.list_dead(kind, only, payload, &page)?.map(View::Dead)
             }
-            Query::Letter(id) => match letter::letter_json(&self.tx, id)? {
-                Some(letter) => Ok(letter.into()),
+            Query::Letter(id) => match letter::letter_view(&self.tx, id)? {
+                Some(letter) => Ok(View::Letter(Box::new(letter))),
                 None => Err(not_found("dead letter of a notice", id)),
             },
-            Query::Schedules => Ok(self.list_schedules()?),
-            Query::Runs { schedule, page } => self.list_runs(schedule, &page)?,
-            Query::Run(id) => self.show_run(id)?,
-            Query::Quarantine(page) => self.list_quarantine(&page)?,
-            Query::Pending => Ok(self.pending()?.into()),
-            Query::Stats => return Ok(Ok(View::Stats(Box::new(self.stats(now)?)))),
-            Query::Attention => return Ok(Ok(View::Attention(self.attention(now)?))),
+            Query::Schedules => Ok(View::Schedules(self.list_schedules()?)),
+            Query::Runs { schedule, page } => self.list_runs(schedule, &page)?.map(View::Runs),
+            Query::Run(id) => self.show_run(id)?.map(|it| View::Run(Box::new(it))),
+            Query::Quarantine(page) => self.list_quarantine(&page)?.map(View::Quarantine),
+            Query::Pending => Ok(View::Pending(self.pending()?)),
+            Query::Stats => Ok(View::Stats(Box::new(self.stats(now)?))),
+            Query::Attention => Ok(View::Attention(self.attention(now)?)),
             Query::Count { notice, states, errcode, page } => {
-                self.count_deliveries(notice, &states, errcode, &page)?
+                self.count_deliveries(notice, &states, errcode, &page)?.map(View::Count)
             }
-            Query::Doubts { tenant, notice, page } => self.list_doubts(tenant, notice, &page)?,
-        };
-        Ok(json.map(|text| View::Json(text.0)))
+            Query::Doubts { tenant, notice, page } => {
+                self.list_doubts(tenant, notice, &page)?.map(View::Deliveries)
+            }
+        })
     }
 }
 

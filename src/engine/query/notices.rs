@@ -1,17 +1,19 @@
 //! Notices, deliveries and tenants as people see them.
 
-use serde_json::{Map, Value as Json, json};
-
 use super::super::Engine;
 use super::super::refusal::not_found;
-use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, hex, limit, time};
-use super::rows::{Rows, with_raw};
+use super::super::view::{
+    At, Circuit, Counted, DeliveryText, DeliveryView, IdText, Listed, MiniprogramView, NoticeView,
+    Raw, Row, TenantView, TokenView, Word,
+};
+use super::page::{Page, SCAN_ROWS, Shown, cursor, hex, limit};
+use super::rows::Rows;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv, Tree};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, Entry, Standing};
 use crate::model::errcode;
-use crate::model::notice::{InDoubt, Notice, NoticeBody};
+use crate::model::notice::{Notice, NoticeBody, NoticeState};
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, TenantNo};
 use crate::store::{Order, codec};
@@ -25,9 +27,9 @@ impl<K: Kv> Engine<K> {
         &mut self,
         now: Timestamp,
         tenant: Option<String>,
-        state: Option<String>,
+        state: Option<NoticeState>,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Listed<NoticeView>>, Fault> {
         let mut to = match cursor(page, vec![0xff; 9]) {
             Ok(to) => to,
             Err(refusal) => return Ok(Err(refusal)),
@@ -44,10 +46,10 @@ impl<K: Kv> Engine<K> {
                 looked += 1;
                 let notice: Notice = codec::decode(&bytes)?;
                 let of_tenant = tenant.is_none_or(|tenant| tenant == Some(TenantNo(notice.tenant)));
-                let in_state = state.as_ref().is_none_or(|state| state == notice.state().name());
+                let in_state = state.is_none_or(|state| state == notice.state());
                 if of_tenant && in_state {
                     let body = self.outbox.body(&mut self.tx, notice.id)?;
-                    items.push(self.notice_json(now, &notice, &body));
+                    items.push(self.notice_view(now, &notice, &body));
                 }
                 to = key;
                 if items.is_full() {
@@ -58,52 +60,56 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(items.page(Some(to))))
     }
 
-    pub(super) fn show_notice(&mut self, now: Timestamp, id: Id) -> Result<Shown, Fault> {
+    pub(super) fn show_notice(
+        &mut self,
+        now: Timestamp,
+        id: Id,
+    ) -> Result<Shown<NoticeView>, Fault> {
         let Some(notice) = self.tx.store.read::<Notice>(&keys::id(id))? else {
             return Ok(Err(not_found("notice", id)));
         };
         let body = self.outbox.body(&mut self.tx, id)?;
-        let mut json = self.notice_json(now, &notice, &body);
-        if let Json::Object(fields) = &mut json {
-            fields.insert("data".into(), json!(body.data));
-            fields.insert("template_id".into(), json!(body.template_id));
-            fields.insert("url".into(), json!(body.url));
-            fields.insert("miniprogram".into(), json!(body.miniprogram));
-        }
-        Ok(Ok(json.into()))
+        let miniprogram = body
+            .miniprogram
+            .as_ref()
+            .map(|it| MiniprogramView { appid: it.appid.clone(), pagepath: it.pagepath.clone() });
+        Ok(Ok(NoticeView {
+            data: Some(body.data.clone()),
+            template_id: Some(body.template_id.clone()),
+            url: Some(body.url.clone()),
+            miniprogram: Some(miniprogram),
+            ..self.notice_view(now, &notice, &body)
+        }))
     }
 
-    fn notice_json(&self, now: Timestamp, notice: &Notice, body: &NoticeBody) -> Json {
-        let counts: Map<String, Json> = DeliveryState::ALL
-            .into_iter()
-            .map(|state| (state.name().to_owned(), json!(notice.counts.of(state))))
-            .collect();
+    fn notice_view(&self, now: Timestamp, notice: &Notice, body: &NoticeBody) -> NoticeView {
         let rate = self.rate(now, notice);
         let eta = rate
             .filter(|rate| *rate > 0.0 && notice.counts.outstanding() > 0)
             .map(|rate| now.plus((f64::from(notice.counts.outstanding()) / rate * 1000.0) as u64));
-        json!({
-            "id": notice.id.to_string(),
-            "tenant": self.tx.names.tenant_name(TenantNo(notice.tenant)),
-            "template": body.template,
-            "title": body.title,
-            "state": notice.state().name(),
-            "reason": notice.paused,
-            "total": notice.counts.total(),
-            "counts": counts,
-            "rate": rate,
-            "eta": time(eta),
-            "created": notice.id.made_at().to_string(),
-            "send_at": notice.send_at.to_string(),
-            "expires_at": time(notice.expires_at),
-            "in_doubt": match notice.in_doubt {
-                InDoubt::Hold => "hold",
-                InDoubt::Resend => "resend",
-            },
-            "first_send": time(notice.first_send),
-            "last_settled": time(notice.last_settled),
-            "finished": time(notice.finished),
-        })
+        NoticeView {
+            id: IdText(notice.id),
+            tenant: self.tx.names.tenant_name(TenantNo(notice.tenant)).to_owned(),
+            template: body.template.clone(),
+            title: body.title.clone(),
+            state: Word(notice.state()),
+            reason: notice.paused.clone(),
+            total: notice.counts.total(),
+            counts: (&notice.counts).into(),
+            rate,
+            eta: eta.map(At),
+            created: At(notice.id.made_at()),
+            send_at: At(notice.send_at),
+            expires_at: notice.expires_at.map(At),
+            in_doubt: Word(notice.in_doubt),
+            first_send: notice.first_send.map(At),
+            last_settled: notice.last_settled.map(At),
+            finished: notice.finished.map(At),
+            data: None,
+            template_id: None,
+            url: None,
+            miniprogram: None,
+        }
     }
 
     /// Deliveries settled per second since the first send.
@@ -123,7 +129,7 @@ impl<K: Kv> Engine<K> {
         state: Option<DeliveryState>,
         openid: Option<String>,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Listed<DeliveryView>>, Fault> {
         let Some(row) = self.tx.store.read::<Notice>(&keys::id(notice))? else {
             return Ok(Err(not_found("notice", notice)));
         };
@@ -137,7 +143,7 @@ impl<K: Kv> Engine<K> {
             let id = DeliveryId { notice, number };
             let found = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
             let mut items = Rows::whole();
-            found.iter().for_each(|delivery| items.push(delivery_json(&row, id, delivery)));
+            found.into_iter().for_each(|delivery| items.push(delivery_view(&row, id, delivery)));
             return Ok(Ok(items.page(None)));
         }
         let prefix = keys::notice_rows(tenant, notice);
@@ -160,7 +166,7 @@ impl<K: Kv> Engine<K> {
                 let delivery: Delivery = codec::decode(&bytes)?;
                 let Some((_, id)) = keys::read_delivery(&key) else { continue };
                 if state.is_none_or(|state| state == delivery.state()) {
-                    items.push(delivery_json(&row, id, &delivery));
+                    items.push(delivery_view(&row, id, delivery));
                 }
                 if items.is_full() {
                     return Ok(Ok(items.page(Some(from))));
@@ -177,7 +183,7 @@ impl<K: Kv> Engine<K> {
         states: &[DeliveryState],
         errcode: Option<i64>,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Counted>, Fault> {
         let Some(row) = self.tx.store.read::<Notice>(&keys::id(notice))? else {
             return Ok(Err(not_found("notice", notice)));
         };
@@ -196,10 +202,10 @@ impl<K: Kv> Engine<K> {
             count += u64::from(of_code && states.contains(&delivery.state()));
         }
         let cursor = next.map(|next| hex(&next));
-        Ok(Ok(json!({"count": count, "cursor": cursor}).into()))
+        Ok(Ok(Counted { count, cursor }))
     }
 
-    pub(super) fn show_delivery(&mut self, id: DeliveryId) -> Result<Shown, Fault> {
+    pub(super) fn show_delivery(&mut self, id: DeliveryId) -> Result<Shown<DeliveryView>, Fault> {
         let Some(notice) = self.tx.store.read::<Notice>(&keys::id(id.notice))? else {
             return Ok(Err(not_found("delivery", id)));
         };
@@ -217,20 +223,22 @@ impl<K: Kv> Engine<K> {
             let Some(entry_id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
             let Some(entry) = self.tx.store.read::<Entry>(&keys::id(entry_id))? else { continue };
             if entry.delivery == id && bytes < limits::PAGE_BYTES {
-                let Text(attempt) = self.entry_json(entry_id, &entry)?;
-                bytes += attempt.len();
+                let attempt = self.entry_view(entry_id, &entry)?;
+                bytes += attempt.bytes();
                 attempts.push(attempt);
             }
         }
-        let mut json = delivery_json(&notice, id, &delivery);
         let name = self.tx.names.tenant_name(tenant).to_owned();
         let request = self.outbox.render(&mut self.tx, &name, tenant, id, &delivery)?;
-        json["tenant"] = json!(name);
-        let attempts = format!("[{}]", attempts.join(","));
-        Ok(Ok(with_raw(&json, &[("request", &request), ("attempts", &attempts)])))
+        Ok(Ok(DeliveryView {
+            tenant: Some(name),
+            request: Some(Raw::or_string(request)),
+            attempts: Some(attempts),
+            ..delivery_view(&notice, id, delivery)
+        }))
     }
 
-    pub(super) fn list_tenants(&mut self, now: Timestamp) -> Result<Text, Fault> {
+    pub(super) fn list_tenants(&mut self, now: Timestamp) -> Result<Listed<TenantView>, Fault> {
         let tenants: Vec<(TenantNo, String)> =
             self.tx.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
         let mut items = Rows::whole();
@@ -239,23 +247,26 @@ impl<K: Kv> Engine<K> {
             let state = state.unwrap_or_default();
             let Some(rule) = self.tx.rules.tenants.get(&name) else { continue };
             let held = state.hold_until > now;
-            items.push(json!({
-                "tenant": name,
-                "concurrency": rule.concurrency,
-                "rate": rule.rate,
-                "templates": rule.templates.keys().collect::<Vec<_>>(),
-                "in_flight": self.outbox.in_flight_of(number),
-                "requests_today": if self.is_today(now, state.day) { state.sent_today } else { 0 },
-                "circuit": if held || state.refusals > 0 { "open" } else { "closed" },
-                "held_until": time(held.then_some(state.hold_until)),
-                "reason": if held || state.refusals > 0 { state.hold_reason } else { None },
-                "token": {
-                    "fetches": state.token_fetches,
-                    "fetched_at": time(state.token.as_ref().map(|token| token.fetched_at)),
-                    "expires_at": time(state.token.as_ref().map(|token| token.expires_at)),
-                    "age_ms": state.token.as_ref().map(|token| now.since(token.fetched_at)),
+            let rests = held || state.refusals > 0;
+            let token = state.token.as_ref();
+            let today = self.is_today(now, state.day);
+            items.push(TenantView {
+                concurrency: rule.concurrency,
+                rate: rule.rate,
+                templates: rule.templates.keys().cloned().collect(),
+                in_flight: self.outbox.in_flight_of(number),
+                requests_today: if today { state.sent_today } else { 0 },
+                circuit: Word(Circuit::open_if(rests)),
+                held_until: held.then_some(At(state.hold_until)),
+                reason: state.hold_reason.clone().filter(|_| rests),
+                token: TokenView {
+                    fetches: state.token_fetches,
+                    fetched_at: token.map(|token| At(token.fetched_at)),
+                    expires_at: token.map(|token| At(token.expires_at)),
+                    age_ms: token.map(|token| now.since(token.fetched_at)),
                 },
-            }));
+                tenant: name,
+            });
         }
         Ok(items.page(None))
     }
@@ -265,27 +276,32 @@ impl<K: Kv> Engine<K> {
     }
 }
 
-pub(super) fn delivery_json(notice: &Notice, id: DeliveryId, delivery: &Delivery) -> Json {
+pub(super) fn delivery_view(notice: &Notice, id: DeliveryId, delivery: Delivery) -> DeliveryView {
     let (due, until) = match delivery.standing() {
         Standing::Pending { due } => (Some(due.max(notice.send_at)), None),
         Standing::Sending { until } => (None, Some(until)),
         Standing::Settled { .. } => (None, None),
     };
-    json!({
-        "id": id.to_string(),
-        "notice": id.notice.to_string(),
-        "openid": delivery.openid,
-        "state": delivery.state().name(),
-        "attempt": delivery.attempt,
-        "failed": delivery.failed,
-        "due": time(due),
-        "until": time(until),
-        "started": time((delivery.attempt > 0).then_some(delivery.started)),
-        "doubt_since": time(delivery.doubt_since),
-        "errcode": delivery.errcode,
-        "meaning": delivery.errcode.map(errcode::meaning),
-        "msgid": delivery.msgid,
-        "reason": delivery.reason,
-        "changed": delivery.changed.to_string(),
-    })
+    DeliveryView {
+        id: DeliveryText(id),
+        notice: IdText(id.notice),
+        state: Word(delivery.state()),
+        attempt: delivery.attempt,
+        failed: delivery.failed,
+        due: due.map(At),
+        until: until.map(At),
+        started: (delivery.attempt > 0).then_some(At(delivery.started)),
+        doubt_since: delivery.doubt_since.map(At),
+        errcode: delivery.errcode,
+        meaning: delivery.errcode.map(errcode::meaning),
+        changed: At(delivery.changed),
+        openid: delivery.openid,
+        msgid: delivery.msgid,
+        reason: delivery.reason,
+        kind: None,
+        tenant: None,
+        title: None,
+        request: None,
+        attempts: None,
+    }
 }

@@ -1,11 +1,8 @@
-//! Which part of a list, and what all documents are made of.
-
-use serde_json::{Value as Json, json};
+//! Which part of a list.
 
 use crate::engine::refusal::{Code, Refusal};
 use crate::kv::Key;
 use crate::limits;
-use crate::time::Timestamp;
 
 /// Rows that one query may look at before it answers with what it has and a cursor.
 pub(in crate::engine) const SCAN_ROWS: usize = 5_000;
@@ -19,17 +16,8 @@ pub struct Page {
     pub cursor: Option<String>,
 }
 
-/// A document or a no.
-pub(super) type Shown = Result<Text, Refusal>;
-
-/// A document of JSON.
-pub(super) struct Text(pub(super) String);
-
-impl From<Json> for Text {
-    fn from(document: Json) -> Self {
-        Self(document.to_string())
-    }
-}
+/// What is shown, or a no.
+pub(super) type Shown<T> = Result<T, Refusal>;
 
 /// Reads a cursor back; `start` when there is none.
 pub(super) fn cursor(page: &Page, start: Key) -> Result<Key, Refusal> {
@@ -52,9 +40,4 @@ pub fn limit(page: &Page) -> usize {
 /// A key as a cursor.
 pub(super) fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A time, or null.
-pub(super) fn time(at: Option<Timestamp>) -> Json {
-    at.map_or(Json::Null, |at| json!(at.to_string()))
 }

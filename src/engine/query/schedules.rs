@@ -1,36 +1,31 @@
 //! Schedules and runs as people see them.
 
-use serde_json::{Value as Json, json};
-
 use super::super::Engine;
 use super::super::refusal::not_found;
-use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit, time};
+use super::super::view::{At, IdText, Listed, RunView, ScheduleView, Word};
+use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
 use super::rows::Rows;
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
-use crate::model::rules::Action;
 use crate::model::run::{Run, ScheduleRow};
 use crate::store::keys;
 use crate::store::{Order, codec};
 
 impl<K: Kv> Engine<K> {
-    pub(super) fn list_schedules(&mut self) -> Result<Text, Fault> {
+    pub(super) fn list_schedules(&mut self) -> Result<Listed<ScheduleView>, Fault> {
         let mut items = Rows::whole();
         for (name, rule) in &self.tx.rules.schedules {
             let row = self.tx.store.read::<ScheduleRow>(name.as_bytes())?.unwrap_or_default();
-            items.push(json!({
-                "name": name,
-                "cron": rule.cron.expr(),
-                "timezone": rule.cron.timezone(),
-                "action": match rule.action {
-                    Action::Task { .. } => "task",
-                    Action::Pull { .. } => "pull",
-                },
-                "next": time(row.next),
-                "running": row.running.map(|id| id.to_string()),
-                "owed": time(row.owed),
-                "last_good": time(row.last_good),
-            }));
+            items.push(ScheduleView {
+                name: name.clone(),
+                cron: rule.cron.expr().to_owned(),
+                timezone: rule.cron.timezone().to_owned(),
+                action: Word(rule.action.kind()),
+                next: row.next.map(At),
+                running: row.running.map(IdText),
+                owed: row.owed.map(At),
+                last_good: row.last_good.map(At),
+            });
         }
         Ok(items.page(None))
     }
@@ -39,7 +34,7 @@ impl<K: Kv> Engine<K> {
         &mut self,
         schedule: Option<String>,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Listed<RunView>>, Fault> {
         let mut to = match cursor(page, vec![0xff; 9]) {
             Ok(to) => to,
             Err(refusal) => return Ok(Err(refusal)),
@@ -56,7 +51,7 @@ impl<K: Kv> Engine<K> {
                 if schedule.as_ref().is_none_or(|name| *name == run.schedule)
                     && let Some(id) = keys::read_id(&key)
                 {
-                    items.push(run_json(id, &run));
+                    items.push(run_view(id, run));
                 }
                 to = key;
                 if items.is_full() {
@@ -67,24 +62,24 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(items.page(Some(to))))
     }
 
-    pub(super) fn show_run(&mut self, id: Id) -> Result<Shown, Fault> {
+    pub(super) fn show_run(&mut self, id: Id) -> Result<Shown<RunView>, Fault> {
         let run = self.tx.store.read::<Run>(&keys::id(id))?;
-        Ok(run.map(|run| run_json(id, &run).into()).ok_or_else(|| not_found("run", id)))
+        Ok(run.map(|run| run_view(id, run)).ok_or_else(|| not_found("run", id)))
     }
 }
 
-fn run_json(id: Id, run: &Run) -> Json {
-    json!({
-        "id": id.to_string(),
-        "schedule": run.schedule,
-        "planned": run.planned.to_string(),
-        "trigger": run.trigger.name(),
-        "start": run.started.to_string(),
-        "end": time(run.ended),
-        "outcome": run.outcome.name(),
-        "counts": run.counts,
-        "error": run.error,
-        "note": run.note,
-        "term": run.term,
-    })
+fn run_view(id: Id, run: Run) -> RunView {
+    RunView {
+        id: IdText(id),
+        planned: At(run.planned),
+        trigger: Word(run.trigger),
+        start: At(run.started),
+        end: run.ended.map(At),
+        outcome: Word(run.outcome),
+        counts: run.counts.iter().map(|(tenant, one)| (tenant.clone(), one.into())).collect(),
+        schedule: run.schedule,
+        error: run.error,
+        note: run.note,
+        term: run.term,
+    }
 }

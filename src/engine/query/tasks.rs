@@ -1,22 +1,23 @@
 //! Tasks, queues and dead letters as people see them.
 
-use serde_json::{Value as Json, json};
-
 use super::super::Engine;
 use super::super::letter;
 use super::super::queue::payload;
 use super::super::refusal::not_found;
-use super::super::refusal::{Code, Refusal};
+use super::super::view::{
+    At, Circuit, DeadLetter, Deliverer, DeliveryLetter, DeliveryText, IdText, Listed,
+    QuarantinedRow, QueueView, TaskAttempt, TaskLetter, TaskView, Word, raw_or_text,
+};
 use super::asked::DeadKind;
-use super::page::{Page, SCAN_ROWS, Shown, Text, cursor, limit, time};
-use super::rows::{Rows, with_raw};
+use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
+use super::rows::Rows;
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Tree};
 use crate::model::delivery::Delivery;
 use crate::model::errcode;
 use crate::model::notice::Notice;
 use crate::model::rules::Deliver;
-use crate::model::task::{EndedTask, Standing, Task};
+use crate::model::task::{self, EndedTask, Standing, Task, TaskState};
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
 use crate::store::{Order, codec};
 use crate::time::Timestamp;
@@ -28,24 +29,17 @@ impl<K: Kv> Engine<K> {
     pub(super) fn list_tasks(
         &mut self,
         kind: Option<String>,
-        state: Option<String>,
+        state: Option<TaskState>,
         payload: bool,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Listed<TaskView>>, Fault> {
         let kind = kind.map(|name| self.tx.names.known_kind(&name));
         if kind == Some(None) {
             return Ok(Ok(Rows::whole().page(None)));
         }
-        let live = ["pending", "claimed", "dead", "rejected"];
-        let ended = ["acked", "cancelled"];
-        let tree = match state.as_deref() {
-            None => Tree::Tasks,
-            Some(state) if live.contains(&state) => Tree::Tasks,
-            Some(state) if ended.contains(&state) => Tree::TaskHistory,
-            Some(_) => {
-                let all = [&live[..], &ended[..]].concat().join(", ");
-                return Ok(Err(Refusal::field(Code::Invalid, "/state", format!("one of {all}"))));
-            }
+        let tree = match state {
+            Some(TaskState::Acked | TaskState::Cancelled) => Tree::TaskHistory,
+            _ => Tree::Tasks,
         };
         let mut from = match cursor(page, Vec::new()) {
             Ok(from) => from,
@@ -67,9 +61,9 @@ impl<K: Kv> Engine<K> {
                 };
                 let Ok(task) = task else { continue };
                 let of_kind = kind.is_none_or(|kind| kind == Some(TypeNo(task.kind)));
-                let in_state = state.as_ref().is_none_or(|state| state == task.state().name());
+                let in_state = state.is_none_or(|state| state == task.state());
                 if of_kind && in_state {
-                    items.push(self.task_text(&task, None, payload)?);
+                    items.push(self.task_view(&task, payload)?);
                 }
                 if items.is_full() {
                     return Ok(Ok(items.page(Some(from))));
@@ -79,73 +73,46 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(items.page(Some(from))))
     }
 
-    pub(super) fn show_task(&mut self, id: Id) -> Result<Shown, Fault> {
+    pub(super) fn show_task(&mut self, id: Id) -> Result<Shown<TaskView>, Fault> {
         let live = self.tx.store.read::<Task>(&keys::id(id))?;
         let task = match live {
             Some(task) => Some(task),
             None => self.tx.store.read::<EndedTask>(&keys::id(id))?.map(|ended| ended.0),
         };
         Ok(match task {
-            Some(task) => Ok(self.task_text(&task, None, true)?),
+            Some(task) => Ok(self.task_view(&task, true)?),
             None => Err(not_found("task", id)),
         })
     }
 
-    /// A task, with the time of its death if it is a dead letter, and with its payload if asked for.
-    fn task_text(
-        &self,
-        task: &Task,
-        died: Option<Timestamp>,
-        payload: bool,
-    ) -> Result<Text, Fault> {
-        let mut json = self.task_json(task);
-        if let Some(died) = died {
-            json["kind"] = json!("task");
-            json["died"] = json!(died.to_string());
-        }
-        if !payload {
-            return Ok(json.into());
-        }
-        Ok(with_raw(&json, &[("payload", &payload::text(&self.tx, task)?)]))
-    }
-
-    fn task_json(&self, task: &Task) -> Json {
-        let attempts: Vec<Json> = task
-            .history
-            .iter()
-            .map(|attempt| {
-                let ended = attempt.ended.as_ref();
-                json!({
-                    "attempt": attempt.attempt,
-                    "claimed": attempt.claimed.to_string(),
-                    "worker": attempt.worker,
-                    "term": attempt.term,
-                    "ended": time(ended.map(|(at, _)| *at)),
-                    "outcome": ended.map(|(_, end)| end.name()),
-                    "reason": ended.and_then(|(_, end)| end.reason()),
-                })
-            })
-            .collect();
+    /// A task, with its payload if asked for.
+    fn task_view(&self, task: &Task, payload: bool) -> Result<TaskView, Fault> {
         let (due, until, ended) = match task.standing() {
             Standing::Pending { due } => (due, None, None),
             Standing::Claimed { until } => (task.planned, Some(until), None),
             Standing::Ended { at, .. } => (task.planned, None, Some(at)),
         };
-        json!({
-            "id": task.id.to_string(),
-            "type": self.tx.names.kind_name(TypeNo(task.kind)),
-            "priority": task.priority,
-            "state": task.state().name(),
-            "added": task.added.to_string(),
-            "due": due.to_string(),
-            "until": time(until),
-            "ended": time(ended),
-            "attempt": task.attempt,
-            "failed": task.failed,
-            "max_attempts": self.tx.max_attempts(task),
-            "key": task.key,
-            "reason": task.reason,
-            "attempts": attempts,
+        let (payload, payload_text) = match payload {
+            true => raw_or_text(payload::text(&self.tx, task)?),
+            false => (None, None),
+        };
+        Ok(TaskView {
+            id: IdText(task.id),
+            kind: self.tx.names.kind_name(TypeNo(task.kind)).to_owned(),
+            priority: task.priority,
+            state: Word(task.state()),
+            added: At(task.added),
+            due: At(due),
+            until: until.map(At),
+            ended: ended.map(At),
+            attempt: task.attempt,
+            failed: task.failed,
+            max_attempts: self.tx.max_attempts(task),
+            key: task.key.clone(),
+            reason: task.reason.clone(),
+            attempts: task.history.iter().map(attempt_view).collect(),
+            payload,
+            payload_text,
         })
     }
 
@@ -155,7 +122,7 @@ impl<K: Kv> Engine<K> {
         now: Timestamp,
         kind: Option<String>,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Listed<QueueView>>, Fault> {
         let from = match cursor(page, Vec::new()) {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
@@ -176,40 +143,41 @@ impl<K: Kv> Engine<K> {
                 return Ok(Ok(items.page(Some(keys::queue_counts(kind, priority)))));
             }
             let name = self.tx.names.kind_name(kind).to_owned();
-            items.push(self.queue_json(now, kind, &name, priority)?);
+            items.push(self.queue_view(now, kind, name, priority)?);
         }
         Ok(Ok(items.page(None)))
     }
 
-    fn queue_json(
+    fn queue_view(
         &mut self,
         now: Timestamp,
         kind: TypeNo,
-        name: &str,
+        name: String,
         priority: u8,
-    ) -> Result<Json, Fault> {
+    ) -> Result<QueueView, Fault> {
         let counts = self.queue.lanes.counts((kind, priority));
         let oldest =
             self.tx.store.delay_first(Lane::Queue(kind, priority), 1)?.pop().map(|(due, _)| due);
         let state = self.queue.states.get(&kind).cloned().unwrap_or_default();
         let pushed = matches!(self.tx.queue_rule(kind).deliver, Deliver::Push(_));
-        Ok(json!({
-            "type": name,
-            "priority": priority,
-            "depth": counts.pending,
-            "claimed": counts.claimed,
-            "dead": counts.dead,
-            "acked": counts.acked,
-            "cancelled": counts.cancelled,
-            "oldest": time(oldest),
-            "late_ms": self.lane_late_ms(now, kind, priority)?,
-            "paused": state.paused,
-            "deliver": if pushed { "push" } else { "claim" },
-            "circuit": if state.rest_until > now { "open" } else { "closed" },
-            "rests_until": time((state.rest_until > now).then_some(state.rest_until)),
-            "failures": state.failures,
-            "last_error": state.last_error,
-        }))
+        let rests = state.rest_until > now;
+        Ok(QueueView {
+            kind: name,
+            priority,
+            depth: counts.pending,
+            claimed: counts.claimed,
+            dead: counts.dead,
+            acked: counts.acked,
+            cancelled: counts.cancelled,
+            oldest: oldest.map(At),
+            late_ms: self.lane_late_ms(now, kind, priority)?,
+            paused: state.paused,
+            deliver: Word(if pushed { Deliverer::Push } else { Deliverer::Claim }),
+            circuit: Word(Circuit::open_if(rests)),
+            rests_until: rests.then_some(At(state.rest_until)),
+            failures: state.failures,
+            last_error: state.last_error,
+        })
     }
 
     pub(super) fn list_dead(
@@ -218,7 +186,7 @@ impl<K: Kv> Engine<K> {
         only: Option<DeadKind>,
         payload: bool,
         page: &Page,
-    ) -> Result<Shown, Fault> {
+    ) -> Result<Shown<Listed<DeadLetter>>, Fault> {
         let kind = kind.map(|name| self.tx.names.known_kind(&name));
         let mut from = match cursor(page, Vec::new()) {
             Ok(from) => from,
@@ -238,8 +206,8 @@ impl<K: Kv> Engine<K> {
                 if only.is_some_and(|only| !only.has(item)) {
                     continue;
                 }
-                if let Some(text) = self.dead_text(died, item, kind, payload)? {
-                    items.push(text);
+                if let Some(letter) = self.dead_letter(died, item, kind, payload)? {
+                    items.push(letter);
                 }
                 if items.is_full() {
                     return Ok(Ok(items.page(Some(from))));
@@ -249,16 +217,17 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(items.page(Some(from))))
     }
 
-    fn dead_text(
+    fn dead_letter(
         &self,
         died: Timestamp,
         item: DeadItem,
         kind: Option<Option<TypeNo>>,
         payload: bool,
-    ) -> Result<Option<Text>, Fault> {
+    ) -> Result<Option<DeadLetter>, Fault> {
         match item {
-            DeadItem::Notice(_) if kind.is_some() => Ok(None),
-            DeadItem::Notice(id) => Ok(letter::letter_json(&self.tx, id)?.map(Text::from)),
+            DeadItem::Notice(_) | DeadItem::Delivery(..) if kind.is_some() => Ok(None),
+            DeadItem::Notice(id) => Ok(letter::letter_view(&self.tx, id)?
+                .map(|letter| DeadLetter::Notice(Box::new(letter)))),
             DeadItem::Task(id) => {
                 let Some(task) = self.tx.store.read::<Task>(&keys::id(id))? else {
                     return Ok(None);
@@ -266,32 +235,37 @@ impl<K: Kv> Engine<K> {
                 if kind.is_some_and(|kind| kind != Some(TypeNo(task.kind))) {
                     return Ok(None);
                 }
-                Ok(Some(self.task_text(&task, Some(died), payload)?))
+                Ok(Some(DeadLetter::Task(Box::new(TaskLetter {
+                    letter: Word(DeadKind::Task),
+                    died: At(died),
+                    task: self.task_view(&task, payload)?,
+                }))))
             }
-            DeadItem::Delivery(_, _) if kind.is_some() => Ok(None),
             DeadItem::Delivery(tenant, id) => {
                 let delivery = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
                 let notice = self.tx.store.read::<Notice>(&keys::id(id.notice))?;
                 Ok(delivery.filter(|_| notice.is_some()).map(|delivery| {
-                    json!({
-                        "kind": "delivery",
-                        "id": id.to_string(),
-                        "tenant": self.tx.names.tenant_name(tenant),
-                        "notice": id.notice.to_string(),
-                        "openid": delivery.openid,
-                        "attempt": delivery.attempt,
-                        "errcode": delivery.errcode,
-                        "meaning": delivery.errcode.map(errcode::meaning),
-                        "reason": delivery.reason,
-                        "died": died.to_string(),
-                    })
-                    .into()
+                    DeadLetter::Delivery(Box::new(DeliveryLetter {
+                        kind: Word(DeadKind::Delivery),
+                        died: At(died),
+                        id: DeliveryText(id),
+                        tenant: self.tx.names.tenant_name(tenant).to_owned(),
+                        notice: IdText(id.notice),
+                        openid: delivery.openid,
+                        attempt: delivery.attempt,
+                        errcode: delivery.errcode,
+                        meaning: delivery.errcode.map(errcode::meaning),
+                        reason: delivery.reason,
+                    }))
                 }))
             }
         }
     }
 
-    pub(super) fn list_quarantine(&mut self, page: &Page) -> Result<Shown, Fault> {
+    pub(super) fn list_quarantine(
+        &mut self,
+        page: &Page,
+    ) -> Result<Shown<Listed<QuarantinedRow>>, Fault> {
         let from = match cursor(page, Vec::new()) {
             Ok(from) => from,
             Err(refusal) => return Ok(Err(refusal)),
@@ -308,12 +282,25 @@ impl<K: Kv> Engine<K> {
         let mut items = Rows::new(page);
         for (key, bytes) in &rows {
             let tree = key.first().and_then(|tree| Tree::from_number(*tree));
-            items.push(json!({
-                "tree": tree.map(Tree::name),
-                "id": key.get(1..).and_then(keys::read_id).map(|id: Id| id.to_string()),
-                "bytes": bytes.len(),
-            }));
+            items.push(QuarantinedRow {
+                tree: tree.map(Tree::name),
+                id: key.get(1..).and_then(keys::read_id).map(IdText),
+                bytes: bytes.len(),
+            });
         }
         Ok(Ok(items.page(next.flatten())))
+    }
+}
+
+fn attempt_view(attempt: &task::TaskAttempt) -> TaskAttempt {
+    let ended = attempt.ended.as_ref();
+    TaskAttempt {
+        attempt: attempt.attempt,
+        claimed: At(attempt.claimed),
+        worker: attempt.worker.clone(),
+        term: attempt.term,
+        ended: ended.map(|(at, _)| At(*at)),
+        outcome: ended.map(|(_, end)| Word(end.kind())),
+        reason: ended.and_then(|(_, end)| end.reason()).map(str::to_owned),
     }
 }

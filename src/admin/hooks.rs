@@ -2,10 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::named;
+use crate::api::form::named;
 
 /// The `webhooks` of the document.
-pub(in crate::admin) fn webhooks() -> Json {
+pub(super) fn webhooks() -> Json {
     json!({
         "task": {"post": {
             "operationId": "webhook_task",
