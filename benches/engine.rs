@@ -20,13 +20,15 @@ use duebox::engine::{Engine, Handled, Identity, Mode};
 use duebox::id::{DeliveryId, Id};
 use duebox::kv::memory::MemoryKv;
 use duebox::kv::sled::SledKv;
-use duebox::kv::{Fault, Kv, Tree, Value, Write};
+use duebox::kv::{Fault, Kv, Value, Write};
 use duebox::mailbox::{Journal, Writer};
 use duebox::model::attempt::{Class, Try};
 use duebox::model::delivery::{Delivery, Entry};
 use duebox::model::keyword::Overflow;
 use duebox::model::retry::RetryPolicy;
 use duebox::model::rules::{Rules, TemplateRule, TenantRule};
+use duebox::store::schema::LAYOUTS;
+use duebox::store::schema::Tree;
 use duebox::store::{self, Record, Store, codec};
 use duebox::time::{SystemClock, Timestamp};
 
@@ -201,7 +203,7 @@ const ROWS: usize = 1_000;
 
 fn commits(c: &mut Criterion) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for the base");
-    let base = SledKv::open(dir.path(), CACHE_BYTES).expect("a new base opens");
+    let base = SledKv::open(dir.path(), CACHE_BYTES, &LAYOUTS).expect("a new base opens");
     let mut store = Store::new(Arc::new(base), 0);
     let mut random = fastrand::Rng::with_seed(1);
     let value: Value = Arc::from(&[7; 300][..]);
@@ -274,7 +276,7 @@ fn durable_adds(c: &mut Criterion) {
 }
 
 fn start(dir: &Path, journaled: bool) -> Writer {
-    let base = Arc::new(SledKv::open(&dir.join("store"), CACHE_BYTES).expect("a base"));
+    let base = Arc::new(SledKv::open(&dir.join("store"), CACHE_BYTES, &LAYOUTS).expect("a base"));
     let identity = Identity { term: 1, worker: "bench".into() };
     let store = Store::new(base, 0);
     let engine = Engine::open(store, Rules::default(), identity, Mode::Working, NOW);

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// Bits below the milliseconds: 1,048,576 ids in one millisecond before the clock is overtaken.
+/// Bits below the milliseconds: a counter and the shard.
 const SEQUENCE_BITS: u32 = 20;
+/// Bits of the shard: 16,384 ids in one millisecond before the clock is overtaken.
+const SHARD_BITS: u32 = 6;
 
-/// The id of a notice, task, run or log entry. Milliseconds in the upper 44 bits, a counter below;
-/// always above the id before it, also when the clock went back. It fits a signed 64-bit number.
+/// The id of a notice, task, run or log entry. Milliseconds in the upper 44 bits, below a counter of
+/// 14 bits and the shard in the lowest six: 0, there is one. Ids of earlier versions have a counter of
+/// 20 bits. Always above the id before it, also when the clock went back. It fits a signed 64-bit
+/// number.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -21,7 +25,8 @@ impl Id {
     /// The next id after `self` at `now`.
     #[must_use]
     pub fn next(self, now: Timestamp) -> Self {
-        Self((now.0 << SEQUENCE_BITS).max(self.0 + 1))
+        let shards = (1 << SHARD_BITS) - 1;
+        Self((now.0 << SEQUENCE_BITS).max((self.0 | shards) + 1))
     }
 
     /// The smallest id that can have been made at `at` or later, while clocks behave.
@@ -99,6 +104,17 @@ mod tests {
         let third = second.next(Timestamp(10));
         assert!(first < second && second < third);
         assert_eq!(third.made_at(), Timestamp(1_000));
+    }
+
+    #[test]
+    fn the_lowest_six_bits_are_left_to_a_shard() {
+        let mut id = Id(Id::at(Timestamp(1_000)).0 + 77);
+        for _ in 0..100 {
+            let next = id.next(Timestamp(1_000));
+            assert!(next > id && next.0.is_multiple_of(64), "{next:?}");
+            id = next;
+        }
+        assert_eq!(id.made_at(), Timestamp(1_000));
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! delay tree: the one index of time; whatever waits for a time has exactly one key in it
 //! ```
 //!
-//! The rows are in [`model`], their keys in [`store::keys`], which is the on-disk format.
+//! The rows are in [`model`], the on-disk format on the page of [`store::schema`].
 //!
 //! # The state machines
 //!

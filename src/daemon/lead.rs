@@ -27,9 +27,10 @@ use crate::engine::query::Query;
 use crate::engine::view::Waiting;
 use crate::engine::{Engine, Identity, Mode};
 use crate::kv::sled::SledKv;
-use crate::kv::{Fault, Kv, Tree, Write};
+use crate::kv::{Fault, Kv, Write};
 use crate::lease::{self, Holder, Lease};
 use crate::mailbox::{Journal, Pulse, Writer};
+use crate::store::schema::{self, Tree};
 use crate::store::{Store, keys};
 use crate::time::{Clock, SystemClock};
 
@@ -140,7 +141,7 @@ fn begin(config: &Config, holder: &mut Holder, opened: Opened) -> Result<Begun, 
     tracing::info!(event = "store.open", %how, commit = next_seq - 1, %instance);
     journal.rotate_at(config.storage.journal_file_bytes);
     let kv = Arc::new(kv);
-    let stored = kv.get(Tree::Meta, keys::TERM).map_err(fault)?;
+    let stored = kv.get(Tree::Meta.number(), schema::TERM).map_err(fault)?;
     let stored = stored.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0);
     holder.set_instance(&instance.to_string());
     let term = holder.settle_term(stored).map_err(fault)?;

@@ -9,7 +9,7 @@ use super::identity::{self, Found, HeldReason, Identity, Stage};
 use super::testing::{Rig, busy, copy_dir, dump, try_open};
 use super::{image, journal};
 use crate::kv::memory::MemoryKv;
-use crate::kv::{Fault, Key, Kv, Tree, Value, Write};
+use crate::kv::{Fault, Key, Kv, TreeNo, Value, Write};
 
 type Rows = Vec<(Key, Value)>;
 
@@ -152,13 +152,13 @@ fn an_image_that_fails_leaves_no_trace() {
     let images = image::dir_in(dir.path());
     struct Broken;
     impl Kv for Broken {
-        fn get(&self, _: Tree, _: &[u8]) -> Result<Option<Value>, Fault> {
+        fn get(&self, _: TreeNo, _: &[u8]) -> Result<Option<Value>, Fault> {
             Ok(None)
         }
-        fn scan(&self, _: Tree, _: &[u8], _: &[u8], _: usize) -> Result<Rows, Fault> {
+        fn scan(&self, _: TreeNo, _: &[u8], _: &[u8], _: usize) -> Result<Rows, Fault> {
             Err(Fault::io("scanning", "no space"))
         }
-        fn scan_back(&self, _: Tree, _: &[u8], _: &[u8], _: usize) -> Result<Rows, Fault> {
+        fn scan_back(&self, _: TreeNo, _: &[u8], _: &[u8], _: usize) -> Result<Rows, Fault> {
             Err(Fault::io("scanning", "no space"))
         }
         fn apply(&self, _: &[Write]) -> Result<(), Fault> {

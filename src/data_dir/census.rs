@@ -2,7 +2,8 @@
 
 use super::image::END_OF_KEYS;
 use super::image::writer::applied;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
+use crate::store::schema::Tree;
 
 /// Rows read at once.
 const PAGE_ROWS: usize = 1024;
@@ -24,7 +25,7 @@ impl Census {
             hasher.update(&[tree as u8]);
             let mut from = Vec::new();
             loop {
-                let page = kv.scan(tree, &from, &END_OF_KEYS, PAGE_ROWS)?;
+                let page = kv.scan(tree.number(), &from, &END_OF_KEYS, PAGE_ROWS)?;
                 let Some((last, _)) = page.last() else { break };
                 from.clone_from(last);
                 from.push(0);

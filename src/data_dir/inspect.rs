@@ -13,8 +13,9 @@ use super::refusal::Refused;
 use super::source::{self, NoSource, Source};
 use super::{reopen, retention, startup};
 use crate::id::Id;
-use crate::kv::{Cause, Fault, Tree};
+use crate::kv::{Cause, Fault};
 use crate::store::keys;
+use crate::store::schema::{self, Tree};
 use crate::time::Timestamp;
 
 /// What is in a data directory.
@@ -98,7 +99,7 @@ pub(super) fn last_commit_at(data_dir: &Path) -> Option<Timestamp> {
         let mut last = None;
         while let Ok(Some(commit)) = reader.next_commit() {
             let id = commit.writes.iter().rev().find(|write| {
-                write.tree == Tree::Meta && write.key == keys::LAST_ID && write.value.is_some()
+                write.tree == Tree::Meta && write.key == schema::LAST_ID && write.value.is_some()
             });
             let id = id.and_then(|write| keys::read_id(write.value.as_deref()?));
             last = id.map(Id::made_at).or(last);

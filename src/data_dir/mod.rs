@@ -46,7 +46,8 @@ mod tests;
 use std::fs::File;
 use std::path::Path;
 
-use crate::kv::{Cause, Fault, Tree};
+use crate::kv::{Cause, Fault};
+use crate::store::schema::Tree;
 
 /// The key in [`Tree::Meta`] with the number of the last commit that the base certainly holds:
 /// eight bytes, big-endian. Absent means 0.

@@ -21,6 +21,7 @@ use super::{mark, store_files, sync_dir};
 use crate::caught::caught;
 use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv, free_bytes};
+use crate::store::schema::LAYOUTS;
 
 /// What a rebuild leaves free: for closing the new base, and for others.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
@@ -80,7 +81,7 @@ pub(super) fn rebuild(
 /// an empty one: served like that, an image of the emptiness would replace the good one.
 fn reopen(data_dir: &Path, cache_bytes: u64, built: &Built) -> Result<SledKv, Refused> {
     let read = || -> Result<(SledKv, Census), Fault> {
-        let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
+        let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes, &LAYOUTS)?;
         let census = Census::of(&kv)?;
         Ok((kv, census))
     };
@@ -167,7 +168,7 @@ impl Job<'_> {
     }
 
     fn build_in(&mut self, building: &Path) -> Result<Built, BuildError> {
-        let kv = SledKv::open(building, self.cache_bytes)?.keeping_free(RESERVE_BYTES);
+        let kv = SledKv::open(building, self.cache_bytes, &LAYOUTS)?.keeping_free(RESERVE_BYTES);
         let image_rows = source::build(self.data_dir, self.source, &kv, self.progress)?;
         kv.sync()?;
         Ok(Built { image_rows, census: Census::of(&kv)? })

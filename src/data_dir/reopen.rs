@@ -18,6 +18,7 @@ use super::store_files;
 use crate::caught::caught;
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
+use crate::store::schema::LAYOUTS;
 use crate::store::upgrade;
 
 /// What came of it.
@@ -52,7 +53,7 @@ pub(super) fn open(
     sync_last_journal(data_dir)?;
     progress(Progress::OpeningStore);
     let opened = guarded(|| {
-        let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
+        let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes, &LAYOUTS)?;
         let applied = applied(&kv)?;
         if applied >= decision.base_reached {
             upgrade::base(&kv).map_err(BuildError::from)?;

@@ -16,6 +16,7 @@ use super::source::{self};
 use super::{image, reopen, retention, store_files, sync_dir};
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
+use crate::store::schema::LAYOUTS;
 
 pub use super::opened::{How, Opened};
 pub use super::progress::Progress;
@@ -135,7 +136,7 @@ fn create(data_dir: &Path, mut identity: Identity, cache_bytes: u64) -> Result<O
     if let Some(parent) = data_dir.canonicalize().ok().as_deref().and_then(Path::parent) {
         sync_dir(parent)?;
     }
-    let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes)?;
+    let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes, &LAYOUTS)?;
     fs::create_dir_all(image::dir_in(data_dir))
         .map_err(|error| Fault::io("creating the images' directory", error))?;
     let parts = Parts { last_seq: 0, writer: InstanceId(0), how: How::Fresh, image_wanted: false };

@@ -10,6 +10,7 @@ use crate::kv::sled::SledKv;
 use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::regular;
+use crate::store::schema::LAYOUTS;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// How the names of bases that were set aside begin; the time follows.
@@ -43,7 +44,7 @@ pub fn settle_store(data_dir: &Path, cache_bytes: u64, written_bytes: u64) -> Re
     if written_bytes < limits::SETTLE_BYTES {
         return Ok(false);
     }
-    let kv = SledKv::open(&dir_in(data_dir), cache_bytes)?;
+    let kv = SledKv::open(&dir_in(data_dir), cache_bytes, &LAYOUTS)?;
     kv.sync()?;
     Ok(true)
 }

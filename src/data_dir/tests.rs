@@ -108,7 +108,7 @@ fn a_copy_that_spans_a_stop_is_refused_until_the_operator_says_so() {
     let mut before = MemoryKv::new();
     std::mem::swap(&mut before, &mut rig.model);
     for (tree, key, value) in dump(&before) {
-        rig.model.apply(&[Write { tree, key, value: Some(value) }]).unwrap();
+        rig.model.apply(&[Write { tree: tree.number(), key, value: Some(value) }]).unwrap();
     }
     rig.commit_and_apply(3);
     rig.stop(&one);

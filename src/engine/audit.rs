@@ -7,11 +7,12 @@ use super::Engine;
 use super::letter;
 use super::timer::Timer;
 use crate::id::Id;
-use crate::kv::{Fault, Key, Kv, Tree, Value};
+use crate::kv::{Fault, Key, Kv, Value};
 use crate::model::delivery::{Delivery, DeliveryState, Standing};
 use crate::model::notice::{Counts, Notice};
 use crate::model::task::{self, EndedTask, QueueCounts, Task};
 use crate::store::keys::{self, DeadItem, Lane, TenantNo, TypeNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 
 impl<K: Kv> Engine<K> {

@@ -16,9 +16,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::store::keys;
+use crate::store::schema::{self, Tree};
 use crate::store::{Record, Store};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Steady, Timestamp};
 
@@ -113,7 +113,7 @@ pub(super) struct WallClock {
 impl WallClock {
     /// As it was stored; `last` is when the last id was made.
     pub(super) fn load<K: Kv>(store: &Store<K>, last: Timestamp) -> Result<Self, Fault> {
-        let wall = store.read::<Wall>(keys::WALL)?;
+        let wall = store.read::<Wall>(schema::WALL)?;
         let wall = wall.unwrap_or_else(|| Wall { seen: last, ..Wall::default() });
         // Both are written with each group, as they were read before it.
         let reading = (wall.settled != Timestamp(0)).then_some(Reading {

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::mode::Mode;
 use crate::engine::tx::Tx;
-use crate::kv::{Fault, Kv, Tree};
-use crate::store::{Record, keys};
+use crate::kv::{Fault, Kv};
+use crate::store::Record;
+use crate::store::schema::{self, Tree};
 use crate::time::Timestamp;
 
 /// What is known of this directory as a copy.
@@ -27,14 +28,14 @@ impl Record for CopyRow {
 pub(super) fn note_copy<K: Kv>(tx: &mut Tx<K>, last: Timestamp) -> Result<(), Fault> {
     if tx.mode == Mode::Held && copy(tx)?.is_none_or(|row| row.released) {
         let row = CopyRow { at: last, ..CopyRow::default() };
-        tx.store.write(keys::COPY.to_vec(), &row);
+        tx.store.write(schema::COPY.to_vec(), &row);
     }
     Ok(())
 }
 
 /// Its row, if it is or was one.
 pub(super) fn copy<K: Kv>(tx: &Tx<K>) -> Result<Option<CopyRow>, Fault> {
-    tx.store.read::<CopyRow>(keys::COPY)
+    tx.store.read::<CopyRow>(schema::COPY)
 }
 
 /// Why what is pending waits.

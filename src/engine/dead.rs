@@ -7,13 +7,14 @@ use crate::engine::query::SCAN_ROWS;
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::tx::Decision;
 use crate::id::DeliveryId;
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::notice::Notice;
 use crate::model::task::Task;
 use crate::store::Order;
 use crate::store::keys::{self, DeadItem, TenantNo, TypeNo};
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 impl<K: Kv> Engine<K> {

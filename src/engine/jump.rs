@@ -5,13 +5,14 @@ use crate::engine::outbox::lane;
 use crate::engine::timer::Timer;
 use crate::engine::{Engine, schedule};
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::notice::Notice;
 use crate::model::task::{Standing, Task, TaskState};
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, Lane, TenantNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 use crate::time::{MINUTE_MS, Steady, Timestamp};
 

@@ -9,12 +9,13 @@ use crate::engine::refusal::not_found;
 use crate::engine::tx::{Decision, Tx};
 use crate::engine::view::{At, IdText, NoticeLetter, Raw, Word};
 use crate::id::Id;
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv};
 use crate::limits;
 use crate::model::delivery::KeyRow;
 use crate::store::Record;
 use crate::store::chunks::{delete_chunks, read_chunks, write_chunks};
 use crate::store::keys::{self, DeadItem};
+use crate::store::schema::Tree;
 use crate::text::cut;
 
 /// The row of such a letter; the notice itself lies in chunks beside those of accepted ones.

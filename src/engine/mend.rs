@@ -11,11 +11,12 @@ use crate::engine::Engine;
 use crate::engine::outbox::lane;
 use crate::engine::timer::Timer;
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv};
 use crate::model::delivery::{Delivery, Standing};
 use crate::model::notice::Notice;
 use crate::model::task::{self, Task};
 use crate::store::keys::{self, Lane};
+use crate::store::schema::{self, Tree};
 use crate::store::{Order, Record};
 use crate::time::Timestamp;
 
@@ -38,13 +39,13 @@ impl Record for Mending {
 impl<K: Kv> Engine<K> {
     /// Begins the look, or begins it anew.
     pub(super) fn mend_pauses(&mut self, now: Timestamp) {
-        self.tx.store.write(keys::MENDING.to_vec(), &Mending { from: keys::first_pause() });
+        self.tx.store.write(schema::MENDING.to_vec(), &Mending { from: keys::first_pause() });
         self.tx.set_timer(now, &Timer::Mend);
     }
 
     /// The next step of the look.
     pub(super) fn mend_step(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let Some(Mending { from }) = self.tx.store.read::<Mending>(keys::MENDING)? else {
+        let Some(Mending { from }) = self.tx.store.read::<Mending>(schema::MENDING)? else {
             return Ok(());
         };
         let end = keys::after_pauses();
@@ -71,10 +72,10 @@ impl<K: Kv> Engine<K> {
         }
         if let Some((last, _)) = page.last() {
             let from = keys::after(last);
-            self.tx.store.write(keys::MENDING.to_vec(), &Mending { from });
+            self.tx.store.write(schema::MENDING.to_vec(), &Mending { from });
             self.tx.set_timer(now.plus(STEP_MS), &Timer::Mend);
         } else {
-            self.tx.store.delete(Tree::Meta, keys::MENDING);
+            self.tx.store.delete(Tree::Meta, schema::MENDING);
         }
         Ok(())
     }

@@ -51,11 +51,12 @@ use self::prune::Pruning;
 use self::queue::Queue;
 use self::tx::Tx;
 use crate::id::Id;
-use crate::kv::{Fault, Kv, Tree, Write};
+use crate::kv::{Fault, Kv, Write};
 use crate::model::rules::{Deliver, Rules};
 use crate::model::tenant::StoredToken;
 use crate::store::Store;
 use crate::store::keys;
+use crate::store::schema::{self, Tree};
 use crate::time::Timestamp;
 
 pub use self::clock::ClockTrouble;
@@ -89,7 +90,7 @@ impl<K: Kv> Engine<K> {
         mode: Mode,
         now: Timestamp,
     ) -> Result<Self, Fault> {
-        let last_id = match store.get(Tree::Meta, keys::LAST_ID)? {
+        let last_id = match store.get(Tree::Meta, schema::LAST_ID)? {
             Some(bytes) => keys::read_id(&bytes).unwrap_or_default(),
             None => Id(0),
         };
@@ -121,15 +122,15 @@ impl<K: Kv> Engine<K> {
     }
 
     fn start(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let format = Arc::from(&keys::FORMAT.to_be_bytes()[..]);
-        self.tx.store.put(Tree::Meta, keys::FORMAT_KEY.to_vec(), format);
+        let format = Arc::from(&schema::FORMAT.to_be_bytes()[..]);
+        self.tx.store.put(Tree::Meta, schema::FORMAT_KEY.to_vec(), format);
         let before = self.identity_before()?;
         let last = self.tx.clock.last_seen();
         copy::note_copy(&mut self.tx, last)?;
         let term = Arc::from(&self.tx.identity.term.to_be_bytes()[..]);
-        self.tx.store.put(Tree::Meta, keys::TERM.to_vec(), term);
+        self.tx.store.put(Tree::Meta, schema::TERM.to_vec(), term);
         let worker = Arc::from(self.tx.identity.worker.as_bytes());
-        self.tx.store.put(Tree::Meta, keys::WORKER.to_vec(), worker);
+        self.tx.store.put(Tree::Meta, schema::WORKER.to_vec(), worker);
         let tenants: Vec<String> = self.tx.rules.tenants.keys().cloned().collect();
         for tenant in tenants {
             self.tx.names.tenant(&mut self.tx.store, &tenant);
@@ -147,8 +148,8 @@ impl<K: Kv> Engine<K> {
 
     /// Who worked on this store before this process: what was on the wire was sent by that one.
     fn identity_before(&self) -> Result<Identity, Fault> {
-        let term = self.tx.store.get(Tree::Meta, keys::TERM)?;
-        let worker = self.tx.store.get(Tree::Meta, keys::WORKER)?;
+        let term = self.tx.store.get(Tree::Meta, schema::TERM)?;
+        let worker = self.tx.store.get(Tree::Meta, schema::WORKER)?;
         Ok(Identity {
             term: term.and_then(|bytes| keys::read_id(&bytes)).map_or(0, |id| id.0),
             worker: worker.map_or_else(String::new, |name| String::from_utf8_lossy(&name).into()),
@@ -298,7 +299,7 @@ impl<K: Kv> Engine<K> {
         self.queue.write_counts(&mut self.tx);
         if self.tx.store.group_bytes() > 0 {
             let bytes = Arc::from(&self.tx.last_id.0.to_be_bytes()[..]);
-            self.tx.store.put(Tree::Meta, keys::LAST_ID.to_vec(), bytes);
+            self.tx.store.put(Tree::Meta, schema::LAST_ID.to_vec(), bytes);
             self.tx.write_wall();
         }
         let group = self.tx.store.end_group();

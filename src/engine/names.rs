@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::store::keys::{self, TenantNo, TypeNo};
+use crate::store::schema::{self, Tree};
 use crate::store::{Order, Store};
 
 /// Both name spaces, in memory and in the `names` tree. Numbers of tenants are given once and
@@ -28,7 +29,7 @@ const KINDS: u8 = b'q';
 impl Names {
     pub(super) fn load<K: Kv>(store: &Store<K>) -> Result<Self, Fault> {
         let mut names = Self::default();
-        let next = store.get(Tree::Meta, keys::NEXT_TYPE)?;
+        let next = store.get(Tree::Meta, schema::NEXT_TYPE)?;
         names.next_kind = next.and_then(|bytes| keys::read_u32(&bytes)).unwrap_or(0);
         let mut from = Vec::new();
         loop {
@@ -112,7 +113,7 @@ impl Names {
             self.next_kind = self.next_kind.max(self.unused_kind().0);
             store.put(
                 Tree::Meta,
-                keys::NEXT_TYPE.to_vec(),
+                schema::NEXT_TYPE.to_vec(),
                 Arc::from(&self.next_kind.to_be_bytes()[..]),
             );
         }

@@ -10,7 +10,7 @@ use crate::engine::streaks;
 use crate::engine::timer::Timer;
 use crate::engine::tx::Tx;
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Key, Kv, Tree, Value};
+use crate::kv::{Fault, Key, Kv, Value};
 use crate::limits;
 use crate::model::delivery::{Delivery, Entry, KeyRow};
 use crate::model::notice::{Notice, Sweep, SweepKind};
@@ -18,6 +18,7 @@ use crate::model::run::Run;
 use crate::model::task::{EndedTask, Standing, Task};
 use crate::store::chunks::delete_chunks;
 use crate::store::keys::{self, DeadItem, TenantNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 use crate::time::{MINUTE_MS, Timestamp};
 

@@ -6,10 +6,11 @@ use crate::engine::mode::Mode;
 use crate::engine::tx::Decision;
 use crate::engine::view::{At, Waiting};
 use crate::engine::{Engine, copy, schedule};
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv};
 use crate::limits;
 use crate::model::delivery::DeliveryState;
 use crate::model::notice::Notice;
+use crate::store::schema::{self, Tree};
 use crate::store::{Order, codec, keys};
 use crate::time::Timestamp;
 
@@ -61,7 +62,7 @@ impl<K: Kv> Engine<K> {
             if let Some(mut row) = copy::copy(&self.tx)? {
                 row.released = true;
                 row.held_until_after = held.then_some(now);
-                self.tx.store.write(keys::COPY.to_vec(), &row);
+                self.tx.store.write(schema::COPY.to_vec(), &row);
             }
             self.tx.mode = Mode::Working;
             schedule::start_schedules(&mut self.tx, &mut self.queue)?;

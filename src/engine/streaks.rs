@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::tx::Tx;
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv};
 use crate::store::Record;
+use crate::store::schema::Tree;
 
 /// Failures in a row without a success.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use crate::id::{DeliveryId, Id};
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::timer;
 
 /// What a timer stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,28 +29,32 @@ impl Timer {
     pub(super) fn encode(&self) -> Vec<u8> {
         let tagged = |tag: u8, item: &[u8]| [&[tag], item].concat();
         match self {
-            Self::TaskClaim(task) => tagged(1, &keys::id(*task)),
-            Self::DeliveryClaim(tenant, id) => tagged(2, &keys::delivery(*tenant, *id)),
-            Self::NoticeStart(notice) => tagged(3, &keys::id(*notice)),
-            Self::NoticeExpiry(notice) => tagged(4, &keys::id(*notice)),
-            Self::Sweep(notice) => tagged(5, &keys::id(*notice)),
-            Self::Schedule(name) => tagged(6, name.as_bytes()),
-            Self::Prune => vec![7],
-            Self::Mend => vec![8],
+            Self::TaskClaim(task) => tagged(timer::TASK_CLAIM, &keys::id(*task)),
+            Self::DeliveryClaim(tenant, id) => {
+                tagged(timer::DELIVERY_CLAIM, &keys::delivery(*tenant, *id))
+            }
+            Self::NoticeStart(notice) => tagged(timer::NOTICE_START, &keys::id(*notice)),
+            Self::NoticeExpiry(notice) => tagged(timer::NOTICE_EXPIRY, &keys::id(*notice)),
+            Self::Sweep(notice) => tagged(timer::SWEEP, &keys::id(*notice)),
+            Self::Schedule(name) => tagged(timer::SCHEDULE, name.as_bytes()),
+            Self::Prune => vec![timer::PRUNE],
+            Self::Mend => vec![timer::MEND],
         }
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (tag, item) = bytes.split_first()?;
-        match tag {
-            1 => keys::read_id(item).map(Self::TaskClaim),
-            2 => keys::read_delivery(item).map(|(tenant, id)| Self::DeliveryClaim(tenant, id)),
-            3 => keys::read_id(item).map(Self::NoticeStart),
-            4 => keys::read_id(item).map(Self::NoticeExpiry),
-            5 => keys::read_id(item).map(Self::Sweep),
-            6 => String::from_utf8(item.to_vec()).ok().map(Self::Schedule),
-            7 => Some(Self::Prune),
-            8 => Some(Self::Mend),
+        match *tag {
+            timer::TASK_CLAIM => keys::read_id(item).map(Self::TaskClaim),
+            timer::DELIVERY_CLAIM => {
+                keys::read_delivery(item).map(|(tenant, id)| Self::DeliveryClaim(tenant, id))
+            }
+            timer::NOTICE_START => keys::read_id(item).map(Self::NoticeStart),
+            timer::NOTICE_EXPIRY => keys::read_id(item).map(Self::NoticeExpiry),
+            timer::SWEEP => keys::read_id(item).map(Self::Sweep),
+            timer::SCHEDULE => String::from_utf8(item.to_vec()).ok().map(Self::Schedule),
+            timer::PRUNE => Some(Self::Prune),
+            timer::MEND => Some(Self::Mend),
             _ => None,
         }
     }

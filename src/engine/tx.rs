@@ -15,7 +15,8 @@ use crate::model::rules::{QueueRule, Rules, TemplateRule};
 use crate::model::task::Task;
 use crate::near;
 use crate::store::Store;
-use crate::store::keys::{self, Lane, TenantNo, TypeNo};
+use crate::store::keys::{Lane, TenantNo, TypeNo};
+use crate::store::schema;
 use crate::time::{SECOND_MS, Timestamp};
 
 /// An answer or a no.
@@ -138,7 +139,7 @@ impl<K: Kv> Tx<K> {
     /// For the end of a group: what the wall clock has shown goes with it.
     pub(super) fn write_wall(&mut self) {
         let wall = self.clock.take_to_write();
-        self.store.write(keys::WALL.to_vec(), &wall);
+        self.store.write(schema::WALL.to_vec(), &wall);
     }
 
     /// An id that was never given before.

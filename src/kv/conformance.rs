@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::layout::testing::TREES;
 use super::memory::MemoryKv;
 use super::sled::SledKv;
-use super::{Key, Kv, Tree, Value, Write};
+use super::{Key, Kv, TreeNo, Value, Write};
 
-type Model = BTreeMap<(Tree, Key), Value>;
-
-/// A packed tree, a plain one, and those that are both by the first byte.
-const TREES: [Tree; 4] = [Tree::Outbox, Tree::Tasks, Tree::Delay, Tree::LogIndex];
+type Model = BTreeMap<(TreeNo, Key), Value>;
 
 fn hostile_key(random: &mut fastrand::Rng) -> Key {
     let mut key = vec![[1, 2, 3, 4, b'c', b'n', b'o'][random.usize(0..7)]];
@@ -22,7 +20,7 @@ fn hostile_key(random: &mut fastrand::Rng) -> Key {
 }
 
 fn change(random: &mut fastrand::Rng) -> Write {
-    let tree = TREES[random.usize(0..TREES.len())];
+    let tree = TreeNo(random.u8(0..4));
     let put = random.u8(0..10) < 7;
     let size = if random.u8(0..20) == 0 { 4000 } else { random.usize(0..120) };
     let value = put.then(|| Arc::from(vec![random.u8(..); size]));
@@ -30,7 +28,7 @@ fn change(random: &mut fastrand::Rng) -> Write {
 }
 
 fn check(kv: &dyn Kv, model: &Model, random: &mut fastrand::Rng, seed: u64) {
-    let tree = TREES[random.usize(0..TREES.len())];
+    let tree = TreeNo(random.u8(0..4));
     let (from, to) = (hostile_key(random), hostile_key(random));
     assert_eq!(
         kv.get(tree, &from).unwrap().as_ref(),
@@ -90,8 +88,8 @@ fn memory_reads_like_a_map() {
 fn sled_reads_like_a_map_also_after_it_was_closed() {
     for seed in 0..seeds() {
         let dir = tempfile::tempdir().unwrap();
-        let model = conform(&SledKv::open(dir.path(), 1 << 20).unwrap(), seed);
-        let kv = SledKv::open(dir.path(), 1 << 20).unwrap();
+        let model = conform(&SledKv::open(dir.path(), 1 << 20, &TREES).unwrap(), seed);
+        let kv = SledKv::open(dir.path(), 1 << 20, &TREES).unwrap();
         let mut random = fastrand::Rng::with_seed(seed);
         for _ in 0..50 {
             check(&kv, &model, &mut random, seed);

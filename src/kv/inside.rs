@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn threads_of_sled_are_known_by_their_names() {
         let dir = tempfile::tempdir().unwrap();
-        let db = crate::kv::sled::SledKv::open(dir.path(), 1 << 20).unwrap();
+        let db = crate::kv::sled::SledKv::open(dir.path(), 1 << 20, &[]).unwrap();
         // The names that this process really has now.
         let mut names = Vec::new();
         for task in std::fs::read_dir("/proc/self/task").unwrap() {

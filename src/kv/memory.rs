@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 
-use super::{Fault, Key, Kv, Tree, Value, Write};
+use super::{Fault, Key, Kv, TreeNo, Value, Write};
 
 /// Trees in one ordered map. Cloning copies the contents.
 #[derive(Debug, Default)]
 pub struct MemoryKv {
-    rows: RwLock<BTreeMap<(Tree, Key), Value>>,
+    rows: RwLock<BTreeMap<(TreeNo, Key), Value>>,
 }
 
 impl MemoryKv {
@@ -18,7 +18,7 @@ impl MemoryKv {
         Self::default()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<(Tree, Key), Value>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<(TreeNo, Key), Value>> {
         self.rows.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -30,13 +30,13 @@ impl Clone for MemoryKv {
 }
 
 impl Kv for MemoryKv {
-    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
+    fn get(&self, tree: TreeNo, key: &[u8]) -> Result<Option<Value>, Fault> {
         Ok(self.read().get(&(tree, key.to_vec())).cloned())
     }
 
     fn scan(
         &self,
-        tree: Tree,
+        tree: TreeNo,
         from: &[u8],
         to: &[u8],
         limit: usize,
@@ -51,7 +51,7 @@ impl Kv for MemoryKv {
 
     fn scan_back(
         &self,
-        tree: Tree,
+        tree: TreeNo,
         from: &[u8],
         to: &[u8],
         limit: usize,

@@ -5,7 +5,8 @@
 //! the number of the last commit it holds, so re-applying a suffix of the journal is always right
 //! (see [`crate::store`]).
 //!
-//! In sled a row is either a key of its own or one of many in a *block*: `layout` says which, `block`
+//! It knows trees as numbers. What is particular about one it is given as data, a [`TreeLayout`]. In
+//! sled a row is either a key of its own or one of many in a *block*: `layout` says which, `block`
 //! is a block's bytes, `packed` a tree of blocks, `backward` how rows before a key are found.
 
 mod backward;
@@ -25,94 +26,11 @@ use std::sync::Arc;
 
 pub use fault::{Cause, Fault};
 pub use inside::is_in_the_base;
+pub use layout::{Layout, Region, TreeLayout};
 
-/// The trees. The number is part of the journal's and the image's format: never reuse one.
-///
-/// What each tree holds and how its keys are laid out is written in [`crate::store::keys`].
+/// A tree, by its number. Which there are and what they hold is not known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-#[allow(missing_docs)]
-pub enum Tree {
-    Meta = 0,
-    Notices = 1,
-    NoticeBodies = 2,
-    Outbox = 3,
-    Recipients = 4,
-    Overrides = 5,
-    Delay = 6,
-    Tasks = 7,
-    TaskBodies = 8,
-    TaskHistory = 9,
-    SendLog = 10,
-    LogIndex = 11,
-    Keys = 12,
-    Dead = 13,
-    Schedules = 14,
-    Runs = 15,
-    Names = 16,
-    Counters = 17,
-    Quarantine = 18,
-    Articles = 19,
-}
-
-impl Tree {
-    /// All trees, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
-        Self::Meta,
-        Self::Notices,
-        Self::NoticeBodies,
-        Self::Outbox,
-        Self::Recipients,
-        Self::Overrides,
-        Self::Delay,
-        Self::Tasks,
-        Self::TaskBodies,
-        Self::TaskHistory,
-        Self::SendLog,
-        Self::LogIndex,
-        Self::Keys,
-        Self::Dead,
-        Self::Schedules,
-        Self::Runs,
-        Self::Names,
-        Self::Counters,
-        Self::Quarantine,
-        Self::Articles,
-    ];
-
-    /// The tree of this number, if there is one.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-
-    /// The name under which sled keeps the tree.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Meta => "meta",
-            Self::Notices => "notices",
-            Self::NoticeBodies => "notice_bodies",
-            Self::Outbox => "outbox",
-            Self::Recipients => "recipients",
-            Self::Overrides => "overrides",
-            Self::Delay => "delay",
-            Self::Tasks => "tasks",
-            Self::TaskBodies => "task_bodies",
-            Self::TaskHistory => "task_history",
-            Self::SendLog => "send_log",
-            Self::LogIndex => "log_index",
-            Self::Keys => "keys",
-            Self::Dead => "dead",
-            Self::Schedules => "schedules",
-            Self::Runs => "runs",
-            Self::Names => "names",
-            Self::Counters => "counters",
-            Self::Quarantine => "quarantine",
-            Self::Articles => "articles",
-        }
-    }
-}
+pub struct TreeNo(pub u8);
 
 /// A key: owned bytes, cheap to compare.
 pub type Key = Vec<u8>;
@@ -123,7 +41,7 @@ pub type Value = Arc<[u8]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// Which tree.
-    pub tree: Tree,
+    pub tree: TreeNo,
     /// Which key.
     pub key: Key,
     /// The new value; `None` deletes.
@@ -143,12 +61,12 @@ pub fn free_bytes(dir: &Path) -> Option<u64> {
 /// Ordered trees of bytes. `scan` and `get` may be called while another thread applies.
 pub trait Kv: Send + Sync + 'static {
     /// The value of a key.
-    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault>;
+    fn get(&self, tree: TreeNo, key: &[u8]) -> Result<Option<Value>, Fault>;
 
     /// Up to `limit` pairs with `from <= key < to`, ascending.
     fn scan(
         &self,
-        tree: Tree,
+        tree: TreeNo,
         from: &[u8],
         to: &[u8],
         limit: usize,
@@ -157,7 +75,7 @@ pub trait Kv: Send + Sync + 'static {
     /// Up to `limit` pairs with `from <= key < to`, descending.
     fn scan_back(
         &self,
-        tree: Tree,
+        tree: TreeNo,
         from: &[u8],
         to: &[u8],
         limit: usize,

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use super::backward;
 use super::inside::Inside;
-use super::layout::{self, Layout};
+use super::layout::{Layout, TreeLayout};
 use super::packed::PackedTree;
-use super::{Fault, Key, Kv, Tree, Value, Write, free_bytes};
+use super::{Fault, Key, Kv, TreeNo, Value, Write, free_bytes};
 use crate::limits;
 
 /// A sled database with all trees open.
@@ -67,8 +67,13 @@ impl Drop for Open {
 }
 
 impl SledKv {
-    /// Opens or creates the database in `dir` with a page cache of `cache_bytes`.
-    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Fault> {
+    /// Opens or creates the database in `dir` with these trees, by their numbers, and a page cache of
+    /// `cache_bytes`.
+    pub fn open(
+        dir: &Path,
+        cache_bytes: u64,
+        layouts: &'static [TreeLayout],
+    ) -> Result<Self, Fault> {
         let _inside = Inside::enter();
         fs::create_dir_all(dir)
             .map_err(|error| Fault::io("creating the store's directory", error))?;
@@ -80,9 +85,9 @@ impl SledKv {
             Ok(_) | Err(_) => {}
         }
         let db = open_waiting(dir, cache_bytes)?;
-        let mut trees = Vec::with_capacity(Tree::ALL.len());
-        for tree in Tree::ALL {
-            trees.push(Stored::open(&db, tree)?);
+        let mut trees = Vec::with_capacity(layouts.len());
+        for (number, layout) in (0..).zip(layouts) {
+            trees.push(Stored::open(&db, TreeNo(number), layout)?);
         }
         let file = File::open(dir.join("db"))
             .map_err(|error| Fault::io("opening the store's file", error))?;
@@ -108,16 +113,16 @@ impl SledKv {
         Closed(self.open.0.clone())
     }
 
-    fn stored(&self, tree: Tree) -> &Stored {
-        &self.trees[tree as usize]
+    fn stored(&self, tree: TreeNo) -> &Stored {
+        &self.trees[usize::from(tree.0)]
     }
 }
 
 impl Kv for SledKv {
-    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
+    fn get(&self, tree: TreeNo, key: &[u8]) -> Result<Option<Value>, Fault> {
         let _inside = Inside::enter();
         let stored = self.stored(tree);
-        match layout::layout(tree, key) {
+        match stored.layout.of(key) {
             Layout::Packed => stored.packed().get(key),
             Layout::Plain => {
                 let value =
@@ -129,7 +134,7 @@ impl Kv for SledKv {
 
     fn scan(
         &self,
-        tree: Tree,
+        tree: TreeNo,
         from: &[u8],
         to: &[u8],
         limit: usize,
@@ -137,7 +142,7 @@ impl Kv for SledKv {
         let _inside = Inside::enter();
         let stored = self.stored(tree);
         let mut found = Vec::new();
-        for (from, to, layout) in parts(tree, from, to) {
+        for (from, to, layout) in parts(stored.layout, from, to) {
             match layout {
                 Layout::Packed => stored.packed().scan(from, to, limit, &mut found)?,
                 Layout::Plain => {
@@ -151,7 +156,7 @@ impl Kv for SledKv {
 
     fn scan_back(
         &self,
-        tree: Tree,
+        tree: TreeNo,
         from: &[u8],
         to: &[u8],
         limit: usize,
@@ -159,7 +164,7 @@ impl Kv for SledKv {
         let _inside = Inside::enter();
         let stored = self.stored(tree);
         let mut found = Vec::new();
-        for (from, to, layout) in parts(tree, from, to).rev() {
+        for (from, to, layout) in parts(stored.layout, from, to).rev() {
             match layout {
                 Layout::Packed => stored.packed().scan_back(from, to, limit, &mut found)?,
                 Layout::Plain => collect_back(&stored.plain, from, to, limit, &mut found)?,
@@ -174,10 +179,10 @@ impl Kv for SledKv {
             let full = std::io::Error::from(rustix::io::Errno::NOSPC);
             return Err(Fault::io("writing the store", full));
         }
-        let place = |write: &Write| (write.tree, layout::layout(write.tree, &write.key));
+        let place = |write: &Write| (write.tree, self.stored(write.tree).layout.of(&write.key));
         for together in writes.chunk_by(|left, right| place(left) == place(right)) {
             let (tree, layout) = place(&together[0]);
-            check_sizes(together);
+            check_sizes(self.stored(tree).layout.name, together);
             match layout {
                 Layout::Packed => self.stored(tree).packed().apply(together)?,
                 Layout::Plain => apply_plain(&self.stored(tree).plain, together)?,
@@ -225,23 +230,24 @@ const LOCK_BEAT: Duration = Duration::from_millis(50);
 
 /// A tree as it lies in sled.
 struct Stored {
+    layout: &'static TreeLayout,
     plain: ::sled::Tree,
     /// Present when some of the tree's keys are packed.
     packed: Option<PackedTree>,
 }
 
 impl Stored {
-    fn open(db: &::sled::Db, tree: Tree) -> Result<Self, Fault> {
+    fn open(db: &::sled::Db, tree: TreeNo, layout: &'static TreeLayout) -> Result<Self, Fault> {
         let open =
             |name: &str| db.open_tree(name).map_err(|error| Fault::io("opening a tree", error));
-        let packs = layout::regions(tree).iter().any(|region| region.layout == Layout::Packed);
+        let packs = layout.regions.iter().any(|region| region.layout == Layout::Packed);
         let packed = if packs {
-            let blocks = open(&format!("{}.blocks", tree.name()))?;
-            Some(PackedTree::new(blocks, tree.name()))
+            let blocks = open(&format!("{}.blocks", layout.name))?;
+            Some(PackedTree::new(blocks, layout.name))
         } else {
             None
         };
-        let stored = Self { plain: open(tree.name())?, packed };
+        let stored = Self { layout, plain: open(layout.name)?, packed };
         stored.pack_what_is_plain(tree)?;
         Ok(stored)
     }
@@ -252,8 +258,8 @@ impl Stored {
 
     /// The step from the base of format 1, where all rows lay by themselves. What a crash leaves of
     /// it is taken up again: a row is put into its block before it is removed from its old place.
-    fn pack_what_is_plain(&self, tree: Tree) -> Result<(), Fault> {
-        for (from, to, layout) in parts(tree, &[], END) {
+    fn pack_what_is_plain(&self, tree: TreeNo) -> Result<(), Fault> {
+        for (from, to, layout) in parts(self.layout, &[], END) {
             if layout == Layout::Packed {
                 self.pack_range(tree, from, to)?;
             }
@@ -261,7 +267,7 @@ impl Stored {
         Ok(())
     }
 
-    fn pack_range(&self, tree: Tree, from: &[u8], to: &[u8]) -> Result<(), Fault> {
+    fn pack_range(&self, tree: TreeNo, from: &[u8], to: &[u8]) -> Result<(), Fault> {
         let mut moved = 0;
         loop {
             let mut rows = Vec::new();
@@ -279,7 +285,7 @@ impl Stored {
             apply_plain(&self.plain, &writes)?;
         }
         if moved > 0 {
-            tracing::info!(event = "store.packed", tree = tree.name(), rows = moved);
+            tracing::info!(event = "store.packed", tree = self.layout.name, rows = moved);
         }
         Ok(())
     }
@@ -293,11 +299,11 @@ const END: &[u8] = &[0xff; 64];
 
 /// What of the range lies in which region of the tree, in order.
 fn parts<'a>(
-    tree: Tree,
+    layout: &'static TreeLayout,
     from: &'a [u8],
     to: &'a [u8],
 ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8], Layout)> {
-    let regions = layout::regions(tree);
+    let regions = layout.regions;
     (0..regions.len()).filter_map(move |at| {
         // The first region begins with the empty key, the last one has no end.
         let first = if at == 0 { &[][..] } else { std::slice::from_ref(&regions[at].from) };
@@ -343,13 +349,12 @@ fn collect_back(
     Ok(())
 }
 
-fn check_sizes(writes: &[Write]) {
+fn check_sizes(tree: &str, writes: &[Write]) {
     for write in writes {
         let bytes = write.value.as_ref().map_or(0, |value| value.len());
         assert!(
             bytes <= limits::ROW_BYTES,
-            "a row of {bytes} bytes in {} would leave the log for a blob file",
-            write.tree.name()
+            "a row of {bytes} bytes in {tree} would leave the log for a blob file"
         );
     }
 }
@@ -382,10 +387,11 @@ fn remove_half_made_snapshots(dir: &Path) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::layout::testing::{MIXED, PACKED, TREES};
 
     const CACHE: u64 = 1024 * 1024;
 
-    fn put(tree: Tree, key: &[u8]) -> Write {
+    fn put(tree: TreeNo, key: &[u8]) -> Write {
         Write { tree, key: key.to_vec(), value: Some(Arc::from(key)) }
     }
 
@@ -402,9 +408,9 @@ mod tests {
     #[test]
     fn a_scan_goes_across_packed_and_plain_keys() {
         let dir = tempfile::tempdir().unwrap();
-        let kv = SledKv::open(dir.path(), CACHE).unwrap();
+        let kv = SledKv::open(dir.path(), CACHE, &TREES).unwrap();
         let keys = delay_keys();
-        kv.apply(&keys.iter().map(|key| put(Tree::Delay, key)).collect::<Vec<_>>()).unwrap();
+        kv.apply(&keys.iter().map(|key| put(MIXED, key)).collect::<Vec<_>>()).unwrap();
         for first in 0..keys.len() {
             for last in first..keys.len() {
                 for limit in 1..=keys.len() {
@@ -414,27 +420,24 @@ mod tests {
                     back.reverse();
                     back.truncate(limit);
                     wanted.truncate(limit);
-                    assert_eq!(keys_of(&kv.scan(Tree::Delay, from, to, limit).unwrap()), wanted);
-                    assert_eq!(keys_of(&kv.scan_back(Tree::Delay, from, to, limit).unwrap()), back);
+                    assert_eq!(keys_of(&kv.scan(MIXED, from, to, limit).unwrap()), wanted);
+                    assert_eq!(keys_of(&kv.scan_back(MIXED, from, to, limit).unwrap()), back);
                 }
             }
-            assert_eq!(
-                kv.get(Tree::Delay, &keys[first]).unwrap().as_deref(),
-                Some(&keys[first][..])
-            );
+            assert_eq!(kv.get(MIXED, &keys[first]).unwrap().as_deref(), Some(&keys[first][..]));
         }
-        assert_eq!(keys_of(&kv.scan(Tree::Delay, &[], END, 99).unwrap()), keys);
+        assert_eq!(keys_of(&kv.scan(MIXED, &[], END, 99).unwrap()), keys);
     }
 
     #[test]
     fn a_lock_that_is_soon_let_go_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
-        let first = SledKv::open(dir.path(), CACHE).unwrap();
+        let first = SledKv::open(dir.path(), CACHE, &TREES).unwrap();
         let (told, hear) = std::sync::mpsc::channel();
         let path = dir.path().to_path_buf();
         let second = std::thread::spawn(move || {
             told.send(()).unwrap();
-            SledKv::open(&path, CACHE).map(drop)
+            SledKv::open(&path, CACHE, &TREES).map(drop)
         });
         hear.recv().unwrap();
         std::thread::sleep(2 * LOCK_BEAT);
@@ -449,7 +452,7 @@ mod tests {
             ((0..3000u32).map(|row| row.to_be_bytes().to_vec()).collect(), delay_keys());
         {
             let db = ::sled::open(dir.path()).unwrap();
-            for (name, keys) in [("outbox", &outbox), ("delay", &delay)] {
+            for (name, keys) in [("packed", &outbox), ("mixed", &delay)] {
                 let tree = db.open_tree(name).unwrap();
                 for key in keys {
                     tree.insert(key, &key[..]).unwrap();
@@ -458,18 +461,18 @@ mod tests {
             db.flush().unwrap();
         }
         for _ in 0..2 {
-            let kv = SledKv::open(dir.path(), CACHE).unwrap();
-            assert_eq!(keys_of(&kv.scan(Tree::Outbox, &[], END, 9999).unwrap()), outbox);
-            assert_eq!(keys_of(&kv.scan(Tree::Delay, &[], END, 9999).unwrap()), delay);
-            assert!(kv.stored(Tree::Outbox).plain.is_empty());
-            assert_eq!(kv.stored(Tree::Delay).plain.len(), 4);
+            let kv = SledKv::open(dir.path(), CACHE, &TREES).unwrap();
+            assert_eq!(keys_of(&kv.scan(PACKED, &[], END, 9999).unwrap()), outbox);
+            assert_eq!(keys_of(&kv.scan(MIXED, &[], END, 9999).unwrap()), delay);
+            assert!(kv.stored(PACKED).plain.is_empty());
+            assert_eq!(kv.stored(MIXED).plain.len(), 4);
         }
     }
 
     #[test]
     fn a_closing_is_heard_of_when_the_last_has_let_go() {
         let dir = tempfile::tempdir().unwrap();
-        let kv = Arc::new(SledKv::open(dir.path(), CACHE).unwrap());
+        let kv = Arc::new(SledKv::open(dir.path(), CACHE, &TREES).unwrap());
         let other = kv.clone();
         let closed = kv.when_closed();
         drop(kv);

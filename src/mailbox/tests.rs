@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::command::{AddedTask, ClaimRequest, TaskDraft};
 use crate::engine::{Identity, Mode};
 use crate::kv::memory::MemoryKv;
-use crate::kv::{Key, Tree, Value};
+use crate::kv::{Key, TreeNo, Value};
 use crate::model::rules::Rules;
 use crate::store::Store;
 use crate::time::SystemClock;
@@ -73,17 +73,17 @@ struct Slow {
 }
 
 impl Kv for Slow {
-    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
+    fn get(&self, tree: TreeNo, key: &[u8]) -> Result<Option<Value>, Fault> {
         self.rows.get(tree, key)
     }
-    fn scan(&self, tree: Tree, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, Fault> {
+    fn scan(&self, tree: TreeNo, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, Fault> {
         self.rows.scan(tree, from, to, limit)
     }
-    fn scan_back(&self, tree: Tree, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, Fault> {
+    fn scan_back(&self, tree: TreeNo, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, Fault> {
         self.rows.scan_back(tree, from, to, limit)
     }
     fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
-        let ends = writes.iter().filter(|write| write.key == store::keys::APPLIED).count();
+        let ends = writes.iter().filter(|write| write.key == store::schema::APPLIED).count();
         self.tables.fetch_add(ends as u64, Ordering::SeqCst);
         self.rows.apply(writes)
     }

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::Class;
 use crate::id::{DeliveryId, Id};
-use crate::kv::Tree;
 use crate::named::Named;
 use crate::store::Record;
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 /// Where a delivery stands.

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::DeliveryState;
 use crate::id::Id;
-use crate::kv::Tree;
 use crate::named::Named;
 use crate::store::Record;
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 /// The row of a notice: what changes while it is worked on.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
-use crate::kv::Tree;
 use crate::named::Named;
 use crate::store::Record;
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 /// The row of a schedule: where it stands.

@@ -13,10 +13,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
-use crate::kv::Tree;
 use crate::limits;
 use crate::named::Named;
 use crate::store::Record;
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 /// Where a task stands.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kv::Tree;
 use crate::store::Record;
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 /// The row of a tenant.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::keys;
 use super::{Order, Store};
 use crate::id::Id;
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv};
 use crate::limits;
+use crate::store::schema::Tree;
 
 /// Writes a body in chunks; returns how many.
 pub(crate) fn write_chunks<K: Kv>(store: &mut Store<K>, tree: Tree, id: Id, bytes: &[u8]) -> u16 {

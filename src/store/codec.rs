@@ -11,8 +11,9 @@ use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::kv::{Fault, Tree, Value};
+use crate::kv::{Fault, Value};
 use crate::limits;
+use crate::store::schema::Tree;
 
 /// A stored record.
 pub trait Record: Serialize + DeserializeOwned {

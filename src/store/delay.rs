@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::keys::{self, Lane};
 use super::{Order, Store};
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 /// Lanes whose floor is remembered.

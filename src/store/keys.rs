@@ -1,72 +1,9 @@
-//! The on-disk format: which tree holds what, and how keys are laid out.
-//!
-//! All integers are big-endian, so that bytes sort as numbers. Names (tenants, task types) are
-//! interned to a `u32` once and keys carry the number. Format version [`FORMAT`].
-//!
-//! | tree | key | value |
-//! |---|---|---|
-//! | `meta` | `applied`, `format`, `last_id`, `next_type`, `term` | raw integers |
-//! | `meta` | `worker` · `wall` · `copy` · `mending` | its name · `Wall` · `CopyRow` · `Mending` |
-//! | `names` | `t` tenant name, `q` type name | number, raw u32 |
-//! | `notices` | notice id | `Notice` |
-//! | `notice_bodies` | notice id, chunk u16 | raw bytes of a JSON `NoticeBody` |
-//! | `outbox` | tenant u32, notice id, number u32 | `Delivery` |
-//! | `recipients` | tenant u32, notice id, openid | the delivery's number, raw u32 |
-//! | `overrides` | tenant u32, notice id, number u32 | raw JSON object of own template values |
-//! | `delay` | lane, due, id; see [`Lane`] | empty |
-//! | `tasks` | task id | `Task` |
-//! | `task_bodies` | task id, chunk u16 | raw bytes of the payload |
-//! | `task_history` | task id | `Task`, ended, without payload |
-//! | `send_log` | entry id | `Entry` |
-//! | `log_index` | `o` tenant openid 0 entry · `n` notice entry · `c` tenant errcode in decimal 0 entry | empty |
-//! | `keys` | `n` tenant u32 key · `t` type u32 key | `KeyRow` |
-//! | `keys` | `r` type u32 request id | `RequestRow` |
-//! | `dead` | died at u64, kind u8 (1 task, 2 delivery, 3 refused notice), its key | empty, of a notice `Letter` |
-//! | `schedules` | name | `ScheduleRow` |
-//! | `runs` | run id | `Run` |
-//! | `counters` | `q` type u32 priority u8 · `Q` type u32 · `t` tenant u32 | `QueueCounts` · `QueueState` · `TenantState` |
-//! | `counters` | `a` notice id · `A` tenant u32 | failures in a row, `Streak` |
-//! | `quarantine` | tree u8, key | the damaged value as found |
-//! | `articles` | nothing yet | |
-//!
-//! An item of the lane of timers is a tag and what the timer is for:
-//!
-//! | tag | timer | item |
-//! |---|---|---|
-//! | 1 | a task's claim runs out | task id |
-//! | 2 | a delivery's claim runs out | tenant u32, notice id, number u32 |
-//! | 3 · 4 · 5 | a notice may start · expires · is swept | notice id |
-//! | 6 | a schedule ticks | its name |
-//! | 7 · 8 | the next step of pruning · of mending | |
-//!
-//! Raw values are indexes or are checked when read; all others carry version and checksum. How the
-//! base packs rows into blocks is its own affair, see [`crate::kv`].
+//! Keys: how each is made and read back. Which tree has which is on the page of [`super::schema`].
 
+use super::schema::{lane, log_index};
 use crate::id::{DeliveryId, Id};
 use crate::kv::Key;
 use crate::time::Timestamp;
-
-/// The format that this program writes.
-pub const FORMAT: u32 = 2;
-
-/// `meta`: the last commit that the base holds.
-pub const APPLIED: &[u8] = b"applied";
-/// `meta`: [`FORMAT`].
-pub const FORMAT_KEY: &[u8] = b"format";
-/// `meta`: the last id given out.
-pub const LAST_ID: &[u8] = b"last_id";
-/// `meta`: the next number for a task type, once the highest one was forgotten.
-pub const NEXT_TYPE: &[u8] = b"next_type";
-/// `meta`: what is known of the wall clock.
-pub const WALL: &[u8] = b"wall";
-/// `meta`: how far the look at pauses has come after the clock went back.
-pub const MENDING: &[u8] = b"mending";
-/// `meta`: what is known of this directory as a copy.
-pub const COPY: &[u8] = b"copy";
-/// `meta`: the term of the present or last leader.
-pub const TERM: &[u8] = b"term";
-/// `meta`: what the present or last leader calls itself.
-pub const WORKER: &[u8] = b"worker";
 
 /// Builds keys.
 #[derive(Default)]
@@ -121,10 +58,10 @@ impl Lane {
     pub fn prefix(self) -> Key {
         let bytes = Bytes::default();
         match self {
-            Self::Timers => bytes.u8(1),
-            Self::Tenant(tenant) => bytes.u8(2).u32(tenant.0),
-            Self::Notice(tenant, notice) => bytes.u8(3).u32(tenant.0).u64(notice.0),
-            Self::Queue(kind, priority) => bytes.u8(4).u32(kind.0).u8(priority),
+            Self::Timers => bytes.u8(lane::TIMERS),
+            Self::Tenant(tenant) => bytes.u8(lane::TENANT).u32(tenant.0),
+            Self::Notice(tenant, notice) => bytes.u8(lane::NOTICE).u32(tenant.0).u64(notice.0),
+            Self::Queue(kind, priority) => bytes.u8(lane::QUEUE).u32(kind.0).u8(priority),
         }
         .0
     }
@@ -146,24 +83,24 @@ pub fn split_delay(key: &[u8], prefix: usize) -> Option<(Timestamp, &[u8])> {
 /// The first key that an item waiting in a notice's or a type's lane can have.
 #[must_use]
 pub fn first_pause() -> Key {
-    vec![3]
+    vec![lane::NOTICE]
 }
 
 /// The first key after all of these.
 #[must_use]
 pub fn after_pauses() -> Key {
-    vec![5]
+    vec![lane::QUEUE + 1]
 }
 
 /// The lane, the due time and the item in a delay key of a notice or a type.
 #[must_use]
 pub fn read_pause(key: &[u8]) -> Option<(Lane, Timestamp, &[u8])> {
-    let (lane, prefix) = match key.first()? {
-        3 => {
+    let (lane, prefix) = match *key.first()? {
+        lane::NOTICE => {
             let tenant = TenantNo(read_u32(key.get(1..5)?)?);
             (Lane::Notice(tenant, read_id(key.get(5..13)?)?), 13)
         }
-        4 => (Lane::Queue(TypeNo(read_u32(key.get(1..5)?)?), queue_priority(key)?), 6),
+        lane::QUEUE => (Lane::Queue(TypeNo(read_u32(key.get(1..5)?)?), queue_priority(key)?), 6),
         _ => return None,
     };
     let (due, item) = split_delay(key, prefix)?;
@@ -262,13 +199,13 @@ pub fn recipient(tenant: TenantNo, notice: Id, openid: &str) -> Key {
 /// The send log by recipient, up to the entry's id.
 #[must_use]
 pub fn log_by_openid(tenant: TenantNo, openid: &str) -> Key {
-    Bytes::default().u8(b'o').u32(tenant.0).raw(openid.as_bytes()).u8(0).0
+    Bytes::default().u8(log_index::OPENID).u32(tenant.0).raw(openid.as_bytes()).u8(0).0
 }
 
 /// The send log by notice, up to the entry's id.
 #[must_use]
 pub fn log_by_notice(notice: Id) -> Key {
-    Bytes::default().u8(b'n').u64(notice.0).0
+    Bytes::default().u8(log_index::NOTICE).u64(notice.0).0
 }
 
 /// The send log by code, up to the entry's id.
@@ -278,7 +215,7 @@ pub fn log_by_errcode(tenant: TenantNo, errcode: i64) -> Key {
 }
 
 fn log_by_code_text(tenant: u32, errcode: i64) -> Key {
-    Bytes::default().u8(b'c').u32(tenant).raw(errcode.to_string().as_bytes()).u8(0).0
+    Bytes::default().u8(log_index::CODE).u32(tenant).raw(errcode.to_string().as_bytes()).u8(0).0
 }
 
 /// The first byte of the index by code as format 1 had it: `e`, tenant, the code as a number with its

@@ -21,6 +21,7 @@ pub(crate) mod chunks;
 pub mod codec;
 mod delay;
 pub mod keys;
+pub mod schema;
 mod table;
 pub mod upgrade;
 
@@ -30,7 +31,8 @@ use std::sync::Arc;
 pub use codec::Record;
 pub use table::Table;
 
-use crate::kv::{Fault, Key, Kv, Tree, Value, Write};
+use self::schema::Tree;
+use crate::kv::{Fault, Key, Kv, Value, Write};
 use crate::limits;
 
 /// Direction of a scan.
@@ -81,7 +83,7 @@ impl<K: Kv> Store<K> {
         if let Some(known) = self.frozen.as_ref().and_then(|table| table.get(tree, key)) {
             return Ok(known);
         }
-        self.base.get(tree, key)
+        self.base.get(tree.number(), key)
     }
 
     /// The record of a key. Bytes that are no such record are a [`Fault`].
@@ -158,7 +160,8 @@ impl<K: Kv> Store<K> {
         self.committed += 1;
         self.group_bytes = 0;
         let group = std::mem::take(&mut self.group);
-        let writes = group.into_iter().map(|((tree, key), value)| Write { tree, key, value });
+        let writes =
+            group.into_iter().map(|((tree, key), value)| Write { tree: tree.number(), key, value });
         Some((self.committed, writes.collect()))
     }
 
@@ -219,15 +222,15 @@ pub fn apply<K: Kv>(base: &K, table: &Table, progress: &mut dyn FnMut(usize)) ->
 #[must_use]
 pub fn applied_write(number: u64) -> Write {
     Write {
-        tree: Tree::Meta,
-        key: keys::APPLIED.to_vec(),
+        tree: Tree::Meta.number(),
+        key: schema::APPLIED.to_vec(),
         value: Some(Arc::from(&number.to_be_bytes()[..])),
     }
 }
 
 /// Reads what [`applied_write`] wrote; 0 for a new base.
 pub fn applied<K: Kv>(base: &K) -> Result<u64, Fault> {
-    let Some(value) = base.get(Tree::Meta, keys::APPLIED)? else { return Ok(0) };
+    let Some(value) = base.get(Tree::Meta.number(), schema::APPLIED)? else { return Ok(0) };
     let bytes: [u8; 8] = value[..].try_into().map_err(|_| Fault::Damaged {
         tree: Tree::Meta.name(),
         why: format!("the commit number has {} bytes", value.len()),
@@ -238,6 +241,7 @@ pub fn applied<K: Kv>(base: &K) -> Result<u64, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::TreeNo;
     use crate::kv::memory::MemoryKv;
 
     fn value(text: &str) -> Value {
@@ -251,15 +255,21 @@ mod tests {
     }
 
     impl Kv for Steps {
-        fn get(&self, _: Tree, _: &[u8]) -> Result<Option<Value>, Fault> {
+        fn get(&self, _: TreeNo, _: &[u8]) -> Result<Option<Value>, Fault> {
             Ok(None)
         }
-        fn scan(&self, _: Tree, _: &[u8], _: &[u8], _: usize) -> Result<Vec<(Key, Value)>, Fault> {
+        fn scan(
+            &self,
+            _: TreeNo,
+            _: &[u8],
+            _: &[u8],
+            _: usize,
+        ) -> Result<Vec<(Key, Value)>, Fault> {
             Ok(Vec::new())
         }
         fn scan_back(
             &self,
-            _: Tree,
+            _: TreeNo,
             _: &[u8],
             _: &[u8],
             _: usize,
@@ -267,7 +277,7 @@ mod tests {
             Ok(Vec::new())
         }
         fn apply(&self, writes: &[Write]) -> Result<(), Fault> {
-            let number = writes.iter().any(|write| write.key == keys::APPLIED);
+            let number = writes.iter().any(|write| write.key == schema::APPLIED);
             self.steps.lock().unwrap().push(if number { "applied" } else { "rows" });
             Ok(())
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 
 use super::Order;
-use crate::kv::{Fault, Key, Kv, Tree, Value, Write};
+use crate::kv::{Fault, Key, Kv, Value, Write};
+use crate::store::schema::Tree;
 
 /// What a table knows about a key.
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ impl Table {
     pub fn writes(&self) -> impl Iterator<Item = Write> + '_ {
         Tree::ALL.into_iter().flat_map(move |tree| {
             self.trees[tree as usize].iter().map(move |(key, slot)| Write {
-                tree,
+                tree: tree.number(),
                 key: key.clone(),
                 value: match slot {
                     Slot::Live { value, .. } => Some(value.clone()),
@@ -134,10 +135,10 @@ impl<K: Kv> BasePages<'_, K> {
             }
             let rows = match self.order {
                 Order::Ascending => {
-                    self.base.scan(self.tree, &self.from, &self.to, self.page_rows)?
+                    self.base.scan(self.tree.number(), &self.from, &self.to, self.page_rows)?
                 }
                 Order::Descending => {
-                    self.base.scan_back(self.tree, &self.from, &self.to, self.page_rows)?
+                    self.base.scan_back(self.tree.number(), &self.from, &self.to, self.page_rows)?
                 }
             };
             self.exhausted = rows.len() < self.page_rows;

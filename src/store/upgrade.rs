@@ -13,13 +13,14 @@
 use std::sync::Arc;
 
 use super::keys;
-use crate::kv::{Fault, Kv, Tree, Write};
+use crate::kv::{Fault, Kv, Write};
+use crate::store::schema::{self, Tree};
 
 /// Why a base cannot be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum UpgradeError {
     /// A newer program made it.
-    #[error("the store has format {0}, and this program knows formats up to {known}", known = keys::FORMAT)]
+    #[error("the store has format {0}, and this program knows formats up to {known}", known = schema::FORMAT)]
     Newer(u32),
     /// The base failed.
     #[error(transparent)]
@@ -32,15 +33,15 @@ const ROWS: usize = 1024;
 /// Brings the rows of a base up to date. Nothing is changed in a base of a newer format.
 pub fn base(kv: &dyn Kv) -> Result<(), UpgradeError> {
     let found = format(kv)?;
-    if found > keys::FORMAT {
+    if found > schema::FORMAT {
         return Err(UpgradeError::Newer(found));
     }
     if found < 2 {
         let rows = index_by_code_as_text(kv)?;
         // An empty base has no format yet: the first commit tells it.
-        if rows > 0 || kv.get(Tree::Meta, keys::FORMAT_KEY)?.is_some() {
+        if rows > 0 || kv.get(Tree::Meta.number(), schema::FORMAT_KEY)?.is_some() {
             kv.apply(&[format_write()])?;
-            tracing::info!(event = "store.upgraded", from = found, to = keys::FORMAT, rows);
+            tracing::info!(event = "store.upgraded", from = found, to = schema::FORMAT, rows);
         }
     }
     Ok(())
@@ -48,14 +49,14 @@ pub fn base(kv: &dyn Kv) -> Result<(), UpgradeError> {
 
 /// The format of a base: 1 when it says nothing, as in a base without a commit.
 fn format(kv: &dyn Kv) -> Result<u32, Fault> {
-    let value = kv.get(Tree::Meta, keys::FORMAT_KEY)?;
+    let value = kv.get(Tree::Meta.number(), schema::FORMAT_KEY)?;
     Ok(value.and_then(|bytes| keys::read_u32(&bytes)).unwrap_or(1))
 }
 
 /// The change that says that a base has the format of today.
 fn format_write() -> Write {
-    let format = Arc::from(&keys::FORMAT.to_be_bytes()[..]);
-    Write { tree: Tree::Meta, key: keys::FORMAT_KEY.to_vec(), value: Some(format) }
+    let format = Arc::from(&schema::FORMAT.to_be_bytes()[..]);
+    Write { tree: Tree::Meta.number(), key: schema::FORMAT_KEY.to_vec(), value: Some(format) }
 }
 
 /// Brings one change of a journal up to date.
@@ -66,9 +67,9 @@ pub fn write(mut write: Write) -> Write {
     {
         write.key = key;
     }
-    if write.tree == Tree::Meta && write.key == keys::FORMAT_KEY {
+    if write.tree == Tree::Meta && write.key == schema::FORMAT_KEY {
         let written = write.value.as_deref().and_then(keys::read_u32);
-        if written.is_some_and(|format| format < keys::FORMAT) {
+        if written.is_some_and(|format| format < schema::FORMAT) {
             return format_write();
         }
     }
@@ -81,20 +82,24 @@ fn index_by_code_as_text(kv: &dyn Kv) -> Result<usize, Fault> {
     let (from, to) = ([keys::LOG_BY_NUMBER], [keys::LOG_BY_NUMBER + 1]);
     let mut done = 0;
     loop {
-        let rows = kv.scan(Tree::LogIndex, &from, &to, ROWS)?;
+        let rows = kv.scan(Tree::LogIndex.number(), &from, &to, ROWS)?;
         if rows.is_empty() {
             return Ok(done);
         }
         done += rows.len();
         let old = rows.iter().map(|(key, _)| Write {
-            tree: Tree::LogIndex,
+            tree: Tree::LogIndex.number(),
             key: key.clone(),
             value: None,
         });
         let mut writes: Vec<Write> = rows
             .iter()
             .map(|(key, value)| {
-                write(Write { tree: Tree::LogIndex, key: key.clone(), value: Some(value.clone()) })
+                write(Write {
+                    tree: Tree::LogIndex.number(),
+                    key: key.clone(),
+                    value: Some(value.clone()),
+                })
             })
             .collect();
         writes.extend(old);
@@ -118,11 +123,11 @@ mod tests {
     }
 
     fn put(key: Key) -> Write {
-        Write { tree: Tree::LogIndex, key, value: Some(Arc::from(&[][..])) }
+        Write { tree: Tree::LogIndex.number(), key, value: Some(Arc::from(&[][..])) }
     }
 
     fn index(kv: &MemoryKv) -> Vec<Key> {
-        let rows = kv.scan(Tree::LogIndex, &[], &[0xff], usize::MAX).unwrap();
+        let rows = kv.scan(Tree::LogIndex.number(), &[], &[0xff], usize::MAX).unwrap();
         rows.into_iter().map(|(key, _)| key).collect()
     }
 
@@ -140,7 +145,7 @@ mod tests {
         kv.apply(&[put(wanted[0].clone())]).unwrap();
         base(&kv).unwrap();
         assert_eq!(index(&kv), wanted);
-        assert_eq!(format(&kv).unwrap(), keys::FORMAT);
+        assert_eq!(format(&kv).unwrap(), schema::FORMAT);
         base(&kv).unwrap();
         assert_eq!(index(&kv), wanted);
     }
@@ -149,9 +154,9 @@ mod tests {
     fn a_journal_of_old_deletes_and_puts_in_the_new_place() {
         let new = keys::with_id(keys::log_by_errcode(TenantNo(1), -1), Id(5));
         assert_eq!(write(put(old_row(-1, 5))), put(new.clone()));
-        let gone = Write { tree: Tree::LogIndex, key: old_row(-1, 5), value: None };
+        let gone = Write { tree: Tree::LogIndex.number(), key: old_row(-1, 5), value: None };
         assert_eq!(write(gone).key, new);
-        let other = Write { tree: Tree::Tasks, key: old_row(-1, 5), value: None };
+        let other = Write { tree: Tree::Tasks.number(), key: old_row(-1, 5), value: None };
         assert_eq!(write(other.clone()), other);
         let first = Write { value: Some(Arc::from(&[0, 0, 0, 1][..])), ..format_write() };
         assert_eq!(write(first), format_write());

@@ -17,7 +17,8 @@ use duebox::data_dir::journal::{self, JournalWriter};
 use duebox::data_dir::startup::{How, OpenOptions, open};
 use duebox::data_dir::{APPLIED_KEY, APPLIED_TREE};
 use duebox::kv::memory::MemoryKv;
-use duebox::kv::{Key, Kv, Tree, Value, Write};
+use duebox::kv::{Key, Kv, Value, Write};
+use duebox::store::schema::Tree;
 
 const FIRST: &str = "journal-1-first.hex";
 const SECOND: &str = "journal-1-second.hex";
@@ -27,11 +28,11 @@ const A: InstanceId = InstanceId(0x00112233_44556677_8899aabb_ccddeeff);
 const B: InstanceId = InstanceId(0xffeeddcc_bbaa9988_77665544_33221100);
 
 fn put(tree: Tree, key: &[u8], value: &[u8]) -> Write {
-    Write { tree, key: key.to_vec(), value: Some(Arc::from(value)) }
+    Write { tree: tree.number(), key: key.to_vec(), value: Some(Arc::from(value)) }
 }
 
 fn delete(tree: Tree, key: &[u8]) -> Write {
-    Write { tree, key: key.to_vec(), value: None }
+    Write { tree: tree.number(), key: key.to_vec(), value: None }
 }
 
 /// The commits, from number 1 on: the first and the last tree, empty and long values, keys of one
@@ -39,7 +40,7 @@ fn delete(tree: Tree, key: &[u8]) -> Write {
 fn commits() -> Vec<Vec<Write>> {
     vec![
         vec![put(Tree::Meta, b"format", &[1]), put(Tree::Tasks, &[0, 1], b"task 1")],
-        vec![put(Tree::Tasks, &[0, 2], b""), put(Tree::Articles, &[7; 200], &[9; 300])],
+        vec![put(Tree::Tasks, &[0, 2], b""), put(Tree::Spare, &[7; 200], &[9; 300])],
         vec![put(Tree::Tasks, &[0, 1], b"task 1 again"), put(Tree::Delay, &[5; 17], &[0])],
         vec![delete(Tree::Tasks, &[0, 2]), put(Tree::Outbox, b"\xff", &[0xff; 127])],
         vec![],
@@ -61,7 +62,7 @@ fn state_after(count: usize) -> MemoryKv {
 
 fn rows(kv: &dyn Kv) -> Vec<(Tree, Key, Value)> {
     let all = Tree::ALL.into_iter().flat_map(|tree| {
-        let found = kv.scan(tree, &[], &[0xff; 300], usize::MAX).unwrap();
+        let found = kv.scan(tree.number(), &[], &[0xff; 300], usize::MAX).unwrap();
         found.into_iter().map(move |(key, value)| (tree, key, value))
     });
     all.filter(|(tree, key, _)| (*tree, key.as_slice()) != (APPLIED_TREE, APPLIED_KEY)).collect()

@@ -205,9 +205,10 @@ fn every_commit_may_be_the_last() {
                     continue;
                 }
                 for write in writes {
+                    let tree = store::schema::Tree::from_number(write.tree.0).unwrap();
                     match &write.value {
-                        Some(value) => below.put(write.tree, write.key.clone(), value.clone()),
-                        None => below.delete(write.tree, &write.key),
+                        Some(value) => below.put(tree, write.key.clone(), value.clone()),
+                        None => below.delete(tree, &write.key),
                     }
                 }
                 below.end_group();

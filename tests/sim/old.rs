@@ -131,7 +131,7 @@ fn a_removed_notice_leaves_no_timer() {
         .journal
         .iter()
         .flat_map(|(_, writes)| writes)
-        .filter(|write| write.tree == duebox::kv::Tree::Delay)
+        .filter(|write| write.tree == duebox::store::schema::Tree::Delay)
         .filter(|write| write.key.windows(8).any(|part| part == id.0.to_be_bytes()))
         .map(|write| write.key.clone())
         .collect();

@@ -20,7 +20,7 @@ pub mod writer;
 use std::path::{Path, PathBuf};
 
 use crate::data_dir::identity::InstanceId;
-use crate::kv::Tree;
+use crate::store::schema::Tree;
 
 pub(in crate::data_dir) const MAGIC: &[u8; 8] = b"dueboxI\n";
 pub(in crate::data_dir) const HEADER_BYTES: usize = 40;

@@ -11,9 +11,10 @@ use crate::data_dir::image::{
 };
 use crate::data_dir::journal::frame::{take_write, u32_at, u64_at};
 use crate::data_dir::journal::numbered;
-use crate::kv::{Fault, Kv, Tree, Write};
+use crate::kv::{Fault, Kv, Write};
 use crate::limits;
 use crate::regular;
+use crate::store::schema::Tree;
 
 /// A file that is no complete, undamaged image of this format; why, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,7 +177,7 @@ impl Image {
         let mut rows = Vec::new();
         while !rest.is_empty() {
             let row = take_write(&mut rest).ok_or_else(|| self.bad("unknown row"))?;
-            self.rows_by_tree[row.tree as usize] += 1;
+            self.rows_by_tree[usize::from(row.tree.0)] += 1;
             rows.push(row);
         }
         Ok(Some(rows))

@@ -11,14 +11,15 @@ use crate::data_dir::image::{
 };
 use crate::data_dir::journal::frame::{put_write, u64_at};
 use crate::data_dir::{APPLIED_KEY, APPLIED_TREE, FORMAT, sync_dir};
-use crate::kv::{Fault, Kv, Tree, Write};
+use crate::kv::{Fault, Kv, Write};
 use crate::limits;
+use crate::store::schema::Tree;
 
 /// Rows read from the base at once.
 const PAGE_ROWS: usize = 512;
 /// The number of the last commit that the base certainly holds; 0 when it says nothing.
 pub fn applied(kv: &dyn Kv) -> Result<u64, Fault> {
-    match kv.get(APPLIED_TREE, APPLIED_KEY)? {
+    match kv.get(APPLIED_TREE.number(), APPLIED_KEY)? {
         None => Ok(0),
         Some(bytes) if bytes.len() == 8 => Ok(u64_at(&bytes, 0)),
         Some(bytes) => Err(Fault::Damaged {
@@ -32,7 +33,7 @@ pub fn applied(kv: &dyn Kv) -> Result<u64, Fault> {
 #[must_use]
 pub fn applied_write(seq: u64) -> Write {
     Write {
-        tree: APPLIED_TREE,
+        tree: APPLIED_TREE.number(),
         key: APPLIED_KEY.to_vec(),
         value: Some(seq.to_be_bytes()[..].into()),
     }
@@ -111,7 +112,7 @@ fn scan(
     for tree in Tree::ALL {
         let mut from = Vec::new();
         loop {
-            let page = kv.scan(tree, &from, &END_OF_KEYS, PAGE_ROWS)?;
+            let page = kv.scan(tree.number(), &from, &END_OF_KEYS, PAGE_ROWS)?;
             let Some((last, _)) = page.last() else { break };
             from.clone_from(last);
             from.push(0);
@@ -121,7 +122,9 @@ fn scan(
                     continue;
                 }
                 rows_by_tree[tree as usize] += 1;
-                output.put(&Write { tree, key, value: Some(value) }).map_err(fault)?;
+                output
+                    .put(&Write { tree: tree.number(), key, value: Some(value) })
+                    .map_err(fault)?;
             }
             if progress(rows_by_tree.iter().sum()).is_break() {
                 return Ok(None);

@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use crate::data_dir::FORMAT;
 use crate::data_dir::identity::InstanceId;
+use crate::kv::Write;
 use crate::kv::varint::{put_varint, take, take_varint};
-use crate::kv::{Tree, Write};
 use crate::limits;
+use crate::store::schema::Tree;
 
 /// Bytes of a file's header.
 pub const HEADER_BYTES: usize = 56;
@@ -174,7 +175,7 @@ pub(in crate::data_dir) fn parse_head(bytes: &[u8]) -> Option<(u64, usize)> {
 
 /// Appends one change in the encoding of frames; images use it too.
 pub(crate) fn put_write(buffer: &mut Vec<u8>, write: &Write) {
-    buffer.push(write.tree as u8);
+    buffer.push(write.tree.0);
     put_varint(buffer, write.key.len() as u64);
     buffer.extend_from_slice(&write.key);
     match &write.value {
@@ -197,7 +198,7 @@ pub(crate) fn take_write(rest: &mut &[u8]) -> Option<Write> {
         0 => None,
         more => Some(Arc::from(take(rest, usize::try_from(more - 1).ok()?)?)),
     };
-    Some(Write { tree, key, value })
+    Some(Write { tree: tree.number(), key, value })
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -219,14 +220,14 @@ pub(in crate::data_dir) mod tests {
 
     pub(in super::super) fn changes() -> Vec<Write> {
         let put = |key: &[u8], value: &[u8]| Write {
-            tree: Tree::Outbox,
+            tree: Tree::Outbox.number(),
             key: key.to_vec(),
             value: Some(Arc::from(value)),
         };
         vec![
             put(b"a", b""),
             put(&[7; 200], &[9; 6000]),
-            Write { tree: Tree::Articles, key: Vec::new(), value: None },
+            Write { tree: Tree::Spare.number(), key: Vec::new(), value: None },
         ]
     }
 

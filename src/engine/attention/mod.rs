@@ -10,12 +10,13 @@ use serde_json::json;
 use super::Engine;
 use super::mode::Mode;
 use super::query::page::SCAN_ROWS;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::model::attention::{Act, Kind, Row};
 use crate::model::run::RunOutcome;
 use crate::model::tenant::TenantState;
 use crate::store::Order;
 use crate::store::keys::{self, DeadItem, Lane, TenantNo, TypeNo};
+use crate::store::schema::Tree;
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
 pub use list::{Attention, Died};

@@ -5,12 +5,13 @@ use super::list::Died;
 use std::collections::BTreeMap;
 
 use crate::id::Id;
-use crate::kv::{Fault, Kv, Tree, Write};
+use crate::kv::{Fault, Kv, Write};
 use crate::limits;
 use crate::model::delivery::DeliveryState;
 use crate::model::notice::{Notice, NoticeState};
 use crate::model::run::{Run, RunOutcome};
 use crate::store::keys::{self, DeadItem, TenantNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, Store, codec};
 use crate::text::cut;
 use crate::time::Timestamp;
@@ -109,7 +110,8 @@ impl Watch {
         tenant_name: impl Fn(TenantNo) -> String,
     ) {
         for write in writes {
-            match (write.tree, &write.value) {
+            let Some(tree) = Tree::from_number(write.tree.0) else { continue };
+            match (tree, &write.value) {
                 (Tree::Notices, Some(bytes)) => {
                     let Ok(notice) = codec::decode::<Notice>(bytes) else { continue };
                     let known = self.notices.get(&notice.id).cloned();

@@ -7,7 +7,7 @@ use crate::engine::outbox::{Outbox, doubt, lane};
 use crate::engine::pace::{rate_allows, rate_take};
 use crate::engine::tx::{Ticked, Tx};
 use crate::id::DeliveryId;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::{Delivery, Settled, Standing};
 use crate::model::message;
@@ -15,6 +15,7 @@ use crate::model::notice::Notice;
 use crate::model::rules::TenantRule;
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, Lane, TenantNo};
+use crate::store::schema::Tree;
 use crate::time::{MINUTE_MS, SECOND_MS};
 
 /// Deliveries taken from one notice before its tenant's next notice is looked at.

@@ -3,13 +3,14 @@
 use crate::engine::mode::Identity;
 use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
 use crate::model::delivery::{Delivery, Entry};
 use crate::model::notice::Notice;
 use crate::store::codec;
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::Tree;
 use crate::text::cut;
 
 pub(super) fn record<K: Kv>(

@@ -7,11 +7,12 @@ use crate::engine::streaks;
 use crate::engine::timer::Timer;
 use crate::engine::tx::{Decision, Tx};
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, Resolution, Settled};
 use crate::model::notice::{Notice, NoticeState, PAUSED_BY_OPERATOR, Sweep, SweepKind};
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 use crate::time::MINUTE_MS;
 

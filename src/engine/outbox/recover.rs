@@ -5,11 +5,12 @@ use crate::engine::outbox::{Outbox, lane, log, read_delivery};
 use crate::engine::timer::Timer;
 use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::DeliveryState;
 use crate::store::Order;
 use crate::store::keys::{self, Lane};
+use crate::store::schema::Tree;
 
 impl Outbox {
     /// Every delivery that was being sent is in doubt now: its attempt is on disk, its outcome is

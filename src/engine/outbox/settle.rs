@@ -22,13 +22,14 @@ use crate::engine::streaks;
 use crate::engine::tenants;
 use crate::engine::tx::{Decision, Tx};
 use crate::id::DeliveryId;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::attempt::{Class, Try};
 use crate::model::delivery::{Delivery, DeliveryState, Settled, Standing};
 use crate::model::errcode;
 use crate::model::notice::{InDoubt, Notice};
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::Tree;
 use crate::text::cut;
 use crate::time::{MINUTE_MS, SECOND_MS};
 

@@ -12,7 +12,7 @@ use crate::engine::tenants::shanghai_day;
 use crate::engine::timer::Timer;
 use crate::engine::tx::{Decision, Tx};
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::keyword;
@@ -22,6 +22,7 @@ use crate::model::rules::TemplateRule;
 use crate::store::chunks::{read_chunks, write_chunks};
 use crate::store::codec;
 use crate::store::keys::{self, Lane, TenantNo};
+use crate::store::schema::Tree;
 use crate::time::DAY_MS;
 
 /// Notice bodies kept at hand.

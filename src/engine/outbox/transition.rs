@@ -13,10 +13,11 @@ use crate::engine::outbox::Outbox;
 use crate::engine::timer::Timer;
 use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
-use crate::kv::{Kv, Tree};
+use crate::kv::Kv;
 use crate::model::delivery::{Delivery, Settled, Standing};
 use crate::model::notice::Notice;
 use crate::store::keys::{self, DeadItem, Lane, TenantNo};
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 impl Outbox {

@@ -8,10 +8,11 @@ use super::notices::delivery_view;
 use super::page::{Page, SCAN_ROWS, Shown, cursor};
 use super::rows::Rows;
 use crate::id::Id;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::notice::Notice;
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 
 impl<K: Kv> Engine<K> {

@@ -7,11 +7,12 @@ use super::asked::LogFilter;
 use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
 use super::rows::Rows;
 use crate::id::Id;
-use crate::kv::{Fault, Key, Kv, Tree};
+use crate::kv::{Fault, Key, Kv};
 use crate::model::delivery::{Delivery, Entry};
 use crate::model::errcode;
 use crate::store::Order;
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::Tree;
 use crate::time::HOUR_MS;
 
 impl<K: Kv> Engine<K> {

@@ -97,7 +97,7 @@ mod tests {
     use crate::engine::command::{Command, Reply};
     use crate::engine::{Handled, Identity, Mode};
     use crate::kv::memory::MemoryKv;
-    use crate::kv::{Key, Tree, Value, Write};
+    use crate::kv::{Key, TreeNo, Value, Write};
     use crate::model::rules::Rules;
     use crate::store::Store;
 
@@ -105,12 +105,12 @@ mod tests {
     struct Rotten(MemoryKv, AtomicU8);
 
     impl Kv for Rotten {
-        fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>, Fault> {
+        fn get(&self, tree: TreeNo, key: &[u8]) -> Result<Option<Value>, Fault> {
             self.0.get(tree, key)
         }
         fn scan(
             &self,
-            tree: Tree,
+            tree: TreeNo,
             from: &[u8],
             to: &[u8],
             limit: usize,
@@ -123,7 +123,7 @@ mod tests {
         }
         fn scan_back(
             &self,
-            tree: Tree,
+            tree: TreeNo,
             from: &[u8],
             to: &[u8],
             limit: usize,

@@ -9,13 +9,14 @@ use super::super::view::{
 use super::page::{Page, SCAN_ROWS, Shown, cursor, hex, limit};
 use super::rows::Rows;
 use crate::id::{DeliveryId, Id};
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, Entry, Standing};
 use crate::model::errcode;
 use crate::model::notice::{Notice, NoticeBody, NoticeState};
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 use crate::time::Timestamp;
 

@@ -6,9 +6,10 @@ use super::super::view::{At, IdText, Listed, RunView, ScheduleView, Word};
 use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
 use super::rows::Rows;
 use crate::id::Id;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::model::run::{Run, ScheduleRow};
 use crate::store::keys;
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 
 impl<K: Kv> Engine<K> {

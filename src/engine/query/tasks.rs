@@ -12,13 +12,14 @@ use super::asked::DeadKind;
 use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
 use super::rows::Rows;
 use crate::id::Id;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::model::delivery::Delivery;
 use crate::model::errcode;
 use crate::model::notice::Notice;
 use crate::model::rules::Deliver;
 use crate::model::task::{self, EndedTask, Standing, Task, TaskState};
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 use crate::time::Timestamp;
 

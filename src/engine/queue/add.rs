@@ -7,7 +7,7 @@ use crate::engine::queue::Queue;
 use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
 use crate::engine::tx::{Decision, Tx};
 use crate::id::Id;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::KeyRow;
 use crate::model::task::{
@@ -15,6 +15,7 @@ use crate::model::task::{
 };
 use crate::store::chunks::write_chunks;
 use crate::store::keys::{self, TypeNo};
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 /// Most attempts that a task may ask for.

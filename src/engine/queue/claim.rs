@@ -8,11 +8,12 @@ use crate::engine::queue::{Queue, payload};
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::tx::{Handled, Ticked, Tx};
 use crate::id::Id;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::task::{AttemptEnd, Ended, Standing, Task, TaskAttempt, TaskState};
 use crate::store::Record;
 use crate::store::keys::{self, Lane, TypeNo};
+use crate::store::schema::Tree;
 use crate::text::cut;
 use crate::time::Timestamp;
 

@@ -5,9 +5,10 @@ use crate::engine::command::Reply;
 use crate::engine::queue::{Queue, lanes};
 use crate::engine::refusal::{Code, Refusal, not_found};
 use crate::engine::tx::{Decision, Tx};
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::store::keys::{self, TypeNo};
+use crate::store::schema::Tree;
 
 /// Lanes and types that go in one step.
 const AT_ONCE: usize = 1_000;

@@ -25,9 +25,10 @@ use std::collections::BTreeMap;
 use self::lanes::Lanes;
 use self::wait::Waiters;
 use crate::engine::tx::Tx;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::model::task::QueueState;
 use crate::store::keys::{self, TypeNo};
+use crate::store::schema::Tree;
 use crate::store::{Order, codec};
 use crate::time::Timestamp;
 

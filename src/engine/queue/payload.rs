@@ -1,9 +1,10 @@
 //! What a task carries.
 
 use crate::engine::tx::Tx;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::model::task::{Payload, Task};
 use crate::store::chunks::read_chunks;
+use crate::store::schema::Tree;
 
 /// The payload's text.
 pub(in crate::engine) fn text<K: Kv>(tx: &Tx<K>, task: &Task) -> Result<String, Fault> {

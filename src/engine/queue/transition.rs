@@ -12,11 +12,12 @@ use std::sync::Arc;
 use crate::engine::queue::Queue;
 use crate::engine::timer::Timer;
 use crate::engine::tx::Tx;
-use crate::kv::{Fault, Kv, Tree};
+use crate::kv::{Fault, Kv};
 use crate::model::task::{Ended, EndedTask, Payload, Standing, Task};
 use crate::store::chunks::delete_chunks;
 use crate::store::codec;
 use crate::store::keys::{self, DeadItem, Lane, TypeNo};
+use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
 impl Queue {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::kv::Tree;
+use crate::kv::TreeNo;
 
 struct Rig {
     _dir: tempfile::TempDir,
@@ -60,11 +60,11 @@ impl Rig {
 
 fn put(number: u32, value: &[u8]) -> Write {
     let key = number.to_be_bytes().to_vec();
-    Write { tree: Tree::Outbox, key, value: Some(Arc::from(value)) }
+    Write { tree: TreeNo(0), key, value: Some(Arc::from(value)) }
 }
 
 fn delete(number: u32) -> Write {
-    Write { tree: Tree::Outbox, key: number.to_be_bytes().to_vec(), value: None }
+    Write { tree: TreeNo(0), key: number.to_be_bytes().to_vec(), value: None }
 }
 
 #[test]
