@@ -131,6 +131,9 @@ pub const FRAME_BYTES: usize = 64 * 1024 * 1024;
 pub const JOURNAL_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Rows of an image are packed in blocks of this size: large enough to pack well.
 pub const IMAGE_BLOCK_BYTES: usize = 1024 * 1024;
+/// Bytes of the journal's tail that are kept from its check until the base is open, so that it is read
+/// once: several times what a daemon leaves unapplied. A longer one is read again.
+pub const TAIL_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of journal applied to the base at once while starting; more memory gains nothing.
 pub const REPLAY_BYTES: usize = 1024 * 1024;
 /// Bytes of journal applied before the base is synced and says how far it is: one sync for each is

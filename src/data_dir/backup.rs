@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::identity::{self, Found, HeldReason, IDENTITY, Identity, Stage};
 use super::image::{self, ImageInfo};
 use super::journal::{self, reader};
-use super::mark::{self, Mark};
+use super::mark::Mark;
 use super::refusal::{self, Reason, Refused};
 use super::source::{self, Source};
+use super::survey::Survey;
 use super::{small_file, sync_dir};
 use crate::kv::{Cause, Fault};
 use crate::regular;
@@ -108,7 +109,7 @@ pub fn backup(
     check_places(data_dir, dest)?;
     require_empty(dest)?;
     // Read first: what is known now must be in the copy.
-    let reached = reached(data_dir)?;
+    let reached = reached(data_dir, &Survey::of(data_dir)?)?;
     let part = part_of(dest);
     clear_part(&part)?;
     fs::create_dir_all(&part).map_err(|error| io("creating the backup", error))?;
@@ -156,11 +157,8 @@ fn copy_all(
     }
     let image = copier.newest_image(data_dir, part)?;
     copier.journal(data_dir, part, image.as_ref().map_or(0, |image| image.start_seq))?;
-    if let Found::Identity(copied) = identity::read(part)? {
-        // A copy that was started for the first time meanwhile.
-        let unfit = |reason| BackupError::Unfit { dir: data_dir.to_path_buf(), reason };
-        source::check_writer(part, &copied).map_err(unfit)?;
-    }
+    // A copy that was started for the first time meanwhile.
+    Survey::of(part)?.check_writer().map_err(|reason| unfit(data_dir, reason))?;
     let source = usable(part, reached)?;
     // What says that this copy is whole.
     Mark { instance: source.writer, journal_seq: source.last_seq, base_seq: 0 }.write(part)?;
@@ -234,17 +232,14 @@ pub fn restore(
     require_empty(data_dir)?;
     let reached = match loss {
         Loss::Refused => {
-            let unfit = |reason: Reason| BackupError::Unfit {
-                dir: src.to_path_buf(),
-                reason: reason.into(),
-            };
-            if !matches!(identity::read(src)?, Found::Identity(_)) && src.exists() {
-                return Err(unfit(Reason::NoIdentity));
+            let survey = Survey::of(src)?;
+            if survey.known().is_none() {
+                return Err(unfit(src, Reason::NoIdentity));
             }
-            if !mark::is_there(src) && src.exists() {
-                return Err(unfit(Reason::Incomplete));
+            if !survey.has_mark {
+                return Err(unfit(src, Reason::Incomplete));
             }
-            reached(src)?
+            reached(src, &survey)?
         }
         Loss::Accepted => 0,
     };
@@ -271,27 +266,24 @@ pub fn restore(
 /// The best source in a directory that must reach this commit.
 fn usable(dir: &Path, reached: u64) -> Result<Source, BackupError> {
     source::find(dir, reached)?.map_err(|none| {
-        let spans_stop = matches!(source::spans_stop(dir), Ok(Some(_)));
+        let copied_stop = Survey::of(dir).ok().and_then(|survey| survey.copied_stop());
+        let spans_stop = matches!(source::spans_stop(dir, copied_stop), Ok(Some(_)));
         let hint = spans_stop.then_some(refusal::HINT_SPANS_STOP);
         BackupError::NoSource { why: none.why, hint }
     })
 }
 
-/// The commit that the journal must reach, as far as identity and mark say. A copy made slowly may
-/// have a mark that is newer than its journal.
-fn reached(data_dir: &Path) -> Result<u64, BackupError> {
-    let Found::Identity(identity) = identity::read(data_dir)? else { return Ok(0) };
-    let unfit = |reason: Refused| BackupError::Unfit { dir: data_dir.to_path_buf(), reason };
-    if identity.stage == Stage::Restoring {
-        return Err(unfit(Reason::Restoring.into()));
+/// The commit that the journal must reach.
+fn reached(dir: &Path, survey: &Survey) -> Result<u64, BackupError> {
+    if survey.known().is_some_and(|identity| identity.stage == Stage::Restoring) {
+        return Err(unfit(dir, Reason::Restoring));
     }
-    let clean = identity.clean.map_or(0, |clean| clean.seq);
-    if identity.is_copy(data_dir) {
-        source::check_writer(data_dir, &identity).map_err(unfit)?;
-        return Ok(clean);
-    }
-    let mark = Mark::read(data_dir, identity.instance)?;
-    Ok(clean.max(mark.map_or(0, |mark| mark.journal_seq)))
+    survey.check_writer().map_err(|reason| unfit(dir, reason))?;
+    Ok(survey.journal_reached())
+}
+
+fn unfit(dir: &Path, reason: Reason) -> BackupError {
+    BackupError::Unfit { dir: dir.to_path_buf(), reason: reason.into() }
 }
 
 /// Refuses a source that is not there, and a target that would be a part of it.

@@ -249,7 +249,7 @@ pub enum Boot {
 }
 
 /// What the identity file says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A right one.
     Identity(Box<Identity>),

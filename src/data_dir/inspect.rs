@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use super::decide::{Base, Decision, Origin, decide};
-use super::identity::{self, Found};
+use super::identity::Found;
 use super::image::reader::BadImage;
 use super::image::{self, ImageInfo};
 use super::journal::reader::JournalReader;
 use super::journal::{self, JournalFile};
-use super::mark::{self, Mark};
+use super::mark::Mark;
+use super::plan::{Base, Origin, Plan, plan};
 use super::refusal::Refused;
 use super::source::{self, NoSource, Source};
+use super::survey::Survey;
 use super::{reopen, retention, startup};
 use crate::id::Id;
 use crate::kv::{Cause, Fault};
@@ -56,16 +57,10 @@ pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
     if !facts.is_dir() {
         return Err(Fault::io("looking at a directory", Cause::at(data_dir, "it is no directory")));
     }
-    let identity = identity::read(data_dir)?;
-    let (copy, mark) = match &identity {
-        Found::Identity(identity) => {
-            (Some(identity.is_copy(data_dir)), Mark::read(data_dir, identity.instance)?)
-        }
-        Found::Missing | Found::Damaged(_) | Found::Newer(_) => (None, None),
-    };
-    let images = image::reader::list(&image::dir_in(data_dir))?;
-    let (would, hint, reached) = forecast(data_dir);
-    let mut journals = journal::list(&journal::dir_in(data_dir))?;
+    let survey = Survey::of(data_dir)?;
+    let (would, hint, reached) = forecast(data_dir, &survey);
+    let copy = survey.known().map(|_| survey.is_copy);
+    let Survey { identity, mark, is_suspect, mut journals, images, .. } = survey;
     let all = journals.len();
     let mut notes =
         journals.iter().map(retention::is_note).collect::<Result<Vec<_>, _>>()?.into_iter();
@@ -74,7 +69,7 @@ pub fn inspect(data_dir: &Path) -> Result<Report, Fault> {
         identity,
         copy,
         mark,
-        suspect: mark::is_suspect(data_dir),
+        suspect: is_suspect,
         removed: all - journals.len(),
         journals,
         images: images.iter().map(|(_, path)| image::reader::peek(path)).collect(),
@@ -111,46 +106,48 @@ pub(super) fn last_commit_at(data_dir: &Path) -> Option<Timestamp> {
     None
 }
 
-fn forecast(data_dir: &Path) -> (String, Option<&'static str>, u64) {
+fn forecast(data_dir: &Path, survey: &Survey) -> (String, Option<&'static str>, u64) {
     let refuse =
         |refused: Refused, reached| (format!("{REFUSE}{refused}"), Some(refused.hint), reached);
-    let decision = match decide(data_dir) {
-        Ok(decision) => decision,
-        Err(refused) => return refuse(refused, 0),
+    let plan = match plan(survey) {
+        Ok(plan) => plan,
+        Err(reason) => return refuse(reason.into(), 0),
     };
-    let reached = decision.journal_reached;
-    if let Err(refused) = obstacle(data_dir, &decision) {
+    let reached = plan.journal_reached;
+    if let Err(refused) = obstacle(data_dir, &plan) {
         return refuse(refused, reached);
     }
-    let base = match &decision.base {
+    let base = match &plan.base {
         Base::Create => "create a new directory".to_owned(),
         Base::Exact { seq } => format!("open the store, unchanged since commit {seq}"),
         Base::Unchecked { seq } => format!("open the store, closed cleanly at commit {seq}"),
         Base::Crashed => "open the store after a crash and apply the journal".to_owned(),
         Base::Rebuild(why) => format!("rebuild the store, because {why}"),
     };
-    let origin = match decision.origin {
+    let origin = match plan.origin {
         Origin::New | Origin::InPlace(_) => "",
         Origin::Copy(_) => "; it is a copy and gets a new instance",
         Origin::Unknown => "; its origin is unknown and it gets a new instance",
     };
-    let held = if decision.held().is_some() { "; it comes up held" } else { "" };
+    let held = if plan.held().is_some() { "; it comes up held" } else { "" };
     (format!("{base}{origin}{held}"), None, reached)
 }
 
 /// What would stand against a start, as far as can be seen without opening the store.
-fn obstacle(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
-    match &decision.base {
+fn obstacle(data_dir: &Path, plan: &Plan) -> Result<(), Refused> {
+    match &plan.base {
         Base::Create | Base::Exact { .. } => Ok(()),
         Base::Unchecked { .. } | Base::Crashed => {
-            reopen::refuse_short_journal(data_dir, decision)?;
-            reopen::refuse_broken_journal(data_dir, decision)
+            reopen::refuse_short_journal(data_dir, plan)?;
+            reopen::refuse_broken_journal(data_dir, plan)
         }
-        Base::Rebuild(why) => match source::source_for(data_dir, decision.journal_reached, why) {
-            Err(refused) if why.may_be_opened(&refused.reason) => {
-                reopen::refuse_short_journal(data_dir, decision)
+        Base::Rebuild(why) => {
+            match source::source_for(data_dir, plan.journal_reached, plan.copied_stop(), why) {
+                Err(refused) if why.may_be_opened(&refused.reason) => {
+                    reopen::refuse_short_journal(data_dir, plan).map(|_| ())
+                }
+                source => source.map(|_| ()),
             }
-            source => source.map(|_| ()),
-        },
+        }
     }
 }

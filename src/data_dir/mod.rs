@@ -22,13 +22,13 @@ mod backup_tests;
 mod census;
 #[cfg(test)]
 mod damage_tests;
-pub mod decide;
 pub mod identity;
 pub mod image;
 mod inspect;
 pub mod journal;
 pub mod mark;
 mod opened;
+pub mod plan;
 mod progress;
 mod rebuild;
 pub mod refusal;
@@ -38,6 +38,7 @@ mod small_file;
 pub mod source;
 pub mod startup;
 pub mod store_files;
+pub mod survey;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

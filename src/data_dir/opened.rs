@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::decide::RebuildWhy;
 use super::identity::{FileId, HeldReason, Identity, InstanceId, Stage};
 use super::journal::{self, JournalWriter};
 use super::mark::Mark;
+use super::plan::RebuildWhy;
 use super::refusal::Refused;
 use super::store_files;
 use crate::kv::sled::SledKv;

@@ -10,10 +10,10 @@ use std::fs;
 use std::path::Path;
 
 use super::census::Census;
-use super::decide::{Decision, RebuildWhy};
 use super::identity::{FileId, Identity};
 use super::image::reader::LoadError;
 use super::opened::{self, How, Opened, Parts};
+use super::plan::{Plan, RebuildWhy};
 use super::progress::Progress;
 use super::refusal::{Reason, Refused};
 use super::source::{self, BuildError, Source};
@@ -30,12 +30,12 @@ const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) fn rebuild(
     data_dir: &Path,
     mut identity: Identity,
-    decision: &Decision,
+    plan: &Plan,
     why: RebuildWhy,
     cache_bytes: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened, Refused> {
-    let source = source::source_for(data_dir, decision.journal_reached, &why)?;
+    let source = source::source_for(data_dir, plan.journal_reached, plan.copied_stop(), &why)?;
     tracing::warn!(
         event = "archive.rebuild", why = %why, start = source.start_seq(), last = source.last_seq
     );

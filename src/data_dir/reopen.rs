@@ -1,15 +1,15 @@
 //! Opening a base that is there: after a clean stop or a crash. The second table of
-//! [`super::decide`].
+//! [`super::plan`].
 
 use std::path::Path;
 
-use super::decide::{Base, Decision, RebuildWhy};
 use super::identity::{FileId, Identity, InstanceId};
 use super::image::writer::applied;
-use super::journal::commit::{Broken, BrokenKind};
+use super::journal::commit::{Broken, BrokenKind, Commit};
 use super::journal::reader::JournalReader;
 use super::journal::{self};
 use super::opened::{How, Opened, Parts, begin, sync_last_journal};
+use super::plan::{Base, Plan, RebuildWhy};
 use super::progress::Progress;
 use super::refusal::{Reason, Refused};
 use super::source::refused;
@@ -18,6 +18,7 @@ use super::store_files;
 use crate::caught::caught;
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
+use crate::limits;
 use crate::store::schema::LAYOUTS;
 use crate::store::upgrade;
 
@@ -38,14 +39,12 @@ pub(super) enum Outcome {
 pub(super) fn open(
     data_dir: &Path,
     identity: &mut Identity,
-    decision: &Decision,
+    plan: &Plan,
     cache_bytes: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Refused> {
-    let exact = matches!(decision.base, Base::Exact { .. });
-    if !exact {
-        refuse_short_journal(data_dir, decision)?;
-    }
+    let exact = matches!(plan.base, Base::Exact { .. });
+    let tail = if exact { None } else { refuse_short_journal(data_dir, plan)? };
     // The clean mark goes before sled writes anything.
     identity.clean = None;
     identity.store = FileId::at(&store_files::main_file(data_dir));
@@ -55,7 +54,7 @@ pub(super) fn open(
     let opened = guarded(|| {
         let kv = SledKv::open(&store_files::dir_in(data_dir), cache_bytes, &LAYOUTS)?;
         let applied = applied(&kv)?;
-        if applied >= decision.base_reached {
+        if applied >= plan.base_reached {
             upgrade::base(&kv).map_err(BuildError::from)?;
         }
         Ok((kv, applied))
@@ -63,21 +62,24 @@ pub(super) fn open(
     let rebuild = |why, reached| Ok(Outcome::Rebuild { why, reached });
     let (kv, applied) = match opened {
         Ok(opened) => opened,
-        Err(why) => return rebuild(why, decision.journal_reached),
+        Err(why) => return rebuild(why, plan.journal_reached),
     };
-    let wrong = match decision.base {
+    let wrong = match plan.base {
         Base::Exact { seq } | Base::Unchecked { seq } => applied != seq,
-        Base::Crashed => applied < decision.base_reached,
+        Base::Crashed => applied < plan.base_reached,
         Base::Create | Base::Rebuild(_) => true,
     };
-    let reached = decision.journal_reached.max(applied);
+    let reached = plan.journal_reached.max(applied);
     if wrong {
         return rebuild(RebuildWhy::Behind { applied }, reached);
     }
     if exact {
         set_strays_aside(data_dir, applied)?;
     }
-    let follow = follow(data_dir, applied, exact)?;
+    let follow = match &tail {
+        Some(tail) => Follow { journal: Ok((tail.last, tail.writer)), gap: false },
+        None => follow(data_dir, applied, exact)?,
+    };
     let (last_seq, writer) = match follow.journal {
         Ok(end) => end,
         Err(_) if source::find(data_dir, reached)?.is_ok() => {
@@ -92,12 +94,16 @@ pub(super) fn open(
         if last_seq == applied {
             return Ok(0);
         }
-        source::replay(data_dir, &kv, applied, last_seq, progress).map_err(Attempt::from)
+        match tail.and_then(|tail| tail.commits) {
+            Some(commits) => source::apply_read(&kv, applied, commits, progress),
+            None => source::replay(data_dir, &kv, applied, last_seq, progress),
+        }
+        .map_err(Attempt::from)
     })? {
         Ok(replayed) => replayed,
         Err(why) => return rebuild(why, reached),
     };
-    let crashed = decision.base == Base::Crashed;
+    let crashed = plan.base == Base::Crashed;
     let how = if crashed { How::Recovered { replayed } } else { How::Clean };
     let image_wanted = follow.gap;
     let parts = Parts { last_seq, writer, how, image_wanted };
@@ -150,32 +156,62 @@ fn follow(data_dir: &Path, applied: u64, exact: bool) -> Result<Follow, Fault> {
     })
 }
 
-/// Refuses before anything is touched when the journal ends before what was certainly reached.
-pub(super) fn refuse_short_journal(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
-    let reached = decision.journal_reached;
+/// The journal behind what the base certainly holds, checked to its end, and read.
+pub(super) struct Tail {
+    last: u64,
+    writer: InstanceId,
+    /// Its commits; `None` when they are too many to be kept until the base is open.
+    commits: Option<Vec<Commit>>,
+}
+
+impl Tail {
+    /// Reads the commits after `known`.
+    fn read(data_dir: &Path, known: u64) -> Result<Self, Broken> {
+        let mut reader = JournalReader::open(&journal::dir_in(data_dir), known + 1)?;
+        let (mut commits, mut bytes) = (Vec::new(), 0);
+        while let Some(commit) = reader.next_commit()? {
+            bytes += commit.weight();
+            commits.push(commit);
+            if bytes > limits::TAIL_BYTES {
+                let last = reader.check_to_end()?;
+                let writer = reader.writer().unwrap_or(InstanceId(0));
+                return Ok(Self { last, writer, commits: None });
+            }
+        }
+        let (last, writer) = (reader.last_seq(), reader.writer().unwrap_or(InstanceId(0)));
+        Ok(Self { last, writer, commits: Some(commits) })
+    }
+}
+
+/// What the base certainly holds.
+fn base_holds(plan: &Plan) -> u64 {
+    plan.base_reached.max(match plan.base {
+        Base::Unchecked { seq } | Base::Exact { seq } => seq,
+        Base::Crashed | Base::Create | Base::Rebuild(_) => 0,
+    })
+}
+
+/// Refuses before anything is touched when the journal ends before what was certainly reached; else
+/// gives what was read of it. `None` when it is broken: what that means depends on where the base is.
+pub(super) fn refuse_short_journal(data_dir: &Path, plan: &Plan) -> Result<Option<Tail>, Refused> {
+    let reached = plan.journal_reached;
     if journal::list(&journal::dir_in(data_dir))?.is_empty() {
         return Err(Reason::JournalShort { last: 0, reached: reached.max(1) }.into());
     }
-    let known = decision.base_reached.max(match decision.base {
-        Base::Unchecked { seq } | Base::Exact { seq } => seq,
-        Base::Crashed | Base::Create | Base::Rebuild(_) => 0,
-    });
-    match check_journal(data_dir, known) {
-        Ok((last, _)) if last < reached => Err(Reason::JournalShort { last, reached }.into()),
-        // What a break means depends on where the base is.
-        Ok(_) | Err(_) => Ok(()),
+    match Tail::read(data_dir, base_holds(plan)) {
+        Ok(Tail { last, .. }) if last < reached => {
+            Err(Reason::JournalShort { last, reached }.into())
+        }
+        Ok(tail) => Ok(Some(tail)),
+        Err(_) => Ok(None),
     }
 }
 
 /// Refuses when the journal is broken behind what the base certainly holds, and nothing else could stand
 /// in for it. A base that holds more than is known may still be opened: only opening it tells.
-pub(super) fn refuse_broken_journal(data_dir: &Path, decision: &Decision) -> Result<(), Refused> {
-    let known = decision.base_reached.max(match decision.base {
-        Base::Unchecked { seq } | Base::Exact { seq } => seq,
-        Base::Crashed | Base::Create | Base::Rebuild(_) => 0,
-    });
-    match check_journal(data_dir, known) {
-        Err(broken) if source::find(data_dir, decision.journal_reached)?.is_err() => {
+pub(super) fn refuse_broken_journal(data_dir: &Path, plan: &Plan) -> Result<(), Refused> {
+    match check_journal(data_dir, base_holds(plan)) {
+        Err(broken) if source::find(data_dir, plan.journal_reached)?.is_err() => {
             Err(Reason::Journal(broken).into())
         }
         Ok(_) | Err(_) => Ok(()),

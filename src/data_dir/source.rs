@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::identity::{self, Found, Identity, InstanceId};
+use super::identity::InstanceId;
 use super::image::writer::applied_write;
 use super::image::{self, ImageInfo};
-use super::journal::commit::{Broken, BrokenKind};
+use super::journal::commit::{Broken, BrokenKind, Commit};
 use super::journal::reader::JournalReader;
 use super::journal::{self};
 use super::progress::Progress;
@@ -125,17 +125,6 @@ pub(super) fn last_writer(data_dir: &Path) -> Result<Option<InstanceId>, Fault> 
     files.last().map_or(Ok(None), |last| Ok(journal::header(&last.path)?.map(|it| it.instance)))
 }
 
-/// Refuses a copy that was laid over a directory in which a daemon had already worked: the files
-/// that this one left do not belong to the copy, and might be taken for its end.
-pub(super) fn check_writer(data_dir: &Path, identity: &Identity) -> Result<(), Refused> {
-    match last_writer(data_dir)? {
-        Some(writer) if writer != identity.instance && Some(writer) != identity.from => {
-            Err(Reason::Mixed.into())
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
 /// What [`build`] and [`replay`] may fail with.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
@@ -190,12 +179,34 @@ pub(super) fn replay(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<u64, BuildError> {
     let mut reader = JournalReader::open(&journal::dir_in(data_dir), applied + 1)?;
+    apply(kv, applied, last, &mut || reader.next_commit(), progress)
+}
+
+/// Applies commits that were read before, those after `applied`.
+pub(super) fn apply_read(
+    kv: &dyn Kv,
+    applied: u64,
+    commits: Vec<Commit>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<u64, BuildError> {
+    let last = commits.last().map_or(applied, |commit| commit.seq);
+    let mut commits = commits.into_iter().filter(|commit| commit.seq > applied);
+    apply(kv, applied, last, &mut || Ok(commits.next()), progress)
+}
+
+fn apply(
+    kv: &dyn Kv,
+    applied: u64,
+    last: u64,
+    next: &mut dyn FnMut() -> Result<Option<Commit>, Broken>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<u64, BuildError> {
     let mut batch: Vec<Write> = Vec::new();
     let (mut bytes, mut unsynced) = (0, 0);
     let mut seq = applied;
-    while let Some(commit) = reader.next_commit()? {
+    while let Some(commit) = next()? {
         seq = commit.seq;
-        bytes += commit.writes.iter().map(weight).sum::<usize>();
+        bytes += commit.weight();
         batch.extend(commit.writes.into_iter().map(upgrade::write));
         if bytes >= limits::REPLAY_BYTES {
             kv.apply(&batch)?;
@@ -223,20 +234,18 @@ fn note_applied(kv: &dyn Kv, seq: u64) -> Result<(), Fault> {
     kv.apply(&[applied_write(seq)])
 }
 
-fn weight(write: &Write) -> usize {
-    write.key.len() + write.value.as_ref().map_or(0, |value| value.len()) + 64
-}
-
-/// What the base is rebuilt from, or why it cannot be. Reading only.
+/// What the base is rebuilt from, or why it cannot be. `copied_stop` is the commit of the clean stop that
+/// a copy knows of. Reading only.
 pub(super) fn source_for(
     data_dir: &Path,
     reached: u64,
+    copied_stop: Option<u64>,
     why: &dyn std::fmt::Display,
 ) -> Result<Source, Refused> {
     match find(data_dir, reached)? {
         Ok(source) => Ok(source),
         Err(none) if none.newer => Err(Reason::Newer(none.why).into()),
-        Err(none) => Err(match spans_stop(data_dir)? {
+        Err(none) => Err(match spans_stop(data_dir, copied_stop)? {
             Some(spans_stop) => spans_stop,
             None => Reason::NoSource { wanted: why.to_string(), why: none.why },
         }
@@ -245,13 +254,13 @@ pub(super) fn source_for(
 }
 
 /// Whether only the commits shortly before a clean stop stand against a copy.
-pub(super) fn spans_stop(data_dir: &Path) -> Result<Option<Reason>, Fault> {
-    let Found::Identity(original) = identity::read(data_dir)? else { return Ok(None) };
-    let Some(clean) = original.clean.filter(|_| original.is_copy(data_dir)) else {
-        return Ok(None);
-    };
+pub(super) fn spans_stop(
+    data_dir: &Path,
+    copied_stop: Option<u64>,
+) -> Result<Option<Reason>, Fault> {
+    let Some(stopped) = copied_stop else { return Ok(None) };
     let source = find(data_dir, 0)?.ok();
-    Ok(source.map(|found| Reason::SpansStop { last: found.last_seq, stopped: clean.seq }))
+    Ok(source.map(|found| Reason::SpansStop { last: found.last_seq, stopped }))
 }
 
 pub(super) fn refused(error: BuildError) -> Refused {

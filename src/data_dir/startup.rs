@@ -1,18 +1,18 @@
-//! Opening a data directory: carries out what [`super::decide`] decides.
+//! Opening a data directory: carries out what [`super::plan`] says of a [`Survey`].
 //!
 //! Whoever calls this holds the lease: nobody else may be at work in the directory.
 
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::decide::{Base, Decision, Origin, RebuildWhy, decide};
 use super::identity::{self, Found, Identity, InstanceId, Stage};
 use super::journal::{self};
 use super::mark::Mark;
 use super::opened::{Parts, begin};
+use super::plan::{Base, Origin, Plan, RebuildWhy, plan};
 use super::rebuild::rebuild;
 use super::refusal::Reason;
-use super::source::{self};
+use super::survey::Survey;
 use super::{image, reopen, retention, store_files, sync_dir};
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
@@ -39,37 +39,42 @@ pub struct OpenOptions<'a> {
 pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused> {
     fs::create_dir_all(data_dir)
         .map_err(|error| Fault::io("creating the data directory", error))?;
-    let decision = decide(data_dir)?;
+    let survey = Survey::of(data_dir)?;
+    if let Found::Damaged(why) = &survey.identity {
+        tracing::warn!(event = "archive.identity_damaged", why);
+    }
+    let plan = plan(&survey)?;
     if store_files::in_use(data_dir) {
         return Err(Reason::InUse.into());
     }
     remove_leftovers(data_dir)?;
-    let mut identity = identity_for(&decision)?;
-    if matches!(decision.origin, Origin::Copy(_) | Origin::Unknown) {
-        adopt_files(data_dir, &mut identity)?;
+    let mut identity = identity_for(&plan)?;
+    if matches!(plan.origin, Origin::Copy(_) | Origin::Unknown) {
+        identity.from = survey.last_writer;
+        sync_files(data_dir)?;
     }
     if options.adopt {
         identity.held = None;
     }
     let OpenOptions { cache_bytes, progress, rebuild: anew, .. } = options;
-    match &decision.base {
+    match &plan.base {
         Base::Create => create(data_dir, identity, cache_bytes),
         Base::Rebuild(why) => {
             let kept = identity.clone();
-            match rebuild(data_dir, identity, &decision, why.clone(), cache_bytes, progress) {
+            match rebuild(data_dir, identity, &plan, why.clone(), cache_bytes, progress) {
                 Err(Refused { reason, .. }) if why.may_be_opened(&reason) => {
                     tracing::warn!(event = "archive.not_rebuilt", why = %reason, "opening the store as it is");
-                    let crashed = Decision { base: Base::Crashed, ..decision };
+                    let crashed = Plan { base: Base::Crashed, ..plan };
                     open_existing(data_dir, kept, &crashed, cache_bytes, progress)
                 }
                 done => done,
             }
         }
         Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed if anew => {
-            rebuild(data_dir, identity, &decision, RebuildWhy::Asked, cache_bytes, progress)
+            rebuild(data_dir, identity, &plan, RebuildWhy::Asked, cache_bytes, progress)
         }
         Base::Exact { .. } | Base::Unchecked { .. } | Base::Crashed => {
-            open_existing(data_dir, identity, &decision, cache_bytes, progress)
+            open_existing(data_dir, identity, &plan, cache_bytes, progress)
         }
     }
 }
@@ -77,23 +82,22 @@ pub fn open(data_dir: &Path, options: OpenOptions<'_>) -> Result<Opened, Refused
 fn open_existing(
     data_dir: &Path,
     mut identity: Identity,
-    decision: &Decision,
+    plan: &Plan,
     cache_bytes: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened, Refused> {
-    match reopen::open(data_dir, &mut identity, decision, cache_bytes, progress)? {
+    match reopen::open(data_dir, &mut identity, plan, cache_bytes, progress)? {
         reopen::Outcome::Opened(opened) => Ok(*opened),
         reopen::Outcome::Rebuild { why, reached } => {
-            let decision = Decision { journal_reached: reached, ..decision.clone() };
-            rebuild(data_dir, identity, &decision, why, cache_bytes, progress)
+            let plan = Plan { journal_reached: reached, ..plan.clone() };
+            rebuild(data_dir, identity, &plan, why, cache_bytes, progress)
         }
     }
 }
 
 /// What this instance takes over was written by another one, or by whoever copied it: that may not
 /// be on the disk yet.
-fn adopt_files(data_dir: &Path, identity: &mut Identity) -> Result<(), Fault> {
-    identity.from = source::last_writer(data_dir)?;
+fn sync_files(data_dir: &Path) -> Result<(), Fault> {
     File::open(data_dir)
         .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
         .map_err(|error| Fault::io("syncing a copied directory", error))
@@ -116,11 +120,11 @@ pub fn close_clean(data_dir: &Path, seq: u64) -> Result<(), Fault> {
     identity.write(data_dir)
 }
 
-fn identity_for(decision: &Decision) -> Result<Identity, Fault> {
-    match &decision.origin {
+fn identity_for(plan: &Plan) -> Result<Identity, Fault> {
+    match &plan.origin {
         Origin::InPlace(identity) => Ok(identity.as_ref().clone()),
         Origin::New => Identity::new(Stage::Creating, None),
-        Origin::Copy(_) | Origin::Unknown => Identity::new(Stage::Established, decision.held()),
+        Origin::Copy(_) | Origin::Unknown => Identity::new(Stage::Established, plan.held()),
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn bytes(data_dir: &Path) -> u64 {
 
 /// How the base's files compare with what was noted at the clean stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub enum Comparison {
     /// Every byte is the same.
     Same,
     /// The lengths are the same; there is no checksum.

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::backup::inspect;
-use super::decide::RebuildWhy;
 use super::identity::{HeldReason, release};
 use super::image::writer::{applied, applied_write};
 use super::image::{self};
 use super::journal::commit::BrokenKind;
 use super::journal::reader::JournalReader;
 use super::mark::mark_suspect;
+use super::plan::RebuildWhy;
 use super::refusal::{Reason, Refused};
 use super::startup::{How, OpenOptions, Opened, settle_store};
 use super::testing::{A, Rig, busy, changes, copy_dir, dump, settle_in, try_open};
@@ -299,6 +299,25 @@ fn start_the_machine_again(dir: &Path) {
     let line = identity.to_string();
     // In place: the file stays the one that it names.
     fs::write(&path, format!("{line}\n{:08x}\n", crc32fast::hash(line.as_bytes()))).unwrap();
+}
+
+#[test]
+fn a_start_after_a_crash_reads_the_end_of_the_journal_once() {
+    use super::journal::reader::FILES_READ;
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = busy(dir.path(), false);
+    let close_to = rig.opened.next_seq - 1;
+    let model = rig.stop(dir.path());
+    super::startup::close_clean(dir.path(), close_to).unwrap();
+    rig = Rig { opened: try_open(dir.path()).unwrap(), model };
+    rig.commit(7);
+    let model = rig.crash();
+    let before = FILES_READ.get();
+    let opened = try_open(dir.path()).unwrap();
+    assert_eq!(opened.how, How::Recovered { replayed: 7 });
+    // The file that was written to, and the one that says whether it is the next.
+    assert!(FILES_READ.get() - before <= 2, "{} files read", FILES_READ.get() - before);
+    assert_whole(&opened, &model);
 }
 
 #[test]

@@ -11,6 +11,15 @@ pub struct Commit {
     pub writes: Vec<Write>,
 }
 
+impl Commit {
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let of = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, |it| it.len());
+        self.writes.iter().map(|write| of(write) + 64).sum()
+    }
+}
+
 /// What is wrong with the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenKind {

@@ -138,6 +138,8 @@ impl JournalReader {
             return Err(self.broken(BrokenKind::Missing, self.expected, why));
         }
         self.file = name;
+        #[cfg(test)]
+        FILES_READ.with(|read| read.set(read.get() + 1));
         self.bytes = regular::read(&next.path, MOST_BYTES).map_err(|error| {
             self.broken(BrokenKind::Unreadable, next.first_seq, error.to_string())
         })?;
@@ -168,6 +170,13 @@ impl JournalReader {
     fn broken(&self, kind: BrokenKind, at_seq: u64, why: String) -> Broken {
         Broken { kind, file: self.file.clone(), at_seq, why }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Journal files that this thread has read.
+    pub(in crate::data_dir) static FILES_READ: std::cell::Cell<usize> =
+        const { std::cell::Cell::new(0) };
 }
 
 fn file_name(file: &JournalFile) -> String {
