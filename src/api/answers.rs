@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use crate::engine::command;
 use crate::engine::view::{At, Circuit, DeliveryText, IdText, Raw, Row, Waiting, Word};
@@ -160,7 +161,8 @@ pub struct ClaimedTask<'a> {
     pub priority: u8,
     /// What was given to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload: Option<Raw>,
+    #[schemars(with = "Option<Raw>")]
+    pub payload: Option<&'a RawValue>,
     /// Instead of a payload that not every reader takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_text: Option<&'a str>,
@@ -169,7 +171,7 @@ pub struct ClaimedTask<'a> {
 impl<'a> From<&'a command::ClaimedTask> for ClaimedTask<'a> {
     fn from(task: &'a command::ClaimedTask) -> Self {
         let payload = Some(&task.payload).filter(|text| crate::json::is_readable(text));
-        let payload = payload.and_then(|text| Raw::new(text.clone()).ok());
+        let payload = payload.and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
         Self {
             id: IdText(task.id),
             kind: &task.kind,
