@@ -19,6 +19,7 @@ use crate::engine::query::{LogFilter, Page, Query};
 use crate::engine::view::{Listed, LogEntry, View};
 use crate::limits;
 use crate::mailbox::Mailbox;
+use crate::store::Order;
 use crate::time::{self, Clock, SystemClock, Timestamp};
 
 /// Rows of one page of a stream: one page is one turn of the writer.
@@ -42,11 +43,12 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
         from: params.time("from"),
         to: params.time("to"),
     };
+    let order = params.order(Order::Ascending);
     let mut page = params.page();
     let format = wanted(&call.head.headers, &mut params);
     params.finish()?;
     let Some(format) = format else {
-        return Ok(respond::raw(port.text(Query::Log { filter, page }).await?));
+        return Ok(respond::raw(port.text(Query::Log { filter, order, page }).await?));
     };
     // The log grows while it is read: without an end the stream might never have one.
     let mailbox = port.mailbox()?.clone();
@@ -57,7 +59,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
         let most = limits::EXPORTS;
         Problem::new(503, "busy", format!("{most} exports are under way already: try again later"))
     })?;
-    let feed = Feed { mailbox, filter, page, format, _place: place };
+    let feed = Feed { mailbox, filter, order, page, format, _place: place };
     // The first page is made before the response begins, so that a refusal is still one.
     let first = entries(port.look(feed.query()).await?)?;
     let (kind, text) = match &feed.format {
@@ -118,6 +120,7 @@ fn entries(view: View) -> Result<Listed<LogEntry>, Problem> {
 struct Feed {
     mailbox: Mailbox,
     filter: LogFilter,
+    order: Order,
     page: Page,
     format: Format,
     /// Given back when the export ends, however it does.
@@ -126,7 +129,7 @@ struct Feed {
 
 impl Feed {
     fn query(&self) -> Query {
-        Query::Log { filter: self.filter.clone(), page: self.page.clone() }
+        Query::Log { filter: self.filter.clone(), order: self.order, page: self.page.clone() }
     }
 
     /// Writes a page behind `text` and says how to go on.

@@ -18,6 +18,7 @@ use crate::engine::command::{Command, Reply};
 use crate::engine::query::Query;
 use crate::engine::view::{Circuit, IdText, View, Word};
 use crate::limits;
+use crate::store::Order;
 
 /// What can be looked at by a GET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         Sight::Notices => Query::Notices {
             tenant: params.text("tenant"),
             state: params.word("state"),
+            order: params.order(Order::Descending),
             page: params.page(),
         },
         Sight::Notice => Query::Notice(call.named(0, "notice")?),
@@ -60,6 +62,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
             kind: params.text("type"),
             state: params.word("state"),
             payload: params.flag("payload"),
+            order: params.order(Order::Ascending),
             page: params.page(),
         },
         Sight::Task => Query::Task(call.named(0, "task")?),

@@ -113,6 +113,7 @@ fn parameters(route: &Route) -> Vec<Json> {
         let schema = match *name {
             "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
             "errcode" => json!({"type": "integer", "format": "int64"}),
+            "order" => json!({"type": "string", "enum": ["asc", "desc"]}),
             "for" => json!({"type": "string", "enum": ["excel"]}),
             "tz" => json!({"type": "string", "example": "Asia/Shanghai"}),
             "cursor" => json!({"type": "string", "pattern": "^([0-9a-f]{2})*$", "maxLength": 512}),

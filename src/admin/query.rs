@@ -8,6 +8,7 @@ use crate::api::unread::FieldError;
 use crate::engine::query::Page;
 use crate::limits;
 use crate::named::Named;
+use crate::store::Order;
 use crate::time::Timestamp;
 
 /// Parameters, each taken once. All mistakes are told at once by [`Params::finish`].
@@ -84,6 +85,16 @@ impl Params {
                 None
             }
         }
+    }
+
+    /// In which order a list is wanted.
+    pub(super) fn order(&mut self, usual: Order) -> Order {
+        let read = |name: &str| match name {
+            "asc" => Some(Order::Ascending),
+            "desc" => Some(Order::Descending),
+            _ => None,
+        };
+        self.named("order", "asc, desc", read).unwrap_or(usual)
     }
 
     /// Which part of a list.

@@ -112,7 +112,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/tasks",
         run!(look::show, Sight::Tasks),
         "List tasks",
-        &["type", "state", "payload", "limit", "cursor"],
+        &["type", "state", "payload", "order", "limit", "cursor"],
         "TaskPage",
     ),
     get("/v1/tasks/{id}", run!(look::show, Sight::Task), "One task with its attempts", &[], "Task"),
@@ -159,7 +159,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/notices",
         run!(look::show, Sight::Notices),
         "List notices",
-        &["tenant", "state", "limit", "cursor"],
+        &["tenant", "state", "order", "limit", "cursor"],
         "NoticeViewPage",
     ),
     get("/v1/notices/{id}", run!(look::show, Sight::Notice), "One notice", &[], "NoticeView"),
@@ -252,8 +252,8 @@ pub(super) static ROUTES: &[Route] = &[
             run!(log::show),
             "The send log; as NDJSON or CSV all of it",
             &[
-                "tenant", "openid", "notice", "errcode", "from", "to", "for", "tz", "limit",
-                "cursor",
+                "tenant", "openid", "notice", "errcode", "from", "to", "order", "for", "tz",
+                "limit", "cursor",
             ],
             "LogEntryPage",
         )

@@ -11,6 +11,7 @@ use duebox::id::Id;
 use duebox::model::attempt::{Class, Try};
 use duebox::model::delivery::Resolution;
 use duebox::model::rules::Action;
+use duebox::store::Order;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
 use super::rules;
@@ -106,13 +107,18 @@ fn old_rows_go_and_a_late_entry_outlives_its_notice() {
     world.pass(20 * MINUTE_MS);
     world.pass(DAY_MS - HOUR_MS);
     settle(&mut world, &late, Class::Ok, Some(0));
-    let log = || Query::Log { filter: LogFilter::default(), page: Page::default() };
+    let log = || Query::Log {
+        filter: LogFilter::default(),
+        order: Order::Ascending,
+        page: Page::default(),
+    };
     let entries = |world: &mut World| world.look(log())["items"].as_array().unwrap().len();
     assert_eq!(entries(&mut world), 4);
     world.pass(HOUR_MS);
     world.pass_in_turns(20 * MINUTE_MS);
     let page = Page::default();
-    let left = world.look(Query::Notices { tenant: None, state: None, page });
+    let left =
+        world.look(Query::Notices { tenant: None, state: None, order: Order::Descending, page });
     assert_eq!(left["items"].as_array().unwrap().len(), 0);
     assert_eq!(entries(&mut world), 1, "the late one is young");
     world.pass(DAY_MS);

@@ -4,6 +4,7 @@ use duebox::engine::Handled;
 use duebox::engine::command::{Command, NoticeDraft, Reply, Settlement, TaskDraft, Verdict};
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::model::attempt::Class;
+use duebox::store::Order;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Steady, Timestamp};
 
 use super::behaviour::{
@@ -58,7 +59,7 @@ impl Machine {
 
     fn log(&mut self) -> usize {
         let page = Page { limit: 1000, cursor: None };
-        let log = Query::Log { filter: LogFilter::default(), page };
+        let log = Query::Log { filter: LogFilter::default(), order: Order::Ascending, page };
         self.world.look(log)["items"].as_array().unwrap().len()
     }
 
@@ -200,7 +201,7 @@ fn the_log_is_found_by_the_time_of_what_happened() {
     machine.submit(draft("a", 3));
     let mut found = |from: Timestamp, to: Timestamp| {
         let filter = LogFilter { from: Some(from), to: Some(to), ..LogFilter::default() };
-        let log = Query::Log { filter, page: Page::default() };
+        let log = Query::Log { filter, order: Order::Ascending, page: Page::default() };
         machine.world.look(log)["items"].as_array().unwrap().len()
     };
     assert_eq!(found(right, right.plus(HOUR_MS)), 3);
@@ -293,7 +294,7 @@ fn what_a_clock_that_was_ahead_let_begin_goes_on() {
         jobs = sends(machine.world.pass(SECOND_MS));
     }
     let page = Page { limit: 1000, cursor: None };
-    let log = Query::Log { filter: LogFilter::default(), page };
+    let log = Query::Log { filter: LogFilter::default(), order: Order::Ascending, page };
     let logged = machine.world.look(log)["items"].as_array().unwrap().len();
     assert_eq!(logged, 600, "{sent} of them by themselves");
 }
@@ -335,7 +336,12 @@ fn a_doubt_is_as_old_as_time_that_really_passed_whatever_the_wall_clock_shows() 
             }
             assert_eq!(!sent.is_empty(), again, "{name}, crash: {crash}");
             if !again {
-                let query = Query::Notices { tenant: None, state: None, page: Page::default() };
+                let query = Query::Notices {
+                    tenant: None,
+                    state: None,
+                    order: Order::Descending,
+                    page: Page::default(),
+                };
                 let notice = machine.world.look(query)["items"][0].clone();
                 assert_eq!(notice["counts"]["in_doubt"], 1, "{name}, crash: {crash}");
             }

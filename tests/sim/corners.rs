@@ -12,6 +12,7 @@ use duebox::limits;
 use duebox::model::attempt::Class;
 use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::rules::{Action, Deliver, Push, Rules};
+use duebox::store::Order;
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
 use super::behaviour::{add, answer, claim, count, draft, request, sends, settle, submit, task};
@@ -194,7 +195,7 @@ fn a_late_answer_is_logged_under_its_own_attempt() {
     settle(&mut world, &jobs[0], Class::Retry, Some(-2));
     settle(&mut world, &again[0], Class::Ok, Some(0));
     let filter = LogFilter { notice: Some(notice), ..LogFilter::default() };
-    let log = world.look(Query::Log { filter, page: Page::default() });
+    let log = world.look(Query::Log { filter, order: Order::Ascending, page: Page::default() });
     let mut attempts: Vec<(String, u64)> = Vec::new();
     for entry in log["items"].as_array().unwrap() {
         let class = entry["class"].as_str().unwrap().to_owned();
@@ -544,7 +545,7 @@ fn an_attempt_that_was_lost_is_logged_as_its_senders() {
     assert_eq!(jobs.len(), 1);
     world.crash(usize::MAX);
     let filter = LogFilter { notice: Some(notice), ..LogFilter::default() };
-    let log = world.look(Query::Log { filter, page: Page::default() });
+    let log = world.look(Query::Log { filter, order: Order::Ascending, page: Page::default() });
     let entry = &log["items"][0];
     assert_eq!((&entry["class"], &entry["attempt"]), (&"in_doubt".into(), &1.into()), "{log}");
     assert_eq!((&entry["term"], &entry["worker"]), (&1.into(), &"worker-1".into()), "{log}");

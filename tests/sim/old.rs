@@ -9,6 +9,7 @@ use duebox::limits;
 use duebox::model::attempt::Class;
 use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::rules::Rules;
+use duebox::store::Order;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 use super::behaviour::{draft, notice_id, sends, settle, submit};
@@ -36,7 +37,12 @@ fn withdrawn(world: &mut World, recipients: usize) -> Id {
 }
 
 fn notices(world: &mut World) -> usize {
-    let all = Query::Notices { tenant: None, state: None, page: Default::default() };
+    let all = Query::Notices {
+        tenant: None,
+        state: None,
+        order: Order::Descending,
+        page: Default::default(),
+    };
     world.look(all)["items"].as_array().unwrap().len()
 }
 
@@ -115,7 +121,12 @@ fn a_removed_notice_leaves_no_timer() {
     let mut world = World::new(0, one_day());
     let expires_at = Some(world.now.plus(30 * DAY_MS));
     world.ask(submit(NoticeDraft { expires_at, ..draft("a", 1) })).map(notice_id).unwrap();
-    let notice = world.look(Query::Notices { tenant: None, state: None, page: Default::default() });
+    let notice = world.look(Query::Notices {
+        tenant: None,
+        state: None,
+        order: Order::Descending,
+        page: Default::default(),
+    });
     let id: Id = notice["items"][0]["id"].as_str().unwrap().parse().unwrap();
     world.ask(Command::Act { notice: id, act: Act::Cancel }).unwrap();
     world.pass_in_turns(20 * MINUTE_MS);

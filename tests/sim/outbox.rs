@@ -10,6 +10,7 @@ use duebox::engine::query::{Page, Query};
 use duebox::id::{DeliveryId, Id};
 use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::notice::InDoubt;
+use duebox::store::Order;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Steady};
 use fastrand::Rng;
 
@@ -315,7 +316,12 @@ impl Outbox {
 
     fn notices(&mut self) -> Vec<serde_json::Value> {
         let page = Page { limit: 1000, cursor: None };
-        let all = self.world.look(Query::Notices { tenant: None, state: None, page });
+        let all = self.world.look(Query::Notices {
+            tenant: None,
+            state: None,
+            order: Order::Descending,
+            page,
+        });
         all["items"].as_array().unwrap().clone()
     }
 

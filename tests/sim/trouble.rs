@@ -4,6 +4,7 @@ use duebox::engine::command::{Act, Command, SendJob};
 use duebox::engine::query::{LogFilter, Page, Query};
 use duebox::id::Id;
 use duebox::model::attempt::Class;
+use duebox::store::Order;
 use duebox::time::{HOUR_MS, MINUTE_MS};
 
 use super::behaviour::{accept_all, count, draft, notice_id, sends, settle, submit};
@@ -48,7 +49,8 @@ fn a_night_without_a_line_costs_nobody_anything() {
     assert_eq!((count(&mut world, id, "dead"), count(&mut world, id, "accepted")), (0, 0));
     let seen = tenant(&mut world);
     assert_eq!((&seen["circuit"], &seen["requests_today"]), (&"open".into(), &0.into()));
-    let log = Query::Log { filter: LogFilter::default(), page: Page::default() };
+    let log =
+        Query::Log { filter: LogFilter::default(), order: Order::Ascending, page: Page::default() };
     assert_eq!(world.look(log)["items"].as_array().unwrap().len(), 0, "nothing left the house");
     // The line is back: all go out within two minutes.
     let mut jobs = Vec::new();

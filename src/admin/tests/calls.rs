@@ -28,6 +28,36 @@ async fn a_task_goes_from_add_to_ack() {
 }
 
 #[tokio::test]
+async fn lists_go_from_the_oldest_or_from_the_newest() {
+    let port = start().await;
+    let batch: Vec<Json> = (0..5).map(|at| json!({"type": "a", "payload": at})).collect();
+    port.post("/v1/tasks", &json!(batch)).await;
+    let listed = async |order: &str| {
+        let (mut ids, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = port.get(&format!("/v1/tasks?limit=2{order}{cursor}")).await.json();
+            let items = page["items"].as_array().unwrap().clone();
+            ids.extend(items.iter().map(|task| task["id"].as_str().unwrap().to_owned()));
+            match page["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return ids,
+            }
+        }
+    };
+    let oldest = listed("").await;
+    let mut newest = listed("&order=desc").await;
+    newest.reverse();
+    assert_eq!((oldest.len(), &oldest), (5, &newest));
+    assert_eq!(listed("&order=asc").await, oldest);
+    for list in ["tasks", "notices", "log"] {
+        assert_eq!(port.get(&format!("/v1/{list}?order=desc")).await.status, 200, "{list}");
+        let refused = port.get(&format!("/v1/{list}?order=down")).await;
+        assert_eq!(refused.json()["errors"][0]["detail"], "one of asc, desc", "{list}");
+    }
+    port.stop().await;
+}
+
+#[tokio::test]
 async fn many_tasks_are_added_and_settled_each_with_its_own_verdict() {
     let port = start().await;
     let batch = json!([

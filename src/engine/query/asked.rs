@@ -7,6 +7,7 @@ use crate::model::delivery::DeliveryState;
 use crate::model::notice::NoticeState;
 use crate::model::task::{QueueCounts, TaskState};
 use crate::named::Named;
+use crate::store::Order;
 use crate::store::keys::DeadItem;
 use crate::time::Timestamp;
 
@@ -17,6 +18,7 @@ pub enum Query {
     Notices {
         tenant: Option<String>,
         state: Option<NoticeState>,
+        order: Order,
         page: Page,
     },
     Notice(Id),
@@ -29,6 +31,7 @@ pub enum Query {
     Delivery(DeliveryId),
     Log {
         filter: LogFilter,
+        order: Order,
         page: Page,
     },
     Tenants,
@@ -37,6 +40,7 @@ pub enum Query {
         state: Option<TaskState>,
         /// With what was given to do.
         payload: bool,
+        order: Order,
         page: Page,
     },
     Task(Id),

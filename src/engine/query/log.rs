@@ -4,8 +4,9 @@ use super::super::Engine;
 use super::super::refusal::{Code, Refusal};
 use super::super::view::{At, DeliveryText, IdText, Listed, LogEntry, Raw, Word};
 use super::asked::LogFilter;
-use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
+use super::page::{Page, SCAN_ROWS, Shown, limit};
 use super::rows::Rows;
+use super::walk::Walk;
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv};
 use crate::model::delivery::{Delivery, Entry};
@@ -21,6 +22,7 @@ impl<K: Kv> Engine<K> {
     pub(super) fn list_log(
         &mut self,
         filter: &LogFilter,
+        order: Order,
         page: &Page,
     ) -> Result<Shown<Listed<LogEntry>>, Fault> {
         let tenant = match &filter.tenant {
@@ -43,31 +45,31 @@ impl<K: Kv> Engine<K> {
             None => keys::after_prefix(&prefix),
         };
         let start = keys::with_id(prefix.clone(), first);
-        let mut from = match cursor(page, start) {
-            Ok(from) if from.starts_with(&prefix) => from,
-            Ok(_) => return Ok(Ok(Rows::whole().page(None))),
+        let mut walk = match Walk::new(tree, start, end, order, page) {
+            Ok(Some(walk)) => walk,
+            Ok(None) => return Ok(Ok(Rows::whole().page(None))),
             Err(refusal) => return Ok(Err(refusal)),
         };
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let rows = self.tx.store.scan(tree, &from, &end, Order::Ascending, limit(page))?;
+            let rows = walk.rows(&self.tx.store, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
             for (key, _) in rows {
                 looked += 1;
-                from = keys::after(&key);
+                walk.pass(&key);
                 let Some(id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
                 let Some(entry) = self.tx.store.read::<Entry>(&keys::id(id))? else { continue };
                 if fits(filter, tenant, &entry) {
                     items.push(self.entry_view(id, &entry)?);
                 }
                 if items.is_full() {
-                    return Ok(Ok(items.page(Some(from))));
+                    return Ok(Ok(items.page(Some(walk.place()))));
                 }
             }
         }
-        Ok(Ok(items.page(Some(from))))
+        Ok(Ok(items.page(Some(walk.place()))))
     }
 
     /// The narrowest index for a filter.

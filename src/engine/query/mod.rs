@@ -11,6 +11,7 @@ mod rows;
 mod schedules;
 mod stats;
 mod tasks;
+mod walk;
 
 use super::Engine;
 use super::letter;
@@ -49,18 +50,20 @@ impl<K: Kv> Engine<K> {
 
     fn look(&mut self, now: Timestamp, query: Query) -> Result<Result<View, Refusal>, Fault> {
         Ok(match query {
-            Query::Notices { tenant, state, page } => {
-                self.list_notices(now, tenant, state, &page)?.map(View::Notices)
+            Query::Notices { tenant, state, order, page } => {
+                self.list_notices(now, tenant, state, order, &page)?.map(View::Notices)
             }
             Query::Notice(id) => self.show_notice(now, id)?.map(|it| View::Notice(Box::new(it))),
             Query::Deliveries { notice, state, openid, page } => {
                 self.list_deliveries(notice, state, openid, &page)?.map(View::Deliveries)
             }
             Query::Delivery(id) => self.show_delivery(id)?.map(|it| View::Delivery(Box::new(it))),
-            Query::Log { filter, page } => self.list_log(&filter, &page)?.map(View::Log),
+            Query::Log { filter, order, page } => {
+                self.list_log(&filter, order, &page)?.map(View::Log)
+            }
             Query::Tenants => Ok(View::Tenants(self.list_tenants(now)?)),
-            Query::Tasks { kind, state, payload, page } => {
-                self.list_tasks(kind, state, payload, &page)?.map(View::Tasks)
+            Query::Tasks { kind, state, payload, order, page } => {
+                self.list_tasks(kind, state, payload, order, &page)?.map(View::Tasks)
             }
             Query::Task(id) => self.show_task(id)?.map(|it| View::Task(Box::new(it))),
             Query::Queues { kind, page } => self.list_queues(now, kind, &page)?.map(View::Queues),
@@ -99,7 +102,7 @@ mod tests {
     use crate::kv::memory::MemoryKv;
     use crate::kv::{Key, TreeNo, Value, Write};
     use crate::model::rules::Rules;
-    use crate::store::Store;
+    use crate::store::{Order, Store};
 
     /// A base whose scans fail by and by: 1 with an error, 2 with a panic as sled's.
     struct Rotten(MemoryKv, AtomicU8);
@@ -150,7 +153,8 @@ mod tests {
             Engine::open(store, Rules::default(), identity, Mode::Working, now).unwrap();
         let mut look = || {
             let page = Page { limit: 10, cursor: None };
-            let query = Query::Notices { tenant: None, state: None, page };
+            let order = Order::Descending;
+            let query = Query::Notices { tenant: None, state: None, order, page };
             let Handled::Now(decision) = engine.handle(now, Command::Query(query)).unwrap() else {
                 panic!("a query does not wait")
             };

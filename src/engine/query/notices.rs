@@ -8,6 +8,7 @@ use super::super::view::{
 };
 use super::page::{Page, SCAN_ROWS, Shown, cursor, hex, limit};
 use super::rows::Rows;
+use super::walk::Walk;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::limits;
@@ -29,36 +30,36 @@ impl<K: Kv> Engine<K> {
         now: Timestamp,
         tenant: Option<String>,
         state: Option<NoticeState>,
+        order: Order,
         page: &Page,
     ) -> Result<Shown<Listed<NoticeView>>, Fault> {
-        let mut to = match cursor(page, vec![0xff; 9]) {
-            Ok(to) => to,
+        let mut walk = match Walk::new(Tree::Notices, Vec::new(), vec![0xff; 9], order, page) {
+            Ok(Some(walk)) => walk,
+            Ok(None) => return Ok(Ok(Rows::whole().page(None))),
             Err(refusal) => return Ok(Err(refusal)),
         };
         let tenant = tenant.map(|name| self.tx.names.known_tenant(&name));
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let rows =
-                self.tx.store.scan(Tree::Notices, &[], &to, Order::Descending, limit(page))?;
+            let rows = walk.rows(&self.tx.store, limit(page))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
+                walk.pass(&key);
                 let notice: Notice = codec::decode(&bytes)?;
                 let of_tenant = tenant.is_none_or(|tenant| tenant == Some(TenantNo(notice.tenant)));
-                let in_state = state.is_none_or(|state| state == notice.state());
-                if of_tenant && in_state {
+                if of_tenant && state.is_none_or(|state| state == notice.state()) {
                     let body = self.outbox.body(&mut self.tx, notice.id)?;
                     items.push(self.notice_view(now, &notice, &body));
                 }
-                to = key;
                 if items.is_full() {
-                    return Ok(Ok(items.page(Some(to))));
+                    return Ok(Ok(items.page(Some(walk.place()))));
                 }
             }
         }
-        Ok(Ok(items.page(Some(to))))
+        Ok(Ok(items.page(Some(walk.place()))))
     }
 
     pub(super) fn show_notice(

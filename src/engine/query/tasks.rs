@@ -11,6 +11,7 @@ use super::super::view::{
 use super::asked::DeadKind;
 use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
 use super::rows::Rows;
+use super::walk::Walk;
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
 use crate::model::delivery::Delivery;
@@ -32,6 +33,7 @@ impl<K: Kv> Engine<K> {
         kind: Option<String>,
         state: Option<TaskState>,
         payload: bool,
+        order: Order,
         page: &Page,
     ) -> Result<Shown<Listed<TaskView>>, Fault> {
         let kind = kind.map(|name| self.tx.names.known_kind(&name));
@@ -42,36 +44,35 @@ impl<K: Kv> Engine<K> {
             Some(TaskState::Acked | TaskState::Cancelled) => Tree::TaskHistory,
             _ => Tree::Tasks,
         };
-        let mut from = match cursor(page, Vec::new()) {
-            Ok(from) => from,
+        let mut walk = match Walk::new(tree, Vec::new(), vec![0xff; 9], order, page) {
+            Ok(Some(walk)) => walk,
+            Ok(None) => return Ok(Ok(Rows::whole().page(None))),
             Err(refusal) => return Ok(Err(refusal)),
         };
         let (mut items, mut looked) = (Rows::new(page), 0);
         while looked < SCAN_ROWS {
-            let some = limit(page).min(ROWS_AT_ONCE);
-            let rows = self.tx.store.scan(tree, &from, &[0xff; 9], Order::Ascending, some)?;
+            let rows = walk.rows(&self.tx.store, limit(page).min(ROWS_AT_ONCE))?;
             if rows.is_empty() {
                 return Ok(Ok(items.page(None)));
             }
             for (key, bytes) in rows {
                 looked += 1;
-                from = keys::after(&key);
+                walk.pass(&key);
                 let task: Result<Task, Fault> = match tree {
                     Tree::Tasks => codec::decode(&bytes),
                     _ => codec::decode::<EndedTask>(&bytes).map(|ended| ended.0),
                 };
                 let Ok(task) = task else { continue };
                 let of_kind = kind.is_none_or(|kind| kind == Some(TypeNo(task.kind)));
-                let in_state = state.is_none_or(|state| state == task.state());
-                if of_kind && in_state {
+                if of_kind && state.is_none_or(|state| state == task.state()) {
                     items.push(self.task_view(&task, payload)?);
                 }
                 if items.is_full() {
-                    return Ok(Ok(items.page(Some(from))));
+                    return Ok(Ok(items.page(Some(walk.place()))));
                 }
             }
         }
-        Ok(Ok(items.page(Some(from))))
+        Ok(Ok(items.page(Some(walk.place()))))
     }
 
     pub(super) fn show_task(&mut self, id: Id) -> Result<Shown<TaskView>, Fault> {
