@@ -288,13 +288,17 @@ async fn is_taken(body: &mut Incoming, waits: bool) -> bool {
     }
     let rest = async {
         let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, hyper::body::Bytes::len);
+        loop {
+            match body.frame().await {
+                // A body in chunks does not know its end before it has been there.
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, hyper::body::Bytes::len),
+            }
             if bytes > LEFT_BYTES {
                 return false;
             }
         }
-        body.is_end_stream()
     };
     !waits && tokio::time::timeout(LEFT_WITHIN, rest).await.unwrap_or(false)
 }
