@@ -21,6 +21,7 @@ use crate::limits;
 pub(super) enum Media {
     Json,
     Lines,
+    Csv,
     /// None was named.
     Absent,
 }
@@ -39,6 +40,7 @@ pub(super) fn media(headers: &HeaderMap) -> Result<Media, Problem> {
     match kind.trim().to_ascii_lowercase().as_str() {
         "application/json" => Ok(Media::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Media::Lines),
+        "text/csv" => Ok(Media::Csv),
         _ => Err(unsupported("send Content-Type: application/json")),
     }
 }
@@ -152,7 +154,9 @@ pub(super) async fn json_bytes(
     match media {
         Media::Json => Ok(bytes),
         Media::Absent if bytes.is_empty() => Ok(bytes),
-        Media::Absent | Media::Lines => Err(unsupported("send Content-Type: application/json")),
+        Media::Absent | Media::Lines | Media::Csv => {
+            Err(unsupported("send Content-Type: application/json"))
+        }
     }
 }
 

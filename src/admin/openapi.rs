@@ -92,7 +92,7 @@ fn operation_id(route: &Route) -> String {
 fn takes(route: &Route) -> Json {
     let media = json!({"schema": schema(route.takes)});
     if route.notes.contains(&Note::OnlyLines) {
-        return json!({"application/x-ndjson": media});
+        return json!({"application/x-ndjson": media, "text/csv": {}});
     }
     let mut content = json!({"application/json": media});
     for note in route.notes {

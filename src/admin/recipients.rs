@@ -1,4 +1,4 @@
-//! Streaming recipients into a notice, line by line and with bounded memory.
+//! Streaming recipients into a notice, line by line and with bounded memory: NDJSON, or CSV with a header.
 //!
 //! Lines are stored in chunks. Chunks without values of their own can only be refused for reasons
 //! that hold for all later ones as well, so a few of them are under way at once; a chunk with
@@ -39,7 +39,32 @@ struct Line<'a> {
     #[serde(borrow)]
     openid: Cow<'a, str>,
     #[serde(default)]
-    data: BTreeMap<String, String>,
+    data: BTreeMap<String, Value>,
+}
+
+/// A template value: a text, or one as WeChat itself takes it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a value is a string, or {\"value\": a string}")]
+enum Value {
+    Text(String),
+    Wrapped(Wrapped),
+}
+
+/// WeChat's own shape; it no longer shows the colour.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wrapped {
+    value: String,
+    #[serde(default, rename = "color")]
+    _color: Option<String>,
+}
+
+impl From<Value> for String {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Text(text) | Value::Wrapped(Wrapped { value: text, .. }) => text,
+        }
+    }
 }
 
 /// Why the stream was not taken to its end.
@@ -60,13 +85,15 @@ pub(super) async fn stream(port: &Port, call: Call<'_>) -> Answer {
     let media = body::media(&call.head.headers)?;
     let wrong = media == Media::Json || (media == Media::Absent && !call.body.is_over());
     if wrong {
-        return Err(body::unsupported("send one recipient per line as application/x-ndjson"));
+        let detail = "send one recipient per line as application/x-ndjson or text/csv";
+        return Err(body::unsupported(detail));
     }
     let _place = port.streams.clone().try_acquire_owned().map_err(|_| {
         let most = limits::STREAMS;
         Problem::new(503, "busy", format!("{most} streams are under way already: try again soon"))
     })?;
     let mut filling = Filling::new(notice, port.mailbox()?.clone());
+    filling.table = (media == Media::Csv).then(Table::default);
     let mut body = call.body;
     let taken = match filling.fill(&port.settings, &mut body, done).await {
         Ok(()) => Ok(()),
@@ -113,6 +140,8 @@ struct Sent {
 struct Filling {
     notice: Id,
     mailbox: Mailbox,
+    /// Of CSV: its columns.
+    table: Option<Table>,
     chunk: Vec<Recipient>,
     /// The line of each recipient in the chunk.
     chunk_lines: Vec<u64>,
@@ -130,6 +159,7 @@ impl Filling {
         Self {
             notice,
             mailbox,
+            table: None,
             chunk: Vec::with_capacity(limits::STREAM_CHUNK),
             chunk_lines: Vec::with_capacity(limits::STREAM_CHUNK),
             with_data: false,
@@ -153,7 +183,10 @@ impl Filling {
             let mut rest = &piece[..];
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let (line, behind) = rest.split_at(end);
-                if begun.is_empty() {
+                if self.goes_on(&begun, line) {
+                    begun.extend_from_slice(line);
+                    begun.push(b'\n');
+                } else if begun.is_empty() {
                     self.line(line).await?;
                 } else {
                     begun.extend_from_slice(line);
@@ -174,21 +207,34 @@ impl Filling {
         self.drain().await
     }
 
+    /// Whether a line of CSV ends within quotes.
+    fn goes_on(&self, begun: &[u8], line: &[u8]) -> bool {
+        let quotes = begun.iter().chain(line).filter(|byte| **byte == b'"').count();
+        self.table.is_some() && quotes % 2 == 1 && begun.len() + line.len() < limits::LINE_BYTES
+    }
+
     fn bad(&self, code: &'static str, detail: impl std::fmt::Display) -> Stop {
         let line = self.lines + 1;
         Stop::Here(at_line(Problem::new(422, code, detail.to_string()), line))
     }
 
     async fn line(&mut self, line: &[u8]) -> Result<(), Stop> {
+        let breaks = line.iter().filter(|byte| **byte == b'\n').count() as u64;
         let line = if self.lines == 0 { submitted::without_mark(line) } else { line }.trim_ascii();
         if line.is_empty() {
             self.lines += 1;
             return Ok(());
         }
-        let told = |error: &serde_json::Error| {
-            crate::text::cut(&without_line(error), limits::TEXT_BYTES).to_owned()
+        let read = match &mut self.table {
+            Some(table) => table.read(line),
+            None => read(line).map(Some).map_err(|error| without_line(&error)),
         };
-        let recipient = read(line).map_err(|error| self.bad("bad_line", told(&error)))?;
+        let told = |why: String| crate::text::cut(&why, limits::TEXT_BYTES).to_owned();
+        let found = read.map_err(|why| self.bad("bad_line", told(why)))?;
+        let Some(recipient) = found else {
+            self.lines += 1 + breaks;
+            return Ok(());
+        };
         if !is_openid(&recipient.openid) {
             let shown = crate::text::cut(&recipient.openid, 80).to_owned();
             return Err(self.bad("bad_openid", format_args!("{shown:?} is no openid")));
@@ -197,7 +243,7 @@ impl Filling {
             let detail = format!("its data has more than {} bytes", limits::OVERRIDE_BYTES);
             return Err(self.bad("bad_line", detail));
         }
-        self.lines += 1;
+        self.lines += 1 + breaks;
         self.with_data |= !recipient.data.is_empty();
         self.chunk.push(recipient);
         self.chunk_lines.push(self.lines);
@@ -261,6 +307,64 @@ fn at_line(problem: Problem, line: u64) -> Problem {
     Problem { detail, ..problem }.with("line", line)
 }
 
+/// Recipients as a table: the first line names the columns, `openid` and the values they have of their
+/// own. An empty cell is no value.
+#[derive(Default)]
+struct Table {
+    columns: Vec<String>,
+}
+
+impl Table {
+    /// Reads a line; the first one gives no recipient.
+    fn read(&mut self, line: &[u8]) -> Result<Option<Recipient>, String> {
+        if line.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
+            return Err("a quote is opened and not closed".to_owned());
+        }
+        let reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
+        let record = reader.into_records().next().unwrap_or_else(|| Ok(csv::StringRecord::new()));
+        let cells = record.map_err(|error| match error.kind() {
+            csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+            _ => error.to_string(),
+        })?;
+        if self.columns.is_empty() {
+            return self.name_columns(&cells).map(|()| None);
+        }
+        let (count, most) = (cells.len(), self.columns.len());
+        if count != most {
+            return Err(format!("it has {count} fields, the first line has {most}"));
+        }
+        let mut recipient = Recipient::default();
+        for (column, cell) in self.columns.iter().zip(&cells) {
+            let cell = cell.trim();
+            if column == OPENID {
+                recipient.openid = cell.to_owned();
+            } else if !cell.is_empty() {
+                recipient.data.insert(column.clone(), cell.to_owned());
+            }
+        }
+        Ok(Some(recipient))
+    }
+
+    fn name_columns(&mut self, cells: &csv::StringRecord) -> Result<(), String> {
+        let columns: Vec<String> = cells.iter().map(|cell| cell.trim().to_owned()).collect();
+        if let Some(twice) = columns.iter().enumerate().find(|(at, it)| columns[..*at].contains(it))
+        {
+            return Err(format!("the column {:?} is there twice", twice.1));
+        }
+        if !columns.iter().any(|column| column == OPENID) {
+            let first = columns.join(", ");
+            return Err(format!(
+                "the first line names the columns, and there is no column openid: {first}"
+            ));
+        }
+        self.columns = columns;
+        Ok(())
+    }
+}
+
+/// The column that must be there.
+const OPENID: &str = "openid";
+
 /// What is wrong within a line; the line's own number is told already.
 fn without_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -286,7 +390,8 @@ fn read(line: &[u8]) -> serde_json::Result<Recipient> {
         return Ok(Recipient { openid, data: BTreeMap::new() });
     }
     let line: Line<'_> = serde_json::from_slice(line)?;
-    Ok(Recipient { openid: line.openid.into_owned(), data: line.data })
+    let data = line.data.into_iter().map(|(name, value)| (name, value.into())).collect();
+    Ok(Recipient { openid: line.openid.into_owned(), data })
 }
 
 /// Whether a text can be an openid. The engine asks the same; asked here, a chunk of mere openids

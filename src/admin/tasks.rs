@@ -24,7 +24,7 @@ pub(super) async fn add(port: &Port, call: Call<'_>) -> Answer {
     let atomic = params.flag("atomic");
     params.finish()?;
     let media = body::media(&call.head.headers)?;
-    if media == Media::Absent {
+    if matches!(media, Media::Absent | Media::Csv) {
         return Err(body::unsupported("send Content-Type: application/json"));
     }
     let headers = call.head.headers;

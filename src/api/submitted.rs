@@ -56,6 +56,8 @@ pub fn meaning(body: &Json) -> u128 {
         let value = match (name.as_str(), value) {
             ("payload", value) => plain(value),
             (_, Json::Null) => return None,
+            ("data", value) => bare_values(value),
+            ("audience", value) => bare_audience(value),
             ("type", Json::Number(number)) => Json::String(number.to_string()),
             ("priority", Json::Number(number)) if number.as_u64() == Some(0) => return None,
             ("due" | "send_at" | "expires_at", value) => match Timestamp::from_json(value) {
@@ -67,6 +69,23 @@ pub fn meaning(body: &Json) -> u128 {
         Some((name.clone(), value))
     });
     fingerprint(&Json::Object(same.collect()))
+}
+
+/// Template values without WeChat's shape around them.
+fn bare_values(data: &Json) -> Json {
+    let Json::Object(fields) = data else { return plain(data) };
+    let bare = |value: &Json| value.get("value").filter(|it| it.is_string()).cloned();
+    fields.iter().map(|(name, value)| (name.clone(), bare(value).unwrap_or(plain(value)))).collect()
+}
+
+/// An audience with bare values.
+fn bare_audience(audience: &Json) -> Json {
+    let mut audience = plain(audience);
+    let openids = audience.get_mut("openids").and_then(Json::as_array_mut);
+    for data in openids.into_iter().flatten().filter_map(|one| one.get_mut("data")) {
+        *data = bare_values(data);
+    }
+    audience
 }
 
 /// A value with its whole numbers written as such.

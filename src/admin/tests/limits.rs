@@ -114,7 +114,7 @@ async fn wrong_notices_name_every_wrong_field() {
         (json!({"audience": {"openid": ["o"]}}), "unknown_field", "/audience/openid"),
         (json!({"audience": {"stream": true, "openids": []}}), "invalid", "/audience/stream"),
         (json!({"data": {"thing1": 7}}), "invalid", "/data/thing1"),
-        (json!({"data": {"thing1": {"value": "x"}}}), "invalid", "/data/thing1"),
+        (json!({"data": {"thing1": {"value": 7}}}), "invalid", "/data/thing1"),
         (json!({"data": {"thing1": "x".repeat(21)}}), "field_too_long", "/data/thing1"),
         (json!({"tenant": "other"}), "unknown_tenant", "/tenant"),
         (json!({"template": "other"}), "unknown_template", "/template"),

@@ -33,6 +33,87 @@ async fn recipients_are_streamed_in_and_the_notice_closed() {
 }
 
 #[tokio::test]
+async fn a_connection_goes_on_after_a_stream_in_chunks() {
+    let port = start().await;
+    let path = open(&port).await;
+    let lines = openids(3);
+    let requests = format!(
+        "POST {path}/recipients HTTP/1.1\r\nHost: {host}\r\n{LINES}Transfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{lines}\r\n0\r\n\r\n\
+         GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
+        lines.len(),
+        host = port.address,
+    );
+    let got = port.raw(requests.as_bytes()).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(!got.head.contains("connection: close"), "{got:?}");
+    assert!(got.body.contains("\"added\":3") && got.body.contains("\"total\":3"), "{got:?}");
+    port.stop().await;
+}
+
+#[tokio::test]
+async fn recipients_come_as_csv_too() {
+    const CSV: &str = "Content-Type: text/csv; charset=utf-8\r\n";
+    let port = start().await;
+    let path = open(&port).await;
+    let body = "\u{feff}openid,thing1\r\no1,\"Boiler, \"\"B\"\" room\"\r\n\r\no2,\r\no1,x\r\n";
+    let got = port.send("POST", &format!("{path}/recipients?done=true"), CSV, body).await.json();
+    let wanted = json!({"added": 2, "known": 1, "total": 2, "lines": 5, "closed": true});
+    assert_eq!(got, wanted);
+    let shown = port.get(&format!("{path}/deliveries")).await.json();
+    let id = shown["items"][0]["id"].as_str().unwrap();
+    let one = port.get(&format!("/v1/deliveries/{id}")).await.json();
+    let thing = one["request"]["data"]["thing1"]["value"].as_str().unwrap();
+    assert!(thing.starts_with("Boiler, \"B\""), "{one}");
+    for (bad, words) in [
+        ("id,thing1\no1,x\n", "no column openid"),
+        ("openid,openid\no1,o2\n", "twice"),
+        ("openid,thing1\no1\n", "1 fields, the first line has 2"),
+        ("openid,thing1\no1,\"x\n", "quote"),
+    ] {
+        let path = open(&port).await;
+        let got = port.send("POST", &format!("{path}/recipients?done=true"), CSV, bad).await;
+        let detail = got.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(got.status == 422 && detail.contains(words), "{bad:?}: {got:?}");
+        assert_eq!(port.get(&path).await.json()["state"], "expanding", "{bad:?}");
+    }
+    port.stop().await;
+}
+
+#[tokio::test]
+async fn a_value_may_come_as_wechat_takes_it() {
+    let port = start().await;
+    let data = json!({"thing1": {"value": "Boiler check", "color": "#173177"}});
+    let mut wrapped = notice(json!({"openids": [{"openid": "o1", "data": data}]}));
+    wrapped["data"] = data;
+    wrapped["key"] = json!("k");
+    let made = port.post("/v1/notices", &wrapped).await;
+    assert_eq!(made.status, 202, "{made:?}");
+    let plain = notice(json!({"openids": [{"openid": "o1", "data": {"thing1": "Boiler check"}}]}));
+    let plain = {
+        let mut plain = plain;
+        plain["key"] = json!("k");
+        plain
+    };
+    let again = port.post("/v1/notices", &plain).await;
+    assert_eq!((again.status, &again.json()["created"]), (200, &json!(false)), "the same notice");
+    let path = open(&port).await;
+    let line = "{\"openid\":\"o2\",\"data\":{\"thing1\":{\"value\":\"y\"}}}\n";
+    let got = port.send("POST", &format!("{path}/recipients"), LINES, line).await.json();
+    assert_eq!(got["added"], 1, "{got}");
+    for bad in [json!({"value": 7}), json!({"value": "x", "size": 9}), json!({"text": "x"})] {
+        let mut wrong = notice(json!({"openids": ["o1"]}));
+        wrong["data"] = json!({ "thing1": bad });
+        let got = port.post("/v1/notices", &wrong).await;
+        assert_eq!(
+            (got.status, got.json()["errors"][0]["pointer"].clone()),
+            (422, json!("/data/thing1"))
+        );
+    }
+    port.stop().await;
+}
+
+#[tokio::test]
 async fn a_bad_line_keeps_what_came_before_it_and_nothing_after() {
     let port = start().await;
     for (bad, code) in [

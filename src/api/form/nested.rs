@@ -189,13 +189,19 @@ impl<'a> Form<'a> {
         Some(found)
     }
 
-    /// An object of strings of at most `bytes` bytes as JSON.
+    /// An object of strings of at most `bytes` bytes as JSON. A value may come as WeChat itself takes
+    /// it, `{"value": "…"}`, perhaps with a `color`, which it no longer shows.
     pub(in crate::api) fn strings(
         &mut self,
         name: &'static str,
         bytes: usize,
     ) -> BTreeMap<String, String> {
-        let schema = || json!({"type": "object", "additionalProperties": {"type": "string"}});
+        let schema = || {
+            json!({
+                "type": "object", "additionalProperties": {"type": "string"},
+                "description": "a value may also be WeChat's {\"value\": \"…\"}",
+            })
+        };
         let Some(value) = self.value(name, schema) else { return BTreeMap::new() };
         let Ok(Fields(given)) = serde_json::from_str(value.get()) else {
             let detail = format!("give an object of strings, this is {}", kind_of(value));
@@ -204,11 +210,11 @@ impl<'a> Form<'a> {
         };
         let mut texts = BTreeMap::new();
         for (field, value) in given {
-            match raw::scalar(value) {
-                Json::String(text) => {
+            match template_value(value) {
+                Some(text) => {
                     texts.insert(field.into_owned(), text);
                 }
-                _ => {
+                None => {
                     let field = crate::text::cut(&field, 80);
                     let pointer = format!("{}/{field}", self.pointer(name));
                     self.tell(FieldError::new(pointer, string_hint(field, value)));
@@ -226,16 +232,26 @@ impl<'a> Form<'a> {
     }
 }
 
+/// A template value: a text, or one in WeChat's own shape.
+fn template_value(value: &RawValue) -> Option<String> {
+    match raw::scalar(value) {
+        Json::String(text) => Some(text),
+        Json::Object(_) => {
+            let Fields(inner) = serde_json::from_str(value.get()).ok()?;
+            if !inner.iter().all(|(name, _)| name == "value" || name == "color") {
+                return None;
+            }
+            let (_, text) = inner.into_iter().find(|(name, _)| name == "value")?;
+            serde_json::from_str(text.get()).ok()
+        }
+        _ => None,
+    }
+}
+
 fn string_hint(name: &str, value: &RawValue) -> String {
     match raw::scalar(value) {
         Json::Object(_) => {
-            let inner = serde_json::from_str::<Fields<'_>>(value.get());
-            if inner.is_ok_and(|inner| inner.0.iter().any(|(field, _)| field == "value")) {
-                return format!(
-                    "give the text itself, without the \"value\" around it: {{{name:?}: \"…\"}}"
-                );
-            }
-            "values are strings, this is an object".to_owned()
+            format!("values are strings: write {{{name:?}: \"…\"}}, or {{\"value\": \"…\"}}")
         }
         shown @ (Json::Number(_) | Json::Bool(_)) => {
             format!("values are strings: write {{{name:?}: \"{shown}\"}}")
