@@ -12,9 +12,9 @@ use super::problem::Problem;
 use super::respond;
 use super::{Role, metrics};
 use crate::api::answers::{Count, Dropped, Health, Queue, Readiness, Released, RunStarted, Tenant};
-use crate::api::bodies::operate::{Pending, Redriven, Release};
+use crate::api::bodies::operate::{Pending, Redriven, Release, Run};
 use crate::api::unread::Unread;
-use crate::engine::command::{Command, Reply};
+use crate::engine::command::{Command, Reply, RunNow};
 use crate::engine::query::Query;
 use crate::engine::view::{Circuit, IdText, View, Word};
 use crate::limits;
@@ -145,8 +145,9 @@ pub(super) async fn redrive(port: &Port, call: Call<'_>) -> Answer {
 /// `POST /v1/schedules/{name}/run`.
 pub(super) async fn run(port: &Port, call: Call<'_>) -> Answer {
     let name = call.id(0).to_owned();
-    no_fields(port, call).await?;
-    let Reply::Run(id) = port.call(Command::RunSchedule(name.clone())).await? else {
+    let Run(asked) = body::read(port, &call.head.headers, call.body).await?;
+    let asked = RunNow { schedule: name.clone(), ..asked };
+    let Reply::Run(id) = port.call(Command::RunSchedule(asked)).await? else {
         return Err(Problem::unexpected());
     };
     let answer = RunStarted { run: IdText(id), schedule: name };

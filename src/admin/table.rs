@@ -259,13 +259,16 @@ pub(super) static ROUTES: &[Route] = &[
         )
     },
     get("/v1/schedules", run!(look::show, Sight::Schedules), "Cron rules", &[], "ScheduleViewPage"),
-    post(
-        "/v1/schedules/{name}/run",
-        run!(look::run),
-        "Run a schedule now",
-        "",
-        (202, "RunStarted"),
-    ),
+    Route {
+        notes: &[Note::BodyMayBeMissing],
+        ..post(
+            "/v1/schedules/{name}/run",
+            run!(look::run),
+            "Run a schedule now",
+            "RunNow",
+            (202, "RunStarted"),
+        )
+    },
     get(
         "/v1/runs",
         run!(look::show, Sight::Runs),

@@ -10,7 +10,7 @@ use super::answers::{
     SettledTask, Submitted, Tenant, Tested,
 };
 use super::bodies::notice::{Resend, Resolve, Test};
-use super::bodies::operate::{Nothing, Redriven, Release};
+use super::bodies::operate::{Nothing, Redriven, Release, Run};
 use super::bodies::task::{Ack, Extend, Move, Nack, OneOfMany, Reject, Settlements};
 use super::bodies::{notice, recipient, task};
 use super::form::{Body, describe};
@@ -47,6 +47,7 @@ fn bodies() -> Map<String, Json> {
     put::<Test>(&mut all);
     put::<Release>(&mut all);
     put::<Redriven>(&mut all);
+    put::<Run>(&mut all);
     put::<Nothing>(&mut all);
     for (name, schema) in [
         ("Tasks", task::one_or_many()),

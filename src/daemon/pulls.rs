@@ -57,7 +57,8 @@ impl Pulls {
             counts.insert(tenant.clone(), one);
         }
         let error = (!failed.is_empty()).then(|| failed.join("; "));
-        let _ = self.mailbox.call(Command::RunDone { run: job.run, counts, error }).await;
+        let (run, whole) = (job.run, job.whole);
+        let _ = self.mailbox.call(Command::RunDone { run, counts, error, whole }).await;
     }
 
     async fn pull_tenant(

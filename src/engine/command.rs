@@ -122,7 +122,7 @@ pub enum Command {
         outcome: PushOutcome,
     },
     /// Run a schedule now.
-    RunSchedule(String),
+    RunSchedule(RunNow),
     /// A pull run has ended.
     RunDone {
         /// The run.
@@ -131,6 +131,8 @@ pub enum Command {
         counts: BTreeMap<String, RunCounts>,
         /// Why it failed, if it did.
         error: Option<String>,
+        /// [`PullJob::whole`] of its job.
+        whole: bool,
     },
     /// Keep a notice that a pull found and that was refused.
     KeepRefused(Box<RefusedNotice>),
@@ -341,6 +343,17 @@ pub enum Verdict {
     },
 }
 
+/// A run that a person wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunNow {
+    /// The schedule.
+    pub schedule: String,
+    /// Only these tenants of a pull; all when empty.
+    pub tenants: Vec<String>,
+    /// What is new since then, instead of since the last good run.
+    pub since: Option<Timestamp>,
+}
+
 /// Which dead letters to bring back.
 #[derive(Clone, Debug, Default)]
 pub struct Redrive {
@@ -545,4 +558,7 @@ pub struct PullJob {
     pub tenants: Vec<String>,
     /// What `{last_run}` stands for.
     pub last_run: Option<Timestamp>,
+    /// Whether it asks for all that a run of the schedule asks for: then the next one asks for what came
+    /// since.
+    pub whole: bool,
 }

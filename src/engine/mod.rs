@@ -256,11 +256,11 @@ impl<K: Kv> Engine<K> {
             Command::SettlePush { task, fence, outcome } => {
                 self.queue.settle_push(&mut self.tx, task, fence, outcome)?
             }
-            Command::RunSchedule(name) => {
-                schedule::run_schedule(&mut self.tx, &mut self.queue, &name)?
+            Command::RunSchedule(asked) => {
+                schedule::run_schedule(&mut self.tx, &mut self.queue, &asked)?
             }
-            Command::RunDone { run, counts, error } => {
-                schedule::run_done(&mut self.tx, &mut self.queue, run, counts, error)?
+            Command::RunDone { run, counts, error, whole } => {
+                schedule::run_done(&mut self.tx, &mut self.queue, run, counts, error, whole)?
             }
             Command::KeepRefused(refused) => letter::keep_refused(&mut self.tx, *refused)?,
             Command::DropLetter(id) => letter::drop_letter(&mut self.tx, id)?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::command::{Effect, PullJob, Reply, TaskDraft};
+use crate::engine::command::{Effect, PullJob, Reply, RunNow, TaskDraft};
 use crate::engine::copy;
 use crate::engine::mode::Mode;
 use crate::engine::queue::Queue;
@@ -104,9 +104,9 @@ fn take_up<K: Kv>(
 ) -> Result<(), Fault> {
     if let Some(cut_off) = row.running.take() {
         let planned = interrupt_run(tx, cut_off)?;
-        begin_run(tx, queue, name, rule, row, planned, Trigger::Restart, None)?;
+        begin_run(tx, queue, name, rule, row, planned, Trigger::Restart, None, None)?;
     } else if let Some(planned) = row.owed.take() {
-        begin_run(tx, queue, name, rule, row, planned, Trigger::FollowUp, None)?;
+        begin_run(tx, queue, name, rule, row, planned, Trigger::FollowUp, None, None)?;
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ pub(super) fn schedule_ticked<K: Kv>(
         coalesce(tx, due, name, &mut row, running, note);
     } else {
         let trigger = if due < tx.started { Trigger::CatchUp } else { Trigger::Cron };
-        begin_run(tx, queue, name, &rule, &mut row, due, trigger, note)?;
+        begin_run(tx, queue, name, &rule, &mut row, due, trigger, note, None)?;
     }
     tx.store.write(key(name), &row);
     Ok(())
@@ -191,7 +191,10 @@ fn begin_run<K: Kv>(
     planned: Timestamp,
     trigger: Trigger,
     note: Option<String>,
+    asked: Option<&RunNow>,
 ) -> Result<Id, Fault> {
+    let wanted = asked.map_or(&[][..], |asked| &asked.tenants);
+    let since = asked.and_then(|asked| asked.since);
     let id = tx.new_id();
     let mut run = Run {
         schedule: name.to_owned(),
@@ -217,13 +220,17 @@ fn begin_run<K: Kv>(
         }
         Action::Pull { tenants, overlap_ms } => {
             row.running = Some(id);
+            let usual = row.last_good.map(|at| at.minus(*overlap_ms));
+            let last_run = since.or(usual);
+            let asks_all = wanted.is_empty() || tenants.iter().all(|it| wanted.contains(it));
             tx.effects.push(Effect::Pull(PullJob {
                 run: id,
                 schedule: name.to_owned(),
-                tenants: tenants.clone(),
-                last_run: row.last_good.map(|at| at.minus(*overlap_ms)),
+                tenants: if wanted.is_empty() { tenants.clone() } else { wanted.to_vec() },
+                last_run,
                 last_good: row.last_good,
-                held: copy::pull_is_held(tx, row.last_good)?,
+                held: copy::pull_is_held(tx, row.last_good.min(since.or(row.last_good)))?,
+                whole: asks_all && since.is_none_or(|since| usual.is_some_and(|it| since <= it)),
             }));
         }
     }
@@ -269,8 +276,9 @@ fn add_scheduled_task<K: Kv>(
 pub(super) fn run_schedule<K: Kv>(
     tx: &mut Tx<K>,
     queue: &mut Queue,
-    name: &str,
+    asked: &RunNow,
 ) -> Result<Decision, Fault> {
+    let name = asked.schedule.as_str();
     let Some(rule) = tx.rules.schedules.get(name).cloned() else {
         let known = tx.rules.schedules.keys().map(String::as_str);
         let advice = crate::near::advise(name, "there are", known);
@@ -279,8 +287,11 @@ pub(super) fn run_schedule<K: Kv>(
             format!("there is no schedule {name:?}; {advice}"),
         )));
     };
+    if let Err(refusal) = check_asked(&rule.action, asked, tx.now) {
+        return Ok(Err(refusal));
+    }
     if tx.mode != Mode::Working {
-        return Ok(Err(Refusal::new(Code::Held, "this daemon hands out no work tx.now")));
+        return Ok(Err(Refusal::new(Code::Held, "this daemon hands out no work now")));
     }
     let mut row = tx.store.read::<ScheduleRow>(&key(name))?.unwrap_or_default();
     if let Some(running) = row.running {
@@ -289,9 +300,55 @@ pub(super) fn run_schedule<K: Kv>(
             format!("run {running} of {name} is under way: two at once are never started"),
         )));
     }
-    let run = begin_run(tx, queue, name, &rule, &mut row, tx.now, Trigger::Manual, None)?;
+    let now = tx.now;
+    let note = note_of(asked);
+    let asked = Some(asked);
+    let run = begin_run(tx, queue, name, &rule, &mut row, now, Trigger::Manual, note, asked)?;
     tx.store.write(key(name), &row);
     Ok(Ok(Reply::Run(run)))
+}
+
+/// Whether a run can be what was asked for.
+fn check_asked(action: &Action, asked: &RunNow, now: Timestamp) -> Result<(), Refusal> {
+    let wrong = |pointer: &str, detail: String| Refusal::field(Code::Invalid, pointer, detail);
+    let Action::Pull { tenants, .. } = action else {
+        let field = match (asked.tenants.is_empty(), asked.since) {
+            (true, None) => return Ok(()),
+            (false, _) => "/tenants",
+            (true, Some(_)) => "/since",
+        };
+        return Err(wrong(
+            field,
+            "this schedule adds a task and pulls nothing: leave it out".into(),
+        ));
+    };
+    for (at, tenant) in asked.tenants.iter().enumerate() {
+        if !tenants.contains(tenant) {
+            let known = tenants.iter().map(String::as_str);
+            let advice = crate::near::advise(tenant, "it asks for", known);
+            let shown = cut(tenant, 80);
+            let detail = format!("the schedule does not ask for {shown:?}; {advice}");
+            return Err(wrong(&format!("/tenants/{at}"), detail));
+        }
+        if asked.tenants[..at].contains(tenant) {
+            return Err(wrong(&format!("/tenants/{at}"), "name each tenant once".into()));
+        }
+    }
+    match asked.since {
+        Some(since) if since > now => Err(wrong("/since", format!("{since} is still to come"))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What is particular about a run that a person asked for.
+fn note_of(asked: &RunNow) -> Option<String> {
+    let tenants = (!asked.tenants.is_empty())
+        .then(|| format!("asked for {} only", cut(&asked.tenants.join(", "), limits::TEXT_BYTES)));
+    let since = asked.since.map(|since| format!("asked for what is new since {since}"));
+    match (tenants, since) {
+        (Some(tenants), Some(since)) => Some(format!("{tenants}; {since}")),
+        (one, other) => one.or(other),
+    }
 }
 
 pub(super) fn run_done<K: Kv>(
@@ -300,6 +357,7 @@ pub(super) fn run_done<K: Kv>(
     id: Id,
     counts: BTreeMap<String, RunCounts>,
     error: Option<String>,
+    whole: bool,
 ) -> Result<Decision, Fault> {
     let Some(mut run) = tx.store.read::<Run>(&keys::id(id))? else {
         return Ok(Err(not_found("run", id)));
@@ -320,7 +378,7 @@ pub(super) fn run_done<K: Kv>(
     };
     row.running = None;
     // What was refused is kept: the source need not be asked for it again.
-    if run.error.is_none() {
+    if run.error.is_none() && whole {
         row.last_good = Some(run.started);
     }
     tx.store.write(keys::id(id), &run);
@@ -328,7 +386,7 @@ pub(super) fn run_done<K: Kv>(
     if tx.mode == Mode::Working
         && let (Some(planned), Some(rule)) = (row.owed.take(), rule)
     {
-        begin_run(tx, queue, &name, &rule, &mut row, planned, Trigger::FollowUp, None)?;
+        begin_run(tx, queue, &name, &rule, &mut row, planned, Trigger::FollowUp, None, None)?;
     }
     tx.store.write(key(&name), &row);
     Ok(Ok(Reply::Done))

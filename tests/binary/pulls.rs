@@ -94,6 +94,29 @@ fn a_pulled_notice_is_sent_once_or_kept_and_never_lost() {
     assert_eq!((&first["outcome"], &first["counts"]["t0"]["found"]), (&json!("done"), &json!(0)));
     assert!(source.since().as_str() > "2026", "{}", source.since());
 
+    // A person asks for more, or for others only: the next run of the schedule asks as ever.
+    let begin = |body: Json| http.post(&daemon.at("/v1/schedules/new/run"), &body);
+    let wanted = json!({"tenants": ["t0"], "since": "2026-01-02T00:00:00Z"});
+    let run_id = begin(wanted).good()["run"].as_str().unwrap().to_owned();
+    let asked = until("the run ends", PATIENCE, || {
+        let run = http.get(&daemon.at(&format!("/v1/runs/{run_id}"))).good();
+        (run["outcome"] != "running").then_some(run)
+    });
+    assert_eq!(source.since(), "2026-01-02T00:00:00.000Z");
+    assert_eq!(asked["counts"].as_object().unwrap().len(), 1, "{asked}");
+    assert!(asked["note"].as_str().unwrap().contains("t0 only"), "{asked}");
+    for (body, pointer) in [
+        (json!({"tenants": ["t9"]}), "/tenants/0"),
+        (json!({"tenants": ["t0", "t0"]}), "/tenants/1"),
+        (json!({"since": "2999-01-01T00:00:00Z"}), "/since"),
+        (json!({"tenant": "t0"}), "/tenant"),
+    ] {
+        let refused = begin(body);
+        assert_eq!(refused.json()["errors"][0]["pointer"], pointer, "{}", refused.text);
+    }
+    run(&http, &daemon);
+    assert!(source.since().as_str() > "2026-01-03", "{}", source.since());
+
     // Without a key: what the overlap brings again is known.
     let mut keyless = notice(0, 0, 1, "x");
     keyless.as_object_mut().unwrap().remove("key");

@@ -427,7 +427,7 @@ fn ticks_during_a_run_are_owed_one_follow_up() {
     for _ in 0..3 {
         assert!(pulls(world.pass(MINUTE_MS)).is_empty());
     }
-    let done = |run| Command::RunDone { run, counts: [].into(), error: None };
+    let done = |run| Command::RunDone { run, counts: [].into(), error: None, whole: true };
     let second = pulls(world.run(done(first)).effects);
     assert_eq!(second.len(), 1);
     assert!(pulls(world.run(done(second[0])).effects).is_empty());

@@ -220,7 +220,7 @@ fn a_follow_up_that_is_owed_survives_a_restart() {
     let first = pulls(world.pass(MINUTE_MS))[0];
     assert!(pulls(world.pass(MINUTE_MS)).is_empty(), "this tick is owed");
     world.ask(Command::Drain).unwrap();
-    world.run(Command::RunDone { run: first, counts: [].into(), error: None });
+    world.run(Command::RunDone { run: first, counts: [].into(), error: None, whole: true });
     world.crash(0);
     assert_eq!(pulls(world.idle()).len(), 1, "it does not wait for the next tick");
     let runs = world.look(Query::Runs { schedule: None, page: Page::default() });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use duebox::engine::command::{Command, Effect};
+use duebox::engine::command::{Command, Effect, RunNow};
 use duebox::engine::query::{Page, Query};
 use duebox::id::Id;
 use duebox::model::rules::Action;
@@ -74,7 +74,10 @@ impl Schedules {
         let now = self.world.now;
         if !self.finish(now) {
             let manual = self.rng.u8(0..12) == 0;
-            let command = manual.then(|| Command::RunSchedule("job".to_owned()));
+            let command = manual.then(|| {
+                let schedule = "job".to_owned();
+                Command::RunSchedule(RunNow { schedule, ..RunNow::default() })
+            });
             let fate = match self.rng.u8(0..30) {
                 0 => Fate::Lost,
                 1 => Fate::Unheard,
@@ -88,7 +91,10 @@ impl Schedules {
     fn finish(&mut self, now: Timestamp) -> bool {
         let Some((run, _)) = self.running.take_if(|(_, done)| *done <= now) else { return false };
         let error = (self.rng.u8(0..4) == 0).then(|| "unreachable".to_owned());
-        self.step(Some(Command::RunDone { run, counts: BTreeMap::new(), error }), Fate::Answered);
+        self.step(
+            Some(Command::RunDone { run, counts: BTreeMap::new(), error, whole: true }),
+            Fate::Answered,
+        );
         true
     }
 

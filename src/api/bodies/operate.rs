@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::api::form::{Body, Form};
-use crate::engine::command::Redrive;
+use crate::engine::command::{Redrive, RunNow};
 use crate::id::Id;
 use crate::limits;
 use crate::named::Named;
@@ -66,6 +66,34 @@ impl Body for Release {
 
     fn example() -> Json {
         json!({"pending": "hold"})
+    }
+}
+
+/// `POST /v1/schedules/{name}/run`.
+///
+/// ```json
+/// {"tenants": ["acme"], "since": "2026-11-20T00:00:00+08:00"}
+/// ```
+pub struct Run(
+    /// The run, whose schedule is in the path.
+    pub RunNow,
+);
+
+impl Body for Run {
+    const NAME: &'static str = "RunNow";
+
+    fn fields(form: &mut Form<'_>) -> Self {
+        let schema = || json!({"type": "string", "minLength": 1});
+        let read = |value: &Json| value.as_str().map(str::to_owned);
+        let most = limits::BATCH_ITEMS;
+        let tenants = form.list("tenants", most, "a tenant's name", schema, read);
+        form.also("tenants", json!({"description": "only these, of those that the pull asks for"}));
+        let since = form.time("since");
+        Self(RunNow { schedule: String::new(), tenants: tenants.unwrap_or_default(), since })
+    }
+
+    fn example() -> Json {
+        json!({"tenants": ["acme"], "since": "2026-11-20T00:00:00+08:00"})
     }
 }
 
