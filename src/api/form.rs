@@ -203,6 +203,13 @@ impl<'a> Form<'a> {
         self.any(name, schema).filter(|value| value.get() != "null")
     }
 
+    /// Looks at a field that holds no others without taking it.
+    fn peek(&self, name: &str) -> Option<Json> {
+        let Source::Given(given) = &self.source else { return None };
+        let (_, value) = given.iter().find(|(other, _)| *other == name)?;
+        Some(raw::scalar(value))
+    }
+
     /// Takes a field that holds no others.
     fn read<T>(
         &mut self,
@@ -371,7 +378,7 @@ mod tests {
     #[test]
     fn what_is_no_object_or_no_json_is_said_so() {
         let wrong = |text| Form::over(text, |_| ()).1.unwrap().words();
-        assert_eq!(wrong("[1]"), ": give an object, this is an array");
+        assert_eq!(wrong("[1]"), "give an object, this is an array");
         assert!(wrong(r#"{"a":1,"a":2}"#).contains("twice"), "{}", wrong(r#"{"a":1,"a":2}"#));
         assert!(wrong("{").contains("not valid JSON"), "{}", wrong("{"));
         assert!(wrong(r#"{"x":"\ud800"}"#).contains("/x"), "{}", wrong(r#"{"x":"\ud800"}"#));

@@ -20,6 +20,14 @@ impl FieldError {
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into(), unknown: false }
     }
+
+    /// The field and what is wrong with it; of the body as a whole only that.
+    fn words(&self) -> String {
+        match self.pointer.as_str() {
+            "" => self.detail.clone(),
+            pointer => format!("{pointer}: {}", self.detail),
+        }
+    }
 }
 
 /// Why a body was not read.
@@ -81,10 +89,8 @@ impl Unread {
             }
             Self::Fields(errors) => match &errors[..] {
                 [] => "the request is not of the expected shape".to_owned(),
-                [one] => format!("{}: {}", one.pointer, one.detail),
-                [one, rest @ ..] => {
-                    format!("{}: {} (and {} more)", one.pointer, one.detail, rest.len())
-                }
+                [one] => one.words(),
+                [one, rest @ ..] => format!("{} (and {} more)", one.words(), rest.len()),
             },
         }
     }

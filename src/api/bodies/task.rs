@@ -31,13 +31,10 @@ impl Body for TaskDraft {
         let kind = form.name("type").unwrap_or_default();
         let priority = form.priority("priority").unwrap_or(0);
         let due = form.due("due");
-        let delay_ms = form.whole("delay_ms", 0..=u64::MAX);
-        form.also("delay_ms", json!({"maximum": limits::DELAY_MAX_MS}));
-        if delay_ms.is_some_and(|delay| delay > limits::DELAY_MAX_MS) {
+        let delay_ms = form.whole_or("delay_ms", 0..=limits::DELAY_MAX_MS, || {
             let most = limits::DELAY_MAX_MS;
-            let detail = format!("at most {most} ms, ten years: give \"due\" for a point in time");
-            form.wrong("delay_ms", detail);
-        }
+            format!("at most {most} ms, ten years: give \"due\" for a point in time")
+        });
         let payload = payload(form);
         Self {
             kind,

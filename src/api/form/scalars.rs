@@ -46,6 +46,22 @@ impl<'a> Form<'a> {
         })
     }
 
+    /// The same, with words of its own for a number beyond the range.
+    pub(in crate::api) fn whole_or(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+        beyond: impl FnOnce() -> String,
+    ) -> Option<u64> {
+        let most = *range.end();
+        if self.peek(name).and_then(|value| value.as_u64()).is_some_and(|number| number > most) {
+            self.wrong(name, beyond());
+            self.whole(name, 0..=u64::MAX);
+            return None;
+        }
+        self.whole(name, range)
+    }
+
     /// A priority: 0 to 255.
     pub(in crate::api) fn priority(&mut self, name: &'static str) -> Option<u8> {
         self.whole(name, 0..=255).and_then(|number| u8::try_from(number).ok())
