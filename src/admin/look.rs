@@ -9,6 +9,7 @@ use super::letters;
 use super::no_fields::no_fields;
 use super::port::Port;
 use super::problem::Problem;
+use super::query::Params;
 use super::respond;
 use super::{Role, metrics};
 use crate::api::answers::{Count, Dropped, Health, Queue, Readiness, Released, RunStarted, Tenant};
@@ -37,6 +38,7 @@ pub(super) enum Sight {
     Runs,
     Run,
     Quarantine,
+    Why,
 }
 
 /// Answers a GET with the engine's view.
@@ -85,9 +87,24 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         Sight::Runs => Query::Runs { schedule: params.text("schedule"), page: params.page() },
         Sight::Run => Query::Run(call.named(0, "run")?),
         Sight::Quarantine => Query::Quarantine(params.page()),
+        Sight::Why => why(&mut params),
     };
     params.finish()?;
     Ok(respond::raw(port.text(query).await?))
+}
+
+/// What `GET /v1/why` asks for.
+fn why(params: &mut Params) -> Query {
+    let tenant = params.text("tenant");
+    let openid = params.text("openid");
+    let notice = params.parse("notice", "a notice's id");
+    if openid.is_none() {
+        params.wrong("openid", "is missing: give the openid that is asked about");
+    }
+    if notice.is_none() {
+        params.wrong("notice", "give the id of a notice");
+    }
+    Query::Why { tenant, openid: openid.unwrap_or_default(), notice: notice.unwrap_or_default() }
 }
 
 /// `POST /v1/queues/{type}/pause` and `resume`.

@@ -244,6 +244,13 @@ pub(super) static ROUTES: &[Route] = &[
             (200, "Count"),
         )
     },
+    get(
+        "/v1/why",
+        run!(look::show, Sight::Why),
+        "Why somebody got a message of a notice, or did not",
+        &["tenant", "openid", "notice"],
+        "Why",
+    ),
     get("/v1/attention", run!(attention::show), "What needs a person", PAGE, "AttentionRowPage"),
     Route {
         notes: &[Note::Gives(&["application/x-ndjson", "text/csv"])],

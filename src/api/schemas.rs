@@ -17,7 +17,7 @@ use super::form::{Body, describe};
 use crate::engine::command::{ClaimRequest, NoticeDraft, Recipient, TaskDraft};
 use crate::engine::view::{
     DeadOrDoubt, DeliveryView, Listed, LogEntry, NoticeView, QuarantinedRow, QueueView, RunView,
-    ScheduleView, TaskView, TenantView,
+    ScheduleView, TaskView, TenantView, WhyView,
 };
 
 /// Every schema that the route table may name.
@@ -102,6 +102,7 @@ fn answers() -> Map<String, Json> {
     add::<Health>(&mut of);
     add::<Readiness>(&mut of);
     add::<NoticeView>(&mut of);
+    add::<WhyView>(&mut of);
     add::<Listed<AttentionRow>>(&mut of);
     add::<Listed<TaskView>>(&mut of);
     add::<Listed<QueueView>>(&mut of);

@@ -26,7 +26,7 @@ pub use exit::Exit;
 pub use log::LogArgs;
 pub use notice::NoticeArgs;
 pub use operate::{
-    DeadArgs, DeliveryArgs, ExplainArgs, QueueArgs, ReleaseArgs, ScheduleArgs, TenantArgs,
+    DeadArgs, DeliveryArgs, ExplainArgs, QueueArgs, ReleaseArgs, ScheduleArgs, TenantArgs, WhyArgs,
 };
 pub use sandbox::SandboxArgs;
 pub use serve::ServeArgs;
@@ -87,6 +87,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Let a held copy work
     Release(ReleaseArgs),
+    /// Say why somebody got a message of a notice, or did not
+    Why(WhyArgs),
     /// Say what a code of the provider means
     Explain(ExplainArgs),
 }
@@ -116,6 +118,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Tenant(args) => output::finish(operate::tenant(&args)),
         Command::Schedule(args) => output::finish(operate::schedule(&args)),
         Command::Release(args) => output::finish(operate::release(&args)),
+        Command::Why(args) => output::finish(operate::why(&args)),
         Command::Explain(args) => output::finish(operate::explain(&args)),
     }
 }

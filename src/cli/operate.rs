@@ -449,6 +449,33 @@ pub(super) fn release(args: &ReleaseArgs) -> Result<(), Failure> {
     client.show_one(&answer, columns)
 }
 
+/// Arguments of `why`.
+#[derive(Args, Clone, Debug)]
+pub struct WhyArgs {
+    #[command(flatten)]
+    connect: Connect,
+    /// The notice
+    #[arg(value_name = "NOTICE")]
+    notice: String,
+    /// Who asks
+    #[arg(value_name = "OPENID")]
+    openid: String,
+}
+
+/// Says what became of a notice for one person.
+pub(super) fn why(args: &WhyArgs) -> Result<(), Failure> {
+    let client = args.connect.client()?;
+    let query = [("notice", Some(args.notice.clone())), ("openid", Some(args.openid.clone()))];
+    let answer = client.get(&["v1", "why"], &query)?;
+    if client.wants_json() {
+        return client.show_one(&answer, &[]);
+    }
+    // What is printed is made harmless for a terminal on its way.
+    output::print(&format!("{}\n\n", answer["sentence"].as_str().unwrap_or_default()))?;
+    let rows = answer["timeline"].as_array().cloned().unwrap_or_default();
+    output::print(&table::table(&rows, &[("AT", "/at"), ("WHAT", "/what")]))
+}
+
 /// Arguments of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {

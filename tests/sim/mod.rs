@@ -21,6 +21,7 @@ mod schedules;
 mod tasks;
 mod trouble;
 mod types;
+mod why;
 mod world;
 
 /// Seeds to run: one by name, or as many as asked for.

@@ -58,6 +58,27 @@ async fn lists_go_from_the_oldest_or_from_the_newest() {
 }
 
 #[tokio::test]
+async fn why_is_asked_for_one_person_and_one_notice() {
+    let port = start().await;
+    let made = port.post("/v1/notices", &notice(json!({"openids": ["o1"]}))).await.json();
+    let id = made["id"].as_str().unwrap();
+    let told = port.get(&format!("/v1/why?openid=o1&notice={id}&tenant=acme")).await.json();
+    assert!(told["sentence"].as_str().unwrap().contains("due at 2099"), "{told}");
+    for (query, pointer) in [
+        (format!("notice={id}"), "/openid"),
+        ("openid=o1".to_owned(), "/notice"),
+        ("openid=o1&notice=x".to_owned(), "/notice"),
+        (format!("openid=o1&notice={id}&tenant=beta"), "/tenant"),
+        (format!("openid=o1&notice={id}&ref=x"), "/ref"),
+    ] {
+        let refused = port.get(&format!("/v1/why?{query}")).await;
+        assert_eq!(refused.json()["errors"][0]["pointer"], pointer, "{query}: {refused:?}");
+    }
+    assert_eq!(port.get("/v1/why?openid=o1&notice=7").await.status, 404);
+    port.stop().await;
+}
+
+#[tokio::test]
 async fn many_tasks_are_added_and_settled_each_with_its_own_verdict() {
     let port = start().await;
     let batch = json!([

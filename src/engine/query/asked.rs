@@ -76,6 +76,12 @@ pub enum Query {
         errcode: Option<i64>,
         page: Page,
     },
+    /// What became of a notice for one person.
+    Why {
+        tenant: Option<String>,
+        openid: String,
+        notice: Id,
+    },
     /// Deliveries in doubt, of all notices or one.
     Doubts {
         tenant: Option<String>,
@@ -107,6 +113,7 @@ impl Query {
             Self::Stats => "stats",
             Self::Attention => "attention",
             Self::Count { .. } => "deliveries, counted",
+            Self::Why { .. } => "why",
             Self::Doubts { .. } => "deliveries in doubt",
         }
     }

@@ -12,6 +12,7 @@ mod schedules;
 mod stats;
 mod tasks;
 mod walk;
+mod why;
 
 use super::Engine;
 use super::letter;
@@ -83,6 +84,9 @@ impl<K: Kv> Engine<K> {
             Query::Attention => Ok(View::Attention(self.attention(now)?)),
             Query::Count { notice, states, errcode, page } => {
                 self.count_deliveries(notice, &states, errcode, &page)?.map(View::Count)
+            }
+            Query::Why { tenant, openid, notice } => {
+                self.why(now, tenant.as_deref(), &openid, notice)?.map(|it| View::Why(Box::new(it)))
             }
             Query::Doubts { tenant, notice, page } => {
                 self.list_doubts(tenant, notice, &page)?.map(View::Deliveries)

@@ -3,8 +3,8 @@
 use super::super::Engine;
 use super::super::refusal::not_found;
 use super::super::view::{
-    At, Circuit, Counted, DeliveryText, DeliveryView, IdText, Listed, MiniprogramView, NoticeView,
-    Raw, Row, TenantView, TokenView, Word,
+    At, Circuit, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry, MiniprogramView,
+    NoticeView, Raw, Row, TenantView, TokenView, Word,
 };
 use super::page::{Page, SCAN_ROWS, Shown, cursor, hex, limit};
 use super::rows::Rows;
@@ -215,10 +215,27 @@ impl<K: Kv> Engine<K> {
         let Some(delivery) = self.tx.store.read::<Delivery>(&keys::delivery(tenant, id))? else {
             return Ok(Err(not_found("delivery", id)));
         };
-        let prefix = keys::log_by_openid(tenant, &delivery.openid);
+        let attempts = self.attempts_of(tenant, id, &delivery.openid)?;
+        let name = self.tx.names.tenant_name(tenant).to_owned();
+        let request = self.outbox.render(&mut self.tx, &name, tenant, id, &delivery)?;
+        Ok(Ok(DeliveryView {
+            tenant: Some(name),
+            request: Some(Raw::or_string(request)),
+            attempts: Some(attempts),
+            ..delivery_view(&notice, id, delivery)
+        }))
+    }
+
+    /// What the send log has of a delivery.
+    pub(super) fn attempts_of(
+        &mut self,
+        tenant: TenantNo,
+        id: DeliveryId,
+        openid: &str,
+    ) -> Result<Vec<LogEntry>, Fault> {
+        let prefix = keys::log_by_openid(tenant, openid);
         let (from, to) = (keys::with_id(prefix.clone(), id.notice), keys::after_prefix(&prefix));
-        let mut attempts = Vec::new();
-        let mut bytes = 0;
+        let (mut attempts, mut bytes) = (Vec::new(), 0);
         for (key, _) in
             self.tx.store.scan(Tree::LogIndex, &from, &to, Order::Ascending, ATTEMPTS)?
         {
@@ -230,14 +247,7 @@ impl<K: Kv> Engine<K> {
                 attempts.push(attempt);
             }
         }
-        let name = self.tx.names.tenant_name(tenant).to_owned();
-        let request = self.outbox.render(&mut self.tx, &name, tenant, id, &delivery)?;
-        Ok(Ok(DeliveryView {
-            tenant: Some(name),
-            request: Some(Raw::or_string(request)),
-            attempts: Some(attempts),
-            ..delivery_view(&notice, id, delivery)
-        }))
+        Ok(attempts)
     }
 
     pub(super) fn list_tenants(&mut self, now: Timestamp) -> Result<Listed<TenantView>, Fault> {

@@ -10,6 +10,7 @@ mod operate;
 mod row;
 mod scalars;
 mod task;
+mod why;
 
 use serde::Serialize;
 
@@ -26,6 +27,7 @@ pub use row::{Listed, Row};
 pub(in crate::engine) use scalars::raw_or_text;
 pub use scalars::{At, DeliveryText, IdText, Raw, Word};
 pub use task::{Circuit, Deliverer, QueueView, TaskAttempt, TaskView};
+pub use why::{Happening, WhyView};
 
 /// What came of a query.
 #[derive(Debug, Serialize)]
@@ -49,6 +51,7 @@ pub enum View {
     Quarantine(Listed<QuarantinedRow>),
     Pending(Waiting),
     Count(Counted),
+    Why(Box<WhyView>),
     /// Numbers for metrics.
     #[serde(skip)]
     Stats(Box<Stats>),
