@@ -48,6 +48,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         Sight::Notices => Query::Notices {
             tenant: params.text("tenant"),
             state: params.word("state"),
+            key: params.text("key"),
             order: params.order(Order::Descending),
             page: params.page(),
         },
@@ -63,6 +64,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
         Sight::Tasks => Query::Tasks {
             kind: params.text("type"),
             state: params.word("state"),
+            key: params.text("key"),
             payload: params.flag("payload"),
             order: params.order(Order::Ascending),
             page: params.page(),

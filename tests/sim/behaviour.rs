@@ -117,8 +117,13 @@ fn old_rows_go_and_a_late_entry_outlives_its_notice() {
     world.pass(HOUR_MS);
     world.pass_in_turns(20 * MINUTE_MS);
     let page = Page::default();
-    let left =
-        world.look(Query::Notices { tenant: None, state: None, order: Order::Descending, page });
+    let left = world.look(Query::Notices {
+        tenant: None,
+        state: None,
+        key: None,
+        order: Order::Descending,
+        page,
+    });
     assert_eq!(left["items"].as_array().unwrap().len(), 0);
     assert_eq!(entries(&mut world), 1, "the late one is young");
     world.pass(DAY_MS);

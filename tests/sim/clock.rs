@@ -339,6 +339,7 @@ fn a_doubt_is_as_old_as_time_that_really_passed_whatever_the_wall_clock_shows() 
                 let query = Query::Notices {
                     tenant: None,
                     state: None,
+                    key: None,
                     order: Order::Descending,
                     page: Page::default(),
                 };

@@ -40,6 +40,7 @@ fn notices(world: &mut World) -> usize {
     let all = Query::Notices {
         tenant: None,
         state: None,
+        key: None,
         order: Order::Descending,
         page: Default::default(),
     };
@@ -124,6 +125,7 @@ fn a_removed_notice_leaves_no_timer() {
     let notice = world.look(Query::Notices {
         tenant: None,
         state: None,
+        key: None,
         order: Order::Descending,
         page: Default::default(),
     });

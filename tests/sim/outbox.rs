@@ -319,6 +319,7 @@ impl Outbox {
         let all = self.world.look(Query::Notices {
             tenant: None,
             state: None,
+            key: None,
             order: Order::Descending,
             page,
         });

@@ -58,6 +58,32 @@ async fn lists_go_from_the_oldest_or_from_the_newest() {
 }
 
 #[tokio::test]
+async fn a_key_finds_what_it_stands_for() {
+    let port = start().await;
+    for key in ["k1", "k2"] {
+        port.post("/v1/tasks", &json!({"type": "a", "payload": key, "key": key})).await;
+        let mut one = notice(json!({"openids": ["o1"]}));
+        one["key"] = json!(key);
+        port.post("/v1/notices", &one).await;
+    }
+    let found = async |path: &str| {
+        let page = port.get(path).await.json();
+        page["items"].as_array().unwrap_or_else(|| panic!("{path}: {page}")).clone()
+    };
+    let task = found("/v1/tasks?type=a&key=k2&payload=true").await;
+    assert_eq!((task.len(), &task[0]["payload"]), (1, &json!("k2")));
+    assert_eq!(found("/v1/tasks?type=a&key=k2&state=acked").await.len(), 0);
+    assert_eq!(found("/v1/tasks?type=b&key=k2").await.len(), 0);
+    assert_eq!(found("/v1/notices?tenant=acme&key=k1").await.len(), 1);
+    assert_eq!(found("/v1/notices?tenant=acme&key=k3").await.len(), 0);
+    for (path, pointer) in [("/v1/tasks?key=k1", "/type"), ("/v1/notices?key=k1", "/tenant")] {
+        let refused = port.get(path).await;
+        assert_eq!(refused.json()["errors"][0]["pointer"], pointer, "{refused:?}");
+    }
+    port.stop().await;
+}
+
+#[tokio::test]
 async fn why_is_asked_for_one_person_and_one_notice() {
     let port = start().await;
     let made = port.post("/v1/notices", &notice(json!({"openids": ["o1"]}))).await.json();

@@ -18,6 +18,8 @@ pub enum Query {
     Notices {
         tenant: Option<String>,
         state: Option<NoticeState>,
+        /// The one with this key; needs the tenant, since keys belong to one.
+        key: Option<String>,
         order: Order,
         page: Page,
     },
@@ -38,6 +40,8 @@ pub enum Query {
     Tasks {
         kind: Option<String>,
         state: Option<TaskState>,
+        /// The one with this key; needs the type, since keys belong to one.
+        key: Option<String>,
         /// With what was given to do.
         payload: bool,
         order: Order,

@@ -51,7 +51,10 @@ impl<K: Kv> Engine<K> {
 
     fn look(&mut self, now: Timestamp, query: Query) -> Result<Result<View, Refusal>, Fault> {
         Ok(match query {
-            Query::Notices { tenant, state, order, page } => {
+            Query::Notices { tenant, state, key: Some(key), .. } => {
+                self.notice_of_key(now, tenant, state, &key)?.map(View::Notices)
+            }
+            Query::Notices { tenant, state, key: None, order, page } => {
                 self.list_notices(now, tenant, state, order, &page)?.map(View::Notices)
             }
             Query::Notice(id) => self.show_notice(now, id)?.map(|it| View::Notice(Box::new(it))),
@@ -63,7 +66,10 @@ impl<K: Kv> Engine<K> {
                 self.list_log(&filter, order, &page)?.map(View::Log)
             }
             Query::Tenants => Ok(View::Tenants(self.list_tenants(now)?)),
-            Query::Tasks { kind, state, payload, order, page } => {
+            Query::Tasks { kind, state, key: Some(key), payload, .. } => {
+                self.task_of_key(kind, state, &key, payload)?.map(View::Tasks)
+            }
+            Query::Tasks { kind, state, key: None, payload, order, page } => {
                 self.list_tasks(kind, state, payload, order, &page)?.map(View::Tasks)
             }
             Query::Task(id) => self.show_task(id)?.map(|it| View::Task(Box::new(it))),
@@ -158,7 +164,7 @@ mod tests {
         let mut look = || {
             let page = Page { limit: 10, cursor: None };
             let order = Order::Descending;
-            let query = Query::Notices { tenant: None, state: None, order, page };
+            let query = Query::Notices { tenant: None, state: None, key: None, order, page };
             let Handled::Now(decision) = engine.handle(now, Command::Query(query)).unwrap() else {
                 panic!("a query does not wait")
             };

@@ -1,7 +1,7 @@
 //! Notices, deliveries and tenants as people see them.
 
 use super::super::Engine;
-use super::super::refusal::not_found;
+use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{
     At, Circuit, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry, MiniprogramView,
     NoticeView, Raw, Row, TenantView, TokenView, Word,
@@ -12,7 +12,7 @@ use super::walk::Walk;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::model::delivery::{Delivery, DeliveryState, Entry, Standing};
+use crate::model::delivery::{Delivery, DeliveryState, Entry, KeyRow, Standing};
 use crate::model::errcode;
 use crate::model::notice::{Notice, NoticeBody, NoticeState};
 use crate::model::tenant::TenantState;
@@ -60,6 +60,30 @@ impl<K: Kv> Engine<K> {
             }
         }
         Ok(Ok(items.page(Some(walk.place()))))
+    }
+
+    /// The notice that a key stands for, as a list of one or none.
+    pub(super) fn notice_of_key(
+        &mut self,
+        now: Timestamp,
+        tenant: Option<String>,
+        state: Option<NoticeState>,
+        key: &str,
+    ) -> Result<Shown<Listed<NoticeView>>, Fault> {
+        let Some(tenant) = tenant else {
+            let detail = "a key belongs to one tenant: name it";
+            return Ok(Err(Refusal::field(Code::Invalid, "/tenant", detail)));
+        };
+        let mut items = Rows::whole();
+        if let Some(tenant) = self.tx.names.known_tenant(&tenant)
+            && let Some(row) = self.tx.store.read::<KeyRow>(&keys::notice_key(tenant, key))?
+            && let Some(notice) = self.tx.store.read::<Notice>(&keys::id(row.id))?
+            && state.is_none_or(|state| state == notice.state())
+        {
+            let body = self.outbox.body(&mut self.tx, notice.id)?;
+            items.push(self.notice_view(now, &notice, &body));
+        }
+        Ok(Ok(items.page(None)))
     }
 
     pub(super) fn show_notice(

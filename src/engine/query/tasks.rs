@@ -3,7 +3,7 @@
 use super::super::Engine;
 use super::super::letter;
 use super::super::queue::payload;
-use super::super::refusal::not_found;
+use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{
     At, Circuit, DeadLetter, Deliverer, DeliveryLetter, DeliveryText, IdText, Listed,
     QuarantinedRow, QueueView, TaskAttempt, TaskLetter, TaskView, Word, raw_or_text,
@@ -14,7 +14,7 @@ use super::rows::Rows;
 use super::walk::Walk;
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
-use crate::model::delivery::Delivery;
+use crate::model::delivery::{Delivery, KeyRow};
 use crate::model::errcode;
 use crate::model::notice::Notice;
 use crate::model::rules::Deliver;
@@ -75,13 +75,39 @@ impl<K: Kv> Engine<K> {
         Ok(Ok(items.page(Some(walk.place()))))
     }
 
-    pub(super) fn show_task(&mut self, id: Id) -> Result<Shown<TaskView>, Fault> {
-        let live = self.tx.store.read::<Task>(&keys::id(id))?;
-        let task = match live {
-            Some(task) => Some(task),
-            None => self.tx.store.read::<EndedTask>(&keys::id(id))?.map(|ended| ended.0),
+    /// The task that a key stands for, as a list of one or none.
+    pub(super) fn task_of_key(
+        &mut self,
+        kind: Option<String>,
+        state: Option<TaskState>,
+        key: &str,
+        payload: bool,
+    ) -> Result<Shown<Listed<TaskView>>, Fault> {
+        let Some(kind) = kind else {
+            let detail = "a key belongs to one type: name it";
+            return Ok(Err(Refusal::field(Code::Invalid, "/type", detail)));
         };
-        Ok(match task {
+        let mut items = Rows::whole();
+        if let Some(kind) = self.tx.names.known_kind(&kind)
+            && let Some(row) = self.tx.store.read::<KeyRow>(&keys::task_key(kind, key))?
+            && let Some(task) = self.task(row.id)?
+            && state.is_none_or(|state| state == task.state())
+        {
+            items.push(self.task_view(&task, payload)?);
+        }
+        Ok(Ok(items.page(None)))
+    }
+
+    /// A task, also one that has ended.
+    fn task(&self, id: Id) -> Result<Option<Task>, Fault> {
+        match self.tx.store.read::<Task>(&keys::id(id))? {
+            Some(task) => Ok(Some(task)),
+            None => Ok(self.tx.store.read::<EndedTask>(&keys::id(id))?.map(|ended| ended.0)),
+        }
+    }
+
+    pub(super) fn show_task(&mut self, id: Id) -> Result<Shown<TaskView>, Fault> {
+        Ok(match self.task(id)? {
             Some(task) => Ok(self.task_view(&task, true)?),
             None => Err(not_found("task", id)),
         })
