@@ -32,6 +32,9 @@ pub struct LogArgs {
     /// Only before this time
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     to: Option<Timestamp>,
+    /// The newest first
+    #[arg(long)]
+    newest: bool,
     #[command(flatten)]
     page: Page,
     /// Print all that is found as CSV
@@ -72,6 +75,7 @@ pub(super) fn run(args: &LogArgs) -> Result<(), Failure> {
         ("to", args.to.map(|to| to.to_string())),
         ("for", args.excel.then(|| "excel".to_owned())),
         ("tz", args.tz.clone()),
+        ("order", args.newest.then(|| "desc".to_owned())),
         ("limit", args.page.limit.map(|limit| limit.to_string())),
         ("cursor", args.page.cursor.clone()),
     ];

@@ -130,6 +130,12 @@ struct List {
     /// Only those in this state
     #[arg(long)]
     state: Option<String>,
+    /// The one with this key, of the tenant
+    #[arg(long, requires = "tenant")]
+    key: Option<String>,
+    /// The oldest first
+    #[arg(long)]
+    oldest: bool,
     #[command(flatten)]
     page: Page,
 }
@@ -239,6 +245,8 @@ pub(super) fn run(args: &NoticeArgs) -> Result<(), Failure> {
             let query = [
                 ("tenant", list.tenant.clone()),
                 ("state", list.state.clone()),
+                ("key", list.key.clone()),
+                ("order", list.oldest.then(|| "asc".to_owned())),
                 ("limit", list.page.limit.map(|limit| limit.to_string())),
                 ("cursor", list.page.cursor.clone()),
             ];

@@ -9,6 +9,7 @@ use super::output::{self, Failure};
 use super::table::{self, Column};
 use super::values::{self, object};
 use crate::model::errcode;
+use crate::time::Timestamp;
 
 /// Arguments of `dead`.
 #[derive(Args, Clone, Debug)]
@@ -366,6 +367,12 @@ enum ScheduleVerb {
     Run {
         /// The schedule
         name: String,
+        /// Only this tenant of a pull; repeat for more
+        #[arg(long)]
+        tenant: Vec<String>,
+        /// What is new since this time, RFC 3339 with a zone, instead of since the last good run
+        #[arg(long, value_name = "TIME", value_parser = values::time)]
+        since: Option<Timestamp>,
     },
     /// What ran, the newest first
     Runs {
@@ -397,8 +404,12 @@ pub(super) fn schedule(args: &ScheduleArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     match &args.verb {
         ScheduleVerb::List => client.show_list(&client.get(&["v1", "schedules"], &[])?, SCHEDULES),
-        ScheduleVerb::Run { name } => {
-            let answer = client.post(&["v1", "schedules", name, "run"], &json!({}))?;
+        ScheduleVerb::Run { name, tenant, since } => {
+            let body = object(&[
+                ("tenants", (!tenant.is_empty()).then(|| json!(tenant))),
+                ("since", since.map(|since| json!(since.to_string()))),
+            ]);
+            let answer = client.post(&["v1", "schedules", name, "run"], &body)?;
             client.show_one(&answer, &[("run", "/run"), ("schedule", "/schedule")])
         }
         ScheduleVerb::Runs { name, page } => {

@@ -138,6 +138,12 @@ struct List {
     /// Only those in this state
     #[arg(long)]
     state: Option<String>,
+    /// The one with this key, of the type
+    #[arg(long, requires = "kind")]
+    key: Option<String>,
+    /// The newest first
+    #[arg(long)]
+    newest: bool,
     #[command(flatten)]
     page: Page,
 }
@@ -225,6 +231,8 @@ pub(super) fn run(args: &TaskArgs) -> Result<(), Failure> {
             let query = [
                 ("type", list.kind.clone()),
                 ("state", list.state.clone()),
+                ("key", list.key.clone()),
+                ("order", list.newest.then(|| "desc".to_owned())),
                 ("limit", list.page.limit.map(|limit| limit.to_string())),
                 ("cursor", list.page.cursor.clone()),
             ];

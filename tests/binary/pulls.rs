@@ -2,12 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 
 use crate::binary::support::audit::{id_of, notice, rows};
-use crate::binary::support::daemon::Daemon;
+use crate::binary::support::daemon::{Daemon, PROGRAM};
 use crate::binary::support::home::{Home, tenant};
 use crate::binary::support::http::Http;
 use crate::binary::support::sandbox::Sandbox;
@@ -116,6 +117,26 @@ fn a_pulled_notice_is_sent_once_or_kept_and_never_lost() {
     }
     run(&http, &daemon);
     assert!(source.since().as_str() > "2026-01-03", "{}", source.since());
+    // The same by the command line.
+    let by_hand = |args: &[&str]| {
+        let server = ["--server", daemon.url.as_str(), "--json"];
+        let output = Command::new(PROGRAM).args(args).args(server).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let since = "2026-01-05T08:00:00+08:00";
+    let (code, told) = by_hand(&["schedule", "run", "new", "--tenant", "t0", "--since", since]);
+    assert_eq!(code, Some(0), "{told}");
+    until("the source is asked", PATIENCE, || {
+        (source.since() == "2026-01-05T00:00:00.000Z").then_some(())
+    });
+    until("the run ends", PATIENCE, || {
+        let runs = http.get(&daemon.at("/v1/runs?limit=1")).good();
+        (runs["items"][0]["outcome"] != "running").then_some(())
+    });
+    assert_eq!(by_hand(&["task", "list", "--type", "x", "--key", "k", "--newest"]).0, Some(0));
+    assert_eq!(by_hand(&["notice", "list", "--tenant", "t0", "--key", "k"]).0, Some(0));
+    assert_eq!(by_hand(&["log", "--newest"]).0, Some(0));
+    assert_eq!(by_hand(&["task", "list", "--key", "k"]).0, Some(2), "a key needs its type");
 
     // Without a key: what the overlap brings again is known.
     let mut keyless = notice(0, 0, 1, "x");
