@@ -39,8 +39,8 @@ fn check<R: Record + PartialEq + Debug>(name: &str, record: &R) {
 fn task() -> Task {
     let mut task = Task::new(Id(1_882_626_522_232_127_488), 7, 1, NOW, NOW.plus(1));
     (task.attempt, task.failed, task.fence) = (2, 1, 2);
-    task.max_attempts = Some(9);
-    task.key = Some("job-4711".into());
+    task.terms.max_attempts = Some(9);
+    task.terms.key = Some("job-4711".into());
     task.payload = Payload::Inline("{\"a\":1}".into());
     task.history = vec![
         TaskAttempt {

@@ -92,8 +92,8 @@ fn of_lines(text: &str) -> Result<Vec<Result<TaskDraft, Problem>>, Problem> {
 
 fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
     let mut task: TaskDraft = form::read(text)?;
-    task.key = body::key(headers, task.key)?;
-    if task.key.is_some() {
+    task.terms.key = body::key(headers, task.terms.key)?;
+    if task.terms.key.is_some() {
         let value = submitted::tree(text)?;
         task.fingerprint = submitted::fingerprint(&value);
         task.meaning = submitted::meaning(&value);

@@ -8,6 +8,7 @@ use crate::model::attempt::Try;
 use crate::model::delivery::{DeliveryState, Resolution};
 use crate::model::notice::{InDoubt, Miniprogram};
 use crate::model::run::RunCounts;
+use crate::model::task::Terms;
 use crate::model::tenant::StoredToken;
 use crate::time::Timestamp;
 
@@ -249,10 +250,8 @@ pub struct TaskDraft {
     pub delay_ms: Option<u64>,
     /// JSON text.
     pub payload: String,
-    /// Limit of attempts.
-    pub max_attempts: Option<u32>,
-    /// Idempotency key.
-    pub key: Option<String>,
+    /// What goes into the row as it is.
+    pub terms: Terms,
     /// Take the place of a task with the same key, whatever its state, unless it is claimed.
     pub replace: bool,
     /// Fingerprint of what was submitted.

@@ -14,6 +14,7 @@ use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::rules::{Action, ScheduleRule};
 use crate::model::run::{Run, RunCounts, RunOutcome, ScheduleRow, Trigger};
+use crate::model::task::Terms;
 use crate::store::schema::Tree;
 use crate::store::{codec, keys};
 use crate::text::cut;
@@ -256,7 +257,7 @@ fn add_scheduled_task<K: Kv>(
         kind: kind.to_owned(),
         priority,
         payload: payload.to_owned(),
-        key,
+        terms: Terms { key, ..Terms::default() },
         // A consumer that is late learns which day it is for.
         due: Some(planned),
         ..TaskDraft::default()

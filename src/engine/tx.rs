@@ -118,7 +118,7 @@ impl<K: Kv> Tx<K> {
     /// Failures after which a task is given up.
     pub(super) fn max_attempts(&self, task: &Task) -> u32 {
         let rule = self.queue_rule(TypeNo(task.kind));
-        task.max_attempts.unwrap_or(rule.retry.max_attempts)
+        task.terms.max_attempts.unwrap_or(rule.retry.max_attempts)
     }
 
     /// The time by which rows are old enough to be deleted for good. Never after `now`.

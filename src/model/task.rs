@@ -109,6 +109,16 @@ impl From<Ended> for TaskState {
     }
 }
 
+/// What a submitter may say of a task: taken from the body as it is, kept in the row as it is. A further
+/// field is added here, with a new version of the row, and where the body is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// An own limit of attempts.
+    pub max_attempts: Option<u32>,
+    /// An idempotency key.
+    pub key: Option<String>,
+}
+
 /// The row of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -132,10 +142,8 @@ pub struct Task {
     pub failed: u32,
     /// Grows with each claim, never falls: a verdict under an older one comes too late.
     pub fence: u64,
-    /// The submitter's own limit of attempts.
-    pub max_attempts: Option<u32>,
-    /// The submitter's key.
-    pub key: Option<String>,
+    /// What its submitter said of it beside what it is.
+    pub terms: Terms,
     /// The last claim's `request_id`.
     pub request: Option<String>,
     /// The payload.
@@ -268,8 +276,7 @@ impl Task {
             attempt: 0,
             failed: 0,
             fence: 0,
-            max_attempts: None,
-            key: None,
+            terms: Terms::default(),
             request: None,
             payload: Payload::Dropped,
             history: Vec::new(),
@@ -407,8 +414,7 @@ mod tests {
             attempt: u32::MAX,
             failed: u32::MAX,
             fence: u64::MAX,
-            max_attempts: Some(u32::MAX),
-            key: Some(text(limits::KEY_BYTES)),
+            terms: Terms { max_attempts: Some(u32::MAX), key: Some(text(limits::KEY_BYTES)) },
             request: Some(text(limits::KEY_BYTES)),
             payload: Payload::Inline(text(limits::INLINE_BODY_BYTES)),
             reason: Some(text(2 * limits::TEXT_BYTES)),

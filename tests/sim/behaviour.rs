@@ -11,6 +11,7 @@ use duebox::id::Id;
 use duebox::model::attempt::{Class, Try};
 use duebox::model::delivery::Resolution;
 use duebox::model::rules::Action;
+use duebox::model::task::Terms;
 use duebox::store::Order;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
@@ -313,7 +314,10 @@ fn a_stale_token_is_refused_in_three_ways() {
 #[test]
 fn a_claim_that_nobody_heard_of_counts_for_nothing() {
     let mut world = World::new(0, rules::queues());
-    let id = add(&mut world, vec![TaskDraft { max_attempts: Some(1), ..task("1") }])[0];
+    let id = add(
+        &mut world,
+        vec![TaskDraft { terms: Terms { max_attempts: Some(1), key: None }, ..task("1") }],
+    )[0];
     for _ in 0..3 {
         let one = claim(&mut world, 1).remove(0);
         assert_eq!((one.id, one.attempt), (id, 1));

@@ -12,6 +12,7 @@ use duebox::limits;
 use duebox::model::attempt::Class;
 use duebox::model::delivery::{DeliveryState, Resolution};
 use duebox::model::rules::{Action, Deliver, Push, Rules};
+use duebox::model::task::Terms;
 use duebox::store::Order;
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 
@@ -273,7 +274,7 @@ fn a_notice_that_is_done_cannot_be_cancelled() {
 fn all_or_none_holds_when_the_items_contradict_each_other() {
     let mut world = World::new(0, rules::queues());
     let keyed = |fingerprint, replace| TaskDraft {
-        key: Some("k".to_owned()),
+        terms: Terms { key: Some("k".to_owned()), ..Terms::default() },
         fingerprint,
         replace,
         ..task("1")
@@ -304,7 +305,7 @@ fn all_or_none_holds_when_the_items_contradict_each_other() {
 fn a_replacement_lives_whatever_became_of_the_first() {
     let mut world = World::new(0, rules::queues());
     let keyed = |replace| TaskDraft {
-        key: Some("article-7".to_owned()),
+        terms: Terms { key: Some("article-7".to_owned()), ..Terms::default() },
         fingerprint: 1,
         replace,
         ..task("1")
@@ -342,7 +343,14 @@ fn a_key_is_kept_as_long_as_what_it_made_waits() {
     let keyed = || submit(NoticeDraft { send_at, key: key(), fingerprint: 1, ..draft("a", 1) });
     world.ask(keyed()).unwrap();
     let delay_ms = Some(3 * DAY_MS);
-    let later = || vec![TaskDraft { delay_ms, key: key(), fingerprint: 1, ..task("1") }];
+    let later = || {
+        vec![TaskDraft {
+            delay_ms,
+            terms: Terms { key: key(), ..Terms::default() },
+            fingerprint: 1,
+            ..task("1")
+        }]
+    };
     let ids = add(&mut world, later());
     world.pass(2 * DAY_MS);
     world.pass_in_turns(20 * MINUTE_MS);

@@ -40,7 +40,7 @@ impl Oracle {
         let AddedTask { id, created, state: _ } = answer;
         let first = self.added.insert(id);
         assert!(first || !created, "{id} was made twice");
-        if let Some(key) = &draft.key {
+        if let Some(key) = &draft.terms.key {
             let place = (draft.kind.clone(), key.clone());
             if let Some((known, fingerprint)) = self.keys.get(&place).copied() {
                 if fingerprint == draft.fingerprint && !draft.replace {
@@ -70,7 +70,7 @@ impl Oracle {
 
     /// Nothing is known of a key any more.
     pub(crate) fn forget_key(&mut self, draft: &TaskDraft) {
-        let Some(key) = &draft.key else { return };
+        let Some(key) = &draft.terms.key else { return };
         let place = (draft.kind.clone(), key.clone());
         if let Some((id, _)) = self.keys.remove(&place) {
             self.unheard(id);

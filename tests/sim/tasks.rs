@@ -8,6 +8,7 @@ use duebox::engine::command::{
 };
 use duebox::engine::query::{Page, Query};
 use duebox::id::Id;
+use duebox::model::task::Terms;
 use duebox::time::{DAY_MS, MINUTE_MS, SECOND_MS};
 use fastrand::Rng;
 
@@ -232,8 +233,10 @@ impl Tasks {
             due: None,
             delay_ms: self.rng.bool().then(|| self.rng.u64(0..3 * MINUTE_MS)),
             payload: format!("{}", self.names),
-            max_attempts: (self.rng.u8(0..3) == 0).then(|| self.rng.u32(1..4)),
-            key: keyed.then(|| format!("k{}", self.rng.u8(0..5))),
+            terms: Terms {
+                max_attempts: (self.rng.u8(0..3) == 0).then(|| self.rng.u32(1..4)),
+                key: keyed.then(|| format!("k{}", self.rng.u8(0..5))),
+            },
             replace: self.rng.bool(),
             fingerprint: self.rng.u128(0..3),
             meaning: 0,

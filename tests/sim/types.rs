@@ -4,6 +4,7 @@ use duebox::engine::Handled;
 use duebox::engine::command::{ClaimRequest, Command, Reply, TaskDraft};
 use duebox::engine::query::{Page, Query};
 use duebox::engine::refusal::Code;
+use duebox::model::task::Terms;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use serde_json::Value as Json;
 
@@ -14,7 +15,7 @@ fn add(world: &mut World, kind: &str, key: Option<&str>) -> Result<(duebox::id::
     let draft = TaskDraft {
         kind: kind.to_owned(),
         payload: "1.10".to_owned(),
-        key: key.map(str::to_owned),
+        terms: Terms { max_attempts: None, key: key.map(str::to_owned) },
         ..TaskDraft::default()
     };
     match world.ask(Command::AddTasks { items: vec![draft], atomic: false }) {

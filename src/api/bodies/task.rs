@@ -6,6 +6,7 @@ use crate::api::form::{Body, Form, describe, named};
 use crate::engine::command::{ClaimRequest, TaskDraft, Verdict};
 use crate::id::Id;
 use crate::limits;
+use crate::model::task::Terms;
 use crate::time::{DAY_MS, Timestamp};
 
 /// The longest delay that a nack may ask for: a year.
@@ -42,10 +43,12 @@ impl Body for TaskDraft {
             due,
             delay_ms,
             payload,
-            max_attempts: form
-                .whole("max_attempts", 1..=u64::from(u32::MAX))
-                .and_then(|most| u32::try_from(most).ok()),
-            key: form.text("key", limits::KEY_BYTES),
+            terms: Terms {
+                max_attempts: form
+                    .whole("max_attempts", 1..=u64::from(u32::MAX))
+                    .and_then(|most| u32::try_from(most).ok()),
+                key: form.text("key", limits::KEY_BYTES),
+            },
             replace: form.flag("replace").unwrap_or(false),
             fingerprint: 0,
             meaning: 0,

@@ -136,7 +136,7 @@ impl<K: Kv> Engine<K> {
             attempt: task.attempt,
             failed: task.failed,
             max_attempts: self.tx.max_attempts(task),
-            key: task.key.clone(),
+            key: task.terms.key.clone(),
             reason: task.reason.clone(),
             attempts: task.history.iter().map(attempt_view).collect(),
             payload,

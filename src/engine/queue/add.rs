@@ -66,7 +66,7 @@ impl Queue {
         let Some(kind) = tx.names.known_kind(&draft.kind) else {
             return Ok(self.room_for_kind(tx));
         };
-        let Some(key) = &draft.key else { return Ok(Ok(())) };
+        let Some(key) = &draft.terms.key else { return Ok(Ok(())) };
         let Some(row) = tx.store.read::<KeyRow>(&keys::task_key(kind, key))? else {
             return Ok(Ok(()));
         };
@@ -95,7 +95,7 @@ impl Queue {
         draft: TaskDraft,
     ) -> Result<Result<AddedTask, Refusal>, Fault> {
         let kind = self.kind_of(tx, &draft.kind);
-        if let Some(key) = &draft.key {
+        if let Some(key) = &draft.terms.key {
             let row_key = keys::task_key(kind, key);
             if let Some(row) = tx.store.read::<KeyRow>(&row_key)? {
                 if !draft.replace && draft.is_same(row.fingerprint) {
@@ -109,7 +109,7 @@ impl Queue {
             }
         }
         let id = tx.new_id();
-        if let Some(key) = &draft.key {
+        if let Some(key) = &draft.terms.key {
             let row = KeyRow { id, fingerprint: draft.kept(), at: tx.now };
             tx.store.write(keys::task_key(kind, key), &row);
         }
@@ -121,8 +121,7 @@ impl Queue {
             Payload::Chunked(write_chunks(&mut tx.store, Tree::TaskBodies, id, bytes))
         };
         let mut task = Task::new(id, kind.0, draft.priority, tx.now, due);
-        task.max_attempts = draft.max_attempts;
-        task.key = draft.key;
+        task.terms = draft.terms;
         task.payload = payload;
         self.file_task(tx, &task);
         Ok(Ok(AddedTask { id, created: true, state: TaskState::Pending.name() }))
@@ -254,7 +253,7 @@ fn check_among<'a>(
     draft: &'a TaskDraft,
     keyed: &mut HashMap<(&'a str, &'a str), u128>,
 ) -> Result<(), Refusal> {
-    let Some(key) = &draft.key else { return Ok(()) };
+    let Some(key) = &draft.terms.key else { return Ok(()) };
     let before = keyed.insert((&draft.kind, key), draft.kept());
     if draft.replace || before.is_none_or(|before| before == draft.kept()) {
         return Ok(());
@@ -289,11 +288,11 @@ fn check_shape(draft: &TaskDraft) -> Result<(), Refusal> {
         let detail = "the delay is longer than ten years";
         return Err(Refusal::field(Code::FieldInvalid, "/delay_ms", detail));
     }
-    if draft.max_attempts.is_some_and(|max| max == 0 || max > MAX_ATTEMPTS) {
+    if draft.terms.max_attempts.is_some_and(|max| max == 0 || max > MAX_ATTEMPTS) {
         let detail = format!("1 to {MAX_ATTEMPTS}");
         return Err(Refusal::field(Code::FieldInvalid, "/max_attempts", detail));
     }
-    if draft.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > limits::KEY_BYTES) {
+    if draft.terms.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > limits::KEY_BYTES) {
         let detail = format!("1 to {} bytes", limits::KEY_BYTES);
         return Err(Refusal::field(Code::FieldInvalid, "/key", detail));
     }
