@@ -24,7 +24,7 @@ use crate::id::Id;
 use crate::json as strict;
 use crate::limits;
 use crate::mailbox::{CallError, Mailbox};
-use crate::model::message::json_bytes;
+use crate::model::message::{is_openid, json_bytes};
 
 /// Chunks under way at once.
 const WINDOW: usize = 4;
@@ -336,7 +336,7 @@ impl Table {
         let mut recipient = Recipient::default();
         for (column, cell) in self.columns.iter().zip(&cells) {
             let cell = cell.trim();
-            if column == OPENID {
+            if is_openid_column(column) {
                 recipient.openid = cell.to_owned();
             } else if !cell.is_empty() {
                 recipient.data.insert(column.clone(), cell.to_owned());
@@ -351,7 +351,7 @@ impl Table {
         {
             return Err(format!("the column {:?} is there twice", twice.1));
         }
-        if !columns.iter().any(|column| column == OPENID) {
+        if !columns.iter().any(|column| is_openid_column(column)) {
             let first = columns.join(", ");
             return Err(format!(
                 "the first line names the columns, and there is no column openid: {first}"
@@ -363,7 +363,9 @@ impl Table {
 }
 
 /// The column that must be there.
-const OPENID: &str = "openid";
+fn is_openid_column(name: &str) -> bool {
+    name.eq_ignore_ascii_case("openid")
+}
 
 /// What is wrong within a line; the line's own number is told already.
 fn without_line(error: &serde_json::Error) -> String {
@@ -392,11 +394,4 @@ fn read(line: &[u8]) -> serde_json::Result<Recipient> {
     let line: Line<'_> = serde_json::from_slice(line)?;
     let data = line.data.into_iter().map(|(name, value)| (name, value.into())).collect();
     Ok(Recipient { openid: line.openid.into_owned(), data })
-}
-
-/// Whether a text can be an openid. The engine asks the same; asked here, a chunk of mere openids
-/// is not refused in its middle.
-fn is_openid(text: &str) -> bool {
-    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    !text.is_empty() && text.len() <= limits::OPENID_BYTES && text.bytes().all(plausible)
 }

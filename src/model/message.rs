@@ -1,5 +1,6 @@
 //! The request of one delivery: its JSON and the id that keeps it from being shown twice.
 
+use crate::limits;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -86,6 +87,13 @@ impl Serialize for Data<'_> {
         }
         map.end()
     }
+}
+
+/// Whether a text can be an openid: 1 to [`limits::OPENID_BYTES`] letters, digits, `-` and `_`.
+#[must_use]
+pub fn is_openid(text: &str) -> bool {
+    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !text.is_empty() && text.len() <= limits::OPENID_BYTES && text.bytes().all(plausible)
 }
 
 #[cfg(test)]

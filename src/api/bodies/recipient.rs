@@ -1,7 +1,5 @@
 //! One recipient, in a notice or on a line of a stream.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value as Json, json};
 
 use crate::api::form::{Body, Form, named};
@@ -47,10 +45,4 @@ pub fn line() -> Json {
         "oneOf": [named(OPENID_NAME), named(Recipient::NAME)],
         "examples": [{"openid": OPENID}],
     })
-}
-
-/// A recipient of whom only the openid is known.
-#[must_use]
-pub fn bare(openid: String) -> Recipient {
-    Recipient { openid, data: BTreeMap::new() }
 }

@@ -1,15 +1,16 @@
 //! Recipients from a file: read and looked at as a whole, then sent a piece at a time.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::client::Client;
 use super::super::output::Failure;
-use crate::limits::{LINE_BYTES, OPENID_BYTES};
+use crate::api::form;
+use crate::engine::command::Recipient;
+use crate::limits::LINE_BYTES;
+use crate::model::message::is_openid;
 
 /// Lines of one request: large enough to be quick, small enough to show progress.
 const PIECE_LINES: usize = 2_000;
@@ -24,15 +25,6 @@ const MISTAKES: usize = 10;
 #[derive(Debug)]
 pub(super) struct Recipients {
     lines: Vec<String>,
-}
-
-/// A recipient as the daemon takes it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Recipient {
-    openid: String,
-    #[serde(default, rename = "data")]
-    _data: BTreeMap<String, String>,
 }
 
 impl Recipients {
@@ -180,16 +172,15 @@ impl Reading {
         }
     }
 
-    fn recipient(&mut self, recipient: &Value) -> Result<(), String> {
-        let line = format!("{recipient}\n");
+    fn recipient(&mut self, given: &Value) -> Result<(), String> {
+        let line = format!("{given}\n");
         if line.len() > LINE_BYTES {
             return Err("is too long".to_owned());
         }
-        let read = Recipient::deserialize(recipient).map_err(|why| why.to_string())?;
-        let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        let openid = read.openid;
-        if openid.is_empty() || openid.len() > OPENID_BYTES || !openid.bytes().all(plausible) {
-            return Err(format!("{:?} is no openid", crate::text::cut(&openid, 80)));
+        // As the port reads it.
+        let read: Recipient = form::read(&line).map_err(|wrong| wrong.words())?;
+        if !is_openid(&read.openid) {
+            return Err(format!("{:?} is no openid", crate::text::cut(&read.openid, 80)));
         }
         self.lines.push(line);
         Ok(())

@@ -16,7 +16,7 @@ use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::keyword;
-use crate::model::message::json_bytes;
+use crate::model::message::{is_openid, json_bytes};
 use crate::model::notice::{Counts, Notice, NoticeBody};
 use crate::model::rules::TemplateRule;
 use crate::store::chunks::{read_chunks, write_chunks};
@@ -373,8 +373,7 @@ fn check_recipient(
     pointer: &str,
 ) -> Result<Recipient, Refusal> {
     let openid = &recipient.openid;
-    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if openid.is_empty() || openid.len() > limits::OPENID_BYTES || !openid.bytes().all(plausible) {
+    if !is_openid(openid) {
         return Err(Refusal::field(
             Code::BadOpenid,
             format!("{pointer}/openid"),
