@@ -46,9 +46,7 @@ fn keyed(text: &str, headers: &HeaderMap) -> Result<NoticeDraft, Problem> {
     let mut draft: NoticeDraft = form::read(text)?;
     draft.key = body::key(headers, draft.key)?;
     if draft.key.is_some() {
-        let value = submitted::tree(text)?;
-        draft.fingerprint = submitted::fingerprint(&value);
-        draft.meaning = submitted::meaning(&value);
+        (draft.fingerprint, draft.meaning) = submitted::known_by(&submitted::tree(text)?);
     }
     Ok(draft)
 }

@@ -94,9 +94,7 @@ fn draft(headers: &HeaderMap, text: &str) -> Result<TaskDraft, Problem> {
     let mut task: TaskDraft = form::read(text)?;
     task.terms.key = body::key(headers, task.terms.key)?;
     if task.terms.key.is_some() {
-        let value = submitted::tree(text)?;
-        task.fingerprint = submitted::fingerprint(&value);
-        task.meaning = submitted::meaning(&value);
+        (task.fingerprint, task.meaning) = submitted::known_by(&submitted::tree(text)?);
     }
     Ok(task)
 }

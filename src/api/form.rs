@@ -150,8 +150,7 @@ impl<'a> Form<'a> {
 
     /// The pointer of a field.
     pub(super) fn pointer(&self, name: &str) -> String {
-        let name = crate::text::cut(name, 200).replace('~', "~0").replace('/', "~1");
-        format!("{}/{name}", self.at)
+        below(&self.at, name)
     }
 
     /// Records that a field is wrong.
@@ -281,13 +280,18 @@ impl<'a> Form<'a> {
         let Source::Given(left) = source else { return errors };
         let strangers = left.iter().filter(|(name, _)| !known.contains(&&**name));
         for (name, _) in strangers.take(limits::ERRORS.saturating_sub(errors.len())) {
-            let shown = crate::text::cut(name, 200).replace('~', "~0").replace('/', "~1");
-            let pointer = format!("{at}/{shown}");
+            let pointer = below(&at, name);
             let detail = unknown("field", name, &known);
             errors.push(FieldError { pointer, detail, unknown: true });
         }
         errors
     }
+}
+
+/// The pointer (RFC 6901) of a field of the object at `at`.
+fn below(at: &str, name: &str) -> String {
+    let name = crate::text::cut(name, 200).replace('~', "~0").replace('/', "~1");
+    format!("{at}/{name}")
 }
 
 /// A reference to a schema by its name.

@@ -28,11 +28,16 @@ pub fn tree(text: &str) -> Result<Json, Unread> {
     tree::parse(text.as_bytes())
 }
 
+/// What a submission is known by: [`fingerprint`] and [`meaning`].
+#[must_use]
+pub fn known_by(body: &Json) -> (u128, u128) {
+    (fingerprint(body), meaning(body))
+}
+
 /// The fingerprint of a submission: the first half of the SHA-256 of its fields in the order of
 /// their names, without those that say how to submit rather than what. Stored with the key: its
 /// making must not change.
-#[must_use]
-pub fn fingerprint(body: &Json) -> u128 {
+fn fingerprint(body: &Json) -> u128 {
     let mut hash = Sha256::new();
     // `serde_json`'s map keeps its keys sorted; writing to a hash cannot fail.
     match body {
@@ -49,8 +54,7 @@ pub fn fingerprint(body: &Json) -> u128 {
 /// The fingerprint of what a submission means, however it is written: a `null` field is absent, a
 /// type may be a number or a string, a time has many forms, 1.0 is 1. Stored with the key, as
 /// [`fingerprint`] once was: its making must not change either.
-#[must_use]
-pub fn meaning(body: &Json) -> u128 {
+fn meaning(body: &Json) -> u128 {
     let Json::Object(fields) = body else { return fingerprint(body) };
     let same = fields.iter().filter_map(|(name, value)| {
         let value = match (name.as_str(), value) {

@@ -71,12 +71,6 @@ impl DeliveryState {
             Self::Cancelled => "cancelled",
         }
     }
-
-    /// The state of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
 }
 
 impl Named for DeliveryState {

@@ -206,12 +206,6 @@ impl PartialEq<Tree> for TreeNo {
     }
 }
 
-/// The name of a tree for people, also of one that this program does not know.
-#[must_use]
-pub fn name_of(tree: TreeNo) -> &'static str {
-    Tree::from_number(tree.0).map_or("an unknown tree", Tree::name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +240,5 @@ mod tests {
             assert!(regions.windows(2).all(|pair| pair[0].from < pair[1].from), "{tree:?}");
         }
         assert_eq!(Tree::from_number(200), None);
-        assert_eq!(name_of(TreeNo(200)), "an unknown tree");
     }
 }

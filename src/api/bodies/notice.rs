@@ -112,8 +112,7 @@ fn audience(form: &mut Form<'_>) -> Audience {
 pub fn read_pulled(value: &Json) -> Result<NoticeDraft, String> {
     let text = value.to_string();
     let mut read: NoticeDraft = crate::api::form::read(&text).map_err(|wrong| wrong.words())?;
-    read.fingerprint = submitted::fingerprint(value);
-    read.meaning = submitted::meaning(value);
+    (read.fingerprint, read.meaning) = submitted::known_by(value);
     Ok(read)
 }
 
