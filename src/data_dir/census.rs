@@ -1,8 +1,8 @@
 //! How much a base holds: to tell a base that reads as it was written from one that does not.
 
 use super::image::END_OF_KEYS;
-use super::image::writer::applied;
 use crate::kv::{Fault, Kv};
+use crate::store::applied;
 use crate::store::schema::Tree;
 
 /// Rows read at once.

@@ -52,7 +52,7 @@ use crate::store::schema::Tree;
 
 /// The key in [`Tree::Meta`] with the number of the last commit that the base certainly holds:
 /// eight bytes, big-endian. Absent means 0.
-pub const APPLIED_KEY: &[u8] = b"applied";
+pub const APPLIED_KEY: &[u8] = crate::store::schema::APPLIED;
 
 /// The tree of [`APPLIED_KEY`].
 pub const APPLIED_TREE: Tree = Tree::Meta;

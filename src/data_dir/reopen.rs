@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use super::identity::{FileId, Identity, InstanceId};
-use super::image::writer::applied;
 use super::journal::commit::{Broken, BrokenKind, Commit};
 use super::journal::reader::JournalReader;
 use super::journal::{self};
@@ -19,6 +18,7 @@ use crate::caught::caught;
 use crate::kv::Fault;
 use crate::kv::sled::SledKv;
 use crate::limits;
+use crate::store::applied;
 use crate::store::schema::LAYOUTS;
 use crate::store::upgrade;
 

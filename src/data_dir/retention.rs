@@ -139,12 +139,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::data_dir::identity::InstanceId;
-    use crate::data_dir::image::writer::{applied_write, make};
+    use crate::data_dir::image::writer::make;
     use crate::data_dir::journal::JournalWriter;
     use crate::data_dir::source;
     use crate::data_dir::testing::{A, copy_dir, put};
     use crate::kv::Kv as _;
     use crate::kv::memory::MemoryKv;
+    use crate::store::applied_write;
     use crate::time::{Clock as _, SystemClock};
 
     #[test]

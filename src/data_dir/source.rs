@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::identity::InstanceId;
-use super::image::writer::applied_write;
 use super::image::{self, ImageInfo};
 use super::journal::commit::{Broken, BrokenKind, Commit};
 use super::journal::reader::JournalReader;
@@ -12,6 +11,7 @@ use super::progress::Progress;
 use super::refusal::{Reason, Refused};
 use crate::kv::{Fault, Kv, Write};
 use crate::limits;
+use crate::store::applied_write;
 use crate::store::upgrade::{self, UpgradeError};
 
 /// A whole image and its unbroken journal, or an unbroken journal from commit 1 on.

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::identity::{self, FileId, Found, InstanceId};
-use super::image::writer::applied_write;
 use super::image::{self};
 use super::startup::{OpenOptions, Opened, Refused, close_clean, open};
 use super::{APPLIED_KEY, APPLIED_TREE};
 use crate::kv::memory::MemoryKv;
 use crate::kv::{Key, Kv, Value, Write};
+use crate::store::applied_write;
 use crate::store::schema::Tree;
 
 pub(crate) const A: InstanceId = InstanceId(0xa);

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::backup::inspect;
 use super::identity::{HeldReason, release};
-use super::image::writer::{applied, applied_write};
 use super::image::{self};
 use super::journal::commit::BrokenKind;
 use super::journal::reader::JournalReader;
@@ -19,6 +18,7 @@ use super::testing::{A, Rig, busy, changes, copy_dir, dump, settle_in, try_open}
 use super::{identity, journal};
 use crate::kv::memory::MemoryKv;
 use crate::kv::{Kv as _, Write};
+use crate::store::{applied, applied_write};
 
 fn assert_whole(opened: &Opened, model: &MemoryKv) {
     assert_eq!(dump(&opened.kv), dump(model));

@@ -229,7 +229,7 @@ pub fn applied_write(number: u64) -> Write {
 }
 
 /// Reads what [`applied_write`] wrote; 0 for a new base.
-pub fn applied<K: Kv>(base: &K) -> Result<u64, Fault> {
+pub fn applied(base: &dyn Kv) -> Result<u64, Fault> {
     let Some(value) = base.get(Tree::Meta.number(), schema::APPLIED)? else { return Ok(0) };
     let bytes: [u8; 8] = value[..].try_into().map_err(|_| Fault::Damaged {
         tree: Tree::Meta.name(),

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use duebox::data_dir::identity::{HeldReason, InstanceId};
-use duebox::data_dir::image::writer::{applied, applied_write};
 use duebox::data_dir::image::{self};
 use duebox::data_dir::journal::reader::JournalReader;
 use duebox::data_dir::journal::{self, JournalWriter};
@@ -19,6 +18,7 @@ use duebox::data_dir::{APPLIED_KEY, APPLIED_TREE};
 use duebox::kv::memory::MemoryKv;
 use duebox::kv::{Key, Kv, Value, Write};
 use duebox::store::schema::Tree;
+use duebox::store::{applied, applied_write};
 
 const FIRST: &str = "journal-1-first.hex";
 const SECOND: &str = "journal-1-second.hex";

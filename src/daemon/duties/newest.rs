@@ -53,10 +53,11 @@ mod tests {
 
     use super::*;
     use crate::data_dir::identity::InstanceId;
-    use crate::data_dir::image::writer::{applied_write, make};
+    use crate::data_dir::image::writer::make;
     use crate::data_dir::journal::JournalWriter;
     use crate::kv::Kv as _;
     use crate::kv::memory::MemoryKv;
+    use crate::store::applied_write;
 
     #[test]
     fn growth_and_age_since_the_newest_image_outlive_a_restart() {

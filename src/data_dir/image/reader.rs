@@ -256,9 +256,10 @@ impl Image {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::data_dir::image::writer::{applied, applied_write, make, make_while};
+    use crate::data_dir::image::writer::{make, make_while};
     use crate::data_dir::testing::{A, dump, put};
     use crate::kv::memory::MemoryKv;
+    use crate::store::{applied, applied_write};
     use std::ops::ControlFlow::{Break, Continue};
 
     fn filled(rows: usize) -> MemoryKv {

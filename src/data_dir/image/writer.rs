@@ -9,35 +9,15 @@ use crate::data_dir::identity::InstanceId;
 use crate::data_dir::image::{
     BLOCK_HEAD_BYTES, END_OF_KEYS, HEADER_BYTES, ImageInfo, MAGIC, section_crc, shrinkage,
 };
-use crate::data_dir::journal::frame::{put_write, u64_at};
+use crate::data_dir::journal::frame::put_write;
 use crate::data_dir::{APPLIED_KEY, APPLIED_TREE, FORMAT, sync_dir};
 use crate::kv::{Fault, Kv, Write};
 use crate::limits;
+use crate::store::applied;
 use crate::store::schema::Tree;
 
 /// Rows read from the base at once.
 const PAGE_ROWS: usize = 512;
-/// The number of the last commit that the base certainly holds; 0 when it says nothing.
-pub fn applied(kv: &dyn Kv) -> Result<u64, Fault> {
-    match kv.get(APPLIED_TREE.number(), APPLIED_KEY)? {
-        None => Ok(0),
-        Some(bytes) if bytes.len() == 8 => Ok(u64_at(&bytes, 0)),
-        Some(bytes) => Err(Fault::Damaged {
-            tree: APPLIED_TREE.name(),
-            why: format!("the number of the last commit has {} bytes", bytes.len()),
-        }),
-    }
-}
-
-/// The change that records `seq` as the last commit the base holds. It goes last in its batch.
-#[must_use]
-pub fn applied_write(seq: u64) -> Write {
-    Write {
-        tree: APPLIED_TREE.number(),
-        key: APPLIED_KEY.to_vec(),
-        value: Some(seq.to_be_bytes()[..].into()),
-    }
-}
 
 /// Makes an image of the base while others apply commits to it.
 ///
