@@ -28,7 +28,7 @@ pub fn tree(text: &str) -> Result<Json, Unread> {
     tree::parse(text.as_bytes())
 }
 
-/// What a submission is known by: [`fingerprint`] and [`meaning`].
+/// What a submission is known by: the fingerprints of its fields and of what it means.
 #[must_use]
 pub fn known_by(body: &Json) -> (u128, u128) {
     (fingerprint(body), meaning(body))
