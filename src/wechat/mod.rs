@@ -5,6 +5,7 @@
 //! account's token.
 
 mod answer;
+pub mod callback;
 mod client;
 #[cfg(test)]
 mod fake;
