@@ -25,7 +25,6 @@ use duebox::mailbox::{Journal, Writer};
 use duebox::model::attempt::{Class, Try};
 use duebox::model::delivery::{Delivery, Entry};
 use duebox::model::keyword::Overflow;
-use duebox::model::retry::RetryPolicy;
 use duebox::model::rules::{Rules, TemplateRule, TenantRule};
 use duebox::store::schema::LAYOUTS;
 use duebox::store::schema::Tree;
@@ -48,11 +47,9 @@ fn engine() -> Memory {
         fields: BTreeMap::new(),
     };
     let tenant = TenantRule {
-        concurrency: 100,
         rate: 0,
         templates: BTreeMap::from([("new_task".to_owned(), template)]),
-        retry: RetryPolicy::deliveries(),
-        send_timeout_ms: 10_000,
+        ..TenantRule::default()
     };
     let tenants = BTreeMap::from([("acme".to_owned(), tenant)]);
     let rules = Rules { tenants, ..Rules::default() };

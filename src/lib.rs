@@ -25,7 +25,7 @@
 //! Drawn where their rows are: [`model::notice`], [`model::delivery`], [`model::task`]. In short:
 //!
 //! ```text
-//! delivery  pending ─► sending ─► accepted ─► delivered
+//! delivery  pending ─► sending ─► accepted ─► delivered · failed
 //!              ▲          ├─────► refused · dead · in_doubt
 //!              └── retry ─┘        skipped · cancelled before it was sent
 //! task      pending ─► claimed ─► acked · rejected · dead

@@ -28,7 +28,7 @@ use super::port::Port;
 use super::problem::Problem;
 use super::respond::{self, Body};
 use super::route::{Time, Who};
-use super::{Ports, Settings, guard, legacy};
+use super::{Ports, Serves, Settings, guard, legacy};
 use super::{openapi, routes};
 
 /// Most headers of a request.
@@ -190,9 +190,13 @@ async fn answer(
     let waits = head.headers.contains_key(EXPECT);
     let mut share = port.budget.share();
     let answered = match only_for_operators(&port, kind, &head) {
-        Ok(()) => match port.settings.legacy.clone() {
-            Some(allowed) => old(&port, &allowed, peer, head, &mut body, &mut share).await,
-            None => handle(&port, local, head, &mut body, &mut share).await,
+        Ok(()) => match port.settings.serves.clone() {
+            Serves::OldPaths(allowed) => {
+                old(&port, &allowed, peer, head, &mut body, &mut share).await
+            }
+            Serves::Everything | Serves::Callbacks => {
+                handle(&port, local, head, &mut body, &mut share).await
+            }
         },
         Err(full) => Err(full),
     };
@@ -220,9 +224,17 @@ async fn handle(
     body: &mut Incoming,
     share: &mut Share,
 ) -> Answer {
-    guard::check_site(&port.settings, local, &head)?;
     let found = routes::find(&head.method, head.uri.path());
-    if !found.as_ref().is_ok_and(|(route, _)| route.is_open()) {
+    // WeChat calls under the name on the account's page, and its signature is its token.
+    let of_provider = found.as_ref().is_ok_and(|(route, _)| route.who == Who::Provider);
+    if matches!(port.settings.serves, Serves::Callbacks) && !of_provider {
+        let detail = "here is only WeChat's own address, /callback/{tenant}";
+        return Err(Problem::new(404, "not_found", detail));
+    }
+    if !of_provider {
+        guard::check_site(&port.settings, local, &head)?;
+    }
+    if !of_provider && !found.as_ref().is_ok_and(|(route, _)| route.is_open()) {
         guard::check_token(&port.settings, &head.headers)?;
     }
     let (route, ids) = found?;
@@ -329,7 +341,8 @@ struct Audited {
 
 fn audited(head: &Parts) -> Option<Audited> {
     let (route, _) = routes::find(&head.method, head.uri.path()).ok()?;
-    if route.method == Verb::Get || route.path.starts_with("/v1/tasks") {
+    let in_masses = route.path.starts_with("/v1/tasks") || route.who == Who::Provider;
+    if route.method == Verb::Get || in_masses {
         return None;
     }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());

@@ -4,13 +4,13 @@
 //! A handler turns a request into one command for the mailbox and its reply into JSON; it decides
 //! nothing by itself. Every refusal is an RFC 9457 problem with a stable `code` (`problem.rs`).
 //!
-//! Left out on purpose: TLS (a proxy's business), CORS (nobody else's page may call this port) and
-//! WeChat's own callback, which must not share a port with operators.
+//! Left out on purpose: TLS (a proxy's business) and CORS (nobody else's page may call this port).
 
 pub mod attention;
 mod body;
 mod budget;
 mod call;
+mod callback;
 mod claim;
 mod csv;
 mod guard;
@@ -53,6 +53,7 @@ use crate::api::answers::Backup;
 use crate::engine::refusal::{Code, Refusal};
 use crate::mailbox::Mailbox;
 use crate::model::attention::{Kind, Row};
+use crate::model::callback::Told;
 
 pub use listener::serve;
 pub use openapi::document;
@@ -61,14 +62,25 @@ pub use token::{AdminToken, ReadToken};
 /// A boxed future, for the traits that the daemon implements.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What a port serves.
+#[derive(Clone, Debug)]
+pub enum Serves {
+    /// All there is.
+    Everything,
+    /// Only the paths of the old schedule service, without a token, to callers from these networks, and
+    /// always in its envelope.
+    OldPaths(Arc<[IpNet]>),
+    /// Only WeChat's own calls.
+    Callbacks,
+}
+
 /// How the port behaves.
 #[derive(Clone)]
 pub struct Settings {
     /// The bearer token; `None` lets everybody in who reaches the port.
     pub token: Option<Arc<AdminToken>>,
-    /// Only the paths of the old schedule service are served, without a token, to callers from these
-    /// networks, and always in its envelope.
-    pub legacy: Option<Arc<[IpNet]>>,
+    /// What of the table is served.
+    pub serves: Serves,
     /// Names under which the port may be called, beside `localhost`, loopback addresses and the
     /// address that a connection came in on. Without port numbers.
     pub allowed_hosts: Vec<String>,
@@ -91,7 +103,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             token: None,
-            legacy: None,
+            serves: Serves::Everything,
             allowed_hosts: Vec::new(),
             max_connections: crate::limits::CONNECTIONS,
             header_timeout: Duration::from_secs(60),
@@ -108,7 +120,7 @@ impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
             .field("token", &if self.token.is_some() { "set" } else { "none" })
-            .field("legacy", &self.legacy)
+            .field("serves", &self.serves)
             .field("allowed_hosts", &self.allowed_hosts)
             .field("max_connections", &self.max_connections)
             .field("header_timeout", &self.header_timeout)
@@ -129,6 +141,65 @@ pub struct Ports {
     pub status: Arc<dyn Status>,
     /// What is the daemon's business, not the engine's.
     pub actions: Arc<dyn Actions>,
+    /// Who reads WeChat's own calls.
+    pub callbacks: Arc<dyn Callbacks>,
+}
+
+/// The query of one of WeChat's own calls.
+pub type CallbackParams = BTreeMap<String, String>;
+
+/// Reads WeChat's own calls.
+pub trait Callbacks: Send + Sync {
+    /// What to answer to the check of the address.
+    ///
+    /// # Errors
+    /// When the call is not WeChat's.
+    fn echo(&self, tenant: &str, params: &CallbackParams) -> Result<String, CallbackRefused>;
+
+    /// What a call says, if it says something that concerns the daemon.
+    ///
+    /// # Errors
+    /// When the call is not WeChat's, or is not understood.
+    fn open(
+        &self,
+        tenant: &str,
+        params: &CallbackParams,
+        body: &[u8],
+    ) -> Result<Option<Told>, CallbackRefused>;
+}
+
+/// Why one of WeChat's own calls is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallbackRefused {
+    /// None are taken for such a tenant.
+    NoSuchTenant(String),
+    /// It did not prove to be WeChat's.
+    NotWeChat {
+        /// The problem's code.
+        code: &'static str,
+        /// In words.
+        detail: String,
+    },
+    /// Its body is not understood.
+    Body(String),
+}
+
+/// Takes no calls of WeChat.
+pub struct NoCallbacks;
+
+impl Callbacks for NoCallbacks {
+    fn echo(&self, tenant: &str, _: &CallbackParams) -> Result<String, CallbackRefused> {
+        Err(CallbackRefused::NoSuchTenant(format!("no callbacks are taken for {tenant:?}")))
+    }
+
+    fn open(
+        &self,
+        tenant: &str,
+        _: &CallbackParams,
+        _: &[u8],
+    ) -> Result<Option<Told>, CallbackRefused> {
+        Err(CallbackRefused::NoSuchTenant(format!("no callbacks are taken for {tenant:?}")))
+    }
 }
 
 /// Tells what `/readyz` answers.

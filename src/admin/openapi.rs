@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::call::Verb;
 use super::hooks;
-use super::route::{Note, Route};
+use super::route::{Note, Route, Who};
 use super::table::ROUTES;
 use crate::api::schemas;
 
@@ -62,7 +62,7 @@ fn operation(route: &Route) -> Json {
         let optional = route.notes.contains(&Note::BodyMayBeMissing);
         operation["requestBody"] = json!({"required": !optional, "content": takes(route)});
     }
-    if route.is_open() {
+    if route.is_open() || route.who == Who::Provider {
         operation["security"] = json!([]);
     }
     operation
@@ -154,7 +154,9 @@ fn responses(route: &Route) -> Json {
     }
     let problem = json!({"application/problem+json": {"schema": schema("Problem")}});
     let mut refusals = vec![("default", "a problem; its code says which")];
-    if !route.is_open() {
+    if route.who == Who::Provider {
+        refusals.push(("403", "the call is not WeChat's"));
+    } else if !route.is_open() {
         refusals.push(("401", "no token, or a wrong one"));
     }
     if !matches!(route.method, Verb::Get | Verb::Delete) {

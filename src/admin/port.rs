@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::budget::Budget;
 use super::problem::Problem;
 use super::strangers::Strangers;
-use super::{Ports, Settings};
+use super::{Ports, Serves, Settings};
 use crate::engine::command::{Command, Reply};
 use crate::engine::query::{Query, Stats};
 use crate::engine::view::View;
@@ -48,8 +48,8 @@ pub(super) struct Port {
 
 impl Port {
     pub(super) fn new(ports: Ports, settings: Settings, description: &'static str) -> Self {
-        // The port of the old paths is a small one.
-        let share = if settings.legacy.is_some() { 4 } else { 1 };
+        // Those with a part of the table are small ones.
+        let share = if matches!(settings.serves, Serves::Everything) { 1 } else { 4 };
         Self {
             ports,
             settings,

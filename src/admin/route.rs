@@ -20,6 +20,8 @@ pub(super) enum Who {
     Anybody,
     /// The old service's clients: as they came, in the envelope that they know.
     OldClients,
+    /// WeChat, which signs its calls; only the daemon that leads answers.
+    Provider,
 }
 
 /// How long it may take.

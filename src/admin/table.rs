@@ -5,7 +5,8 @@ use super::legacy::Old;
 use super::look::Sight;
 use super::route::{Handler, Note, Route, Time, Who};
 use super::{
-    attention, claim, legacy, letters, log, look, notices, page, recipients, settle, tasks,
+    attention, callback, claim, legacy, letters, log, look, notices, page, recipients, settle,
+    tasks,
 };
 use crate::api::bodies::task::{Ack, Extend, Nack, Reject};
 use crate::engine::command::Act;
@@ -348,6 +349,16 @@ pub(super) static ROUTES: &[Route] = &[
         who: Who::Anybody,
         notes: &[Note::Gives(&["text/html"])],
         ..get("/", run!(page::page), "A page to look at", &[], "")
+    },
+    Route {
+        who: Who::Provider,
+        notes: &[Note::Gives(&["text/plain"])],
+        ..get("/callback/{tenant}", run!(callback::echo), "WeChat's check of the address", &[], "")
+    },
+    Route {
+        who: Who::Provider,
+        notes: &[Note::Gives(&["text/plain"])],
+        ..post("/callback/{tenant}", run!(callback::take), "WeChat's own events", "", (200, ""))
     },
     old(post(
         "/api/v1/task/add",

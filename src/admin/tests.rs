@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Actions, BoxFuture, Ports, Readiness, Role, Settings, Status, serve};
+use super::{Actions, BoxFuture, NoCallbacks, Ports, Readiness, Role, Settings, Status, serve};
 use crate::api::answers::Backup;
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::{Engine, Identity, Mode};
@@ -68,7 +68,7 @@ fn rules() -> Rules {
         rate: 0,
         templates: BTreeMap::from([("new_task".to_owned(), template)]),
         retry: RetryPolicy::tasks(),
-        send_timeout_ms: 10_000,
+        ..TenantRule::default()
     };
     Rules { tenants: BTreeMap::from([("acme".to_owned(), tenant)]), ..Rules::default() }
 }
@@ -93,7 +93,12 @@ async fn start_with(settings: Settings, role: Role, writer: Option<Writer>) -> R
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mailbox: Option<Mailbox> = writer.as_ref().map(|writer| writer.mailbox.clone());
-    let ports = Ports { mailbox, status: Arc::new(Daemon(role)), actions: Arc::new(Daemon(role)) };
+    let ports = Ports {
+        mailbox,
+        status: Arc::new(Daemon(role)),
+        actions: Arc::new(Daemon(role)),
+        callbacks: Arc::new(NoCallbacks),
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(serve(listener, ports, settings, async {
         let _ = stopped.await;

@@ -26,10 +26,10 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
 pub(super) fn load(path: &Path) -> Result<Config, Failure> {
     let told = |errors| Failure::Told { exit: Exit::Usage, errors, hints: Vec::new() };
     let config = Config::load(path).map_err(|error| told(error.problems))?;
-    let idle = daemon::check(&config).map_err(|problem| told(vec![problem]))?;
+    daemon::check(&config).map_err(|problem| told(vec![problem]))?;
     let found = check_data_dir(&config.data_dir, config.storage.network_disk);
     let more = found.map_err(|problem| told(vec![problem]))?;
-    config.warnings.iter().chain(&idle).chain(&more).for_each(|line| output::say("warning", line));
+    config.warnings.iter().chain(&more).for_each(|line| output::say("warning", line));
     Ok(config)
 }
 
@@ -78,17 +78,6 @@ mod tests {
             assert_eq!(exit(&format!("{right}\n{wrong}")), Exit::Usage, "{wrong}");
         }
         assert_eq!(run(&CheckArgs { config: PathBuf::from("/none/duebox.toml") }), Exit::Usage);
-    }
-
-    #[test]
-    fn what_nobody_works_is_warned_of() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let text = "data_dir = 'x'\n[callback]\nlisten = '127.0.0.1:7281'\n[tenants.a]\n\
-                    appid = 'w'\nsecret = 's'\ncallback_token = 't'";
-        std::fs::write(file.path(), text).unwrap();
-        let warnings = daemon::check(&Config::load(file.path()).unwrap()).unwrap();
-        let named = warnings.iter().map(|line| line.split(':').next().unwrap());
-        assert_eq!(named.collect::<Vec<_>>(), ["callback", "tenants.a.callback_token"]);
     }
 
     #[test]

@@ -37,10 +37,21 @@ pub(super) const TOKEN: SecretKeys = secret_keys!("token");
 pub(super) const CALLBACK_TOKEN: SecretKeys = secret_keys!("callback_token");
 /// `encoding_aes_key`, of a tenant.
 pub(super) const ENCODING_AES_KEY: SecretKeys = secret_keys!("encoding_aes_key");
+/// The token before `callback_token`, while it is being changed.
+pub(super) const CALLBACK_TOKEN_PREVIOUS: SecretKeys = secret_keys!("callback_token_previous");
+/// The key before `encoding_aes_key`, while it is being changed.
+pub(super) const ENCODING_AES_KEY_PREVIOUS: SecretKeys = secret_keys!("encoding_aes_key_previous");
 /// `secret_id`, of a moderation provider.
 pub(super) const SECRET_ID: SecretKeys = secret_keys!("secret_id");
 /// `secret_key`, of a moderation provider.
 pub(super) const SECRET_KEY: SecretKeys = secret_keys!("secret_key");
+
+impl SecretKeys {
+    /// Whether the secret is given under any of its keys.
+    pub(super) fn are_given(&self, section: &Section<'_>) -> bool {
+        [self.inline, self.file, self.credential].into_iter().any(|key| section.has(key))
+    }
+}
 
 /// Reads a secret that may be absent. No message shows anything of it.
 pub(super) fn secret(section: &Section<'_>, keys: &SecretKeys) -> Option<Secret> {
@@ -75,8 +86,7 @@ pub(super) fn secret(section: &Section<'_>, keys: &SecretKeys) -> Option<Secret>
 
 /// Reads a secret that must be there.
 pub(super) fn required(section: &Section<'_>, keys: &SecretKeys) -> Secret {
-    let given = [keys.inline, keys.file, keys.credential].into_iter().any(|key| section.has(key));
-    if !given {
+    if !keys.are_given(section) {
         let what = format!(
             "is missing; add {} = \"/path\", or {} = \"name\" for a systemd credential",
             keys.file, keys.credential

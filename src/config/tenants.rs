@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::queues::read_retry;
-use super::secrets::{self, CALLBACK_TOKEN, ENCODING_AES_KEY, SECRET};
+use super::secrets::{
+    self, CALLBACK_TOKEN, CALLBACK_TOKEN_PREVIOUS, ENCODING_AES_KEY, ENCODING_AES_KEY_PREVIOUS,
+    SECRET, SecretKeys,
+};
 use super::section::{Section, choice_of, describe};
 use super::text::{Route, check_name, check_url};
 use crate::limits::DEDUPE_MARGIN_MS;
@@ -31,8 +34,12 @@ pub struct Tenant {
 pub struct CallbackKeys {
     /// The token of the signature.
     pub token: Secret,
+    /// The one before, while it is being changed.
+    pub token_previous: Option<Secret>,
     /// The key of encrypted calls: 43 characters of Base64.
     pub encoding_aes_key: Option<Secret>,
+    /// The one before, while it is being changed.
+    pub encoding_aes_key_previous: Option<Secret>,
 }
 
 /// All tenants: what the edges need and what the engine needs.
@@ -90,20 +97,35 @@ fn read_account(section: &Section<'_>) -> Tenant {
 
 fn read_callback_keys(section: &Section<'_>) -> Option<CallbackKeys> {
     let token = secrets::secret(section, &CALLBACK_TOKEN);
-    let encoding_aes_key = secrets::secret(section, &ENCODING_AES_KEY);
-    if let Some(key) = &encoding_aes_key {
-        let right = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
-        let text = key.expose();
-        if text.len() != AES_KEY_CHARS || !text.bytes().all(right) {
-            let what =
-                format!("must be the {AES_KEY_CHARS} letters and digits of the account's page");
-            section.problem("encoding_aes_key", what);
-        }
-        if token.is_none() {
-            section.problem("encoding_aes_key", "needs a callback_token beside it");
-        }
+    let token_previous = secrets::secret(section, &CALLBACK_TOKEN_PREVIOUS);
+    if token_previous.is_some() && token.is_none() {
+        section.problem("callback_token_previous", "needs a callback_token beside it");
     }
-    Some(CallbackKeys { token: token?, encoding_aes_key })
+    let key = read_aes_key(section, &ENCODING_AES_KEY, "encoding_aes_key");
+    let previous = read_aes_key(section, &ENCODING_AES_KEY_PREVIOUS, "encoding_aes_key_previous");
+    if key.is_some() && token.is_none() {
+        section.problem("encoding_aes_key", "needs a callback_token beside it");
+    }
+    if previous.is_some() && key.is_none() {
+        section.problem("encoding_aes_key_previous", "needs an encoding_aes_key beside it");
+    }
+    Some(CallbackKeys {
+        token: token?,
+        token_previous,
+        encoding_aes_key: key,
+        encoding_aes_key_previous: previous,
+    })
+}
+
+fn read_aes_key(section: &Section<'_>, keys: &SecretKeys, name: &str) -> Option<Secret> {
+    let key = secrets::secret(section, keys)?;
+    let right = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    let text = key.expose();
+    if text.len() != AES_KEY_CHARS || !text.bytes().all(right) {
+        let what = format!("must be the {AES_KEY_CHARS} letters and digits of the account's page");
+        section.problem(name, what);
+    }
+    Some(key)
 }
 
 fn read_rule(section: &Section<'_>) -> TenantRule {
@@ -117,6 +139,7 @@ fn read_rule(section: &Section<'_>) -> TenantRule {
             SECOND_MS..=DEDUPE_MARGIN_MS,
             10 * SECOND_MS,
         ),
+        receipts: CALLBACK_TOKEN.are_given(section),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use super::callbacks::Gates;
 use super::duties::{self, CLOSE_WITHIN, Images, Liveness};
 use super::opening::NotOpened;
 use super::phase::{Phase, Phases};
@@ -16,7 +17,7 @@ use super::state::State;
 use super::tokens::{Kept, Tokens};
 use super::work::{Tools, Workers};
 use super::{ADDRESS_FILE, Ended, actions, attention, notify, opening, panics};
-use crate::admin;
+use crate::admin::{self, Serves};
 use crate::config::Config;
 use crate::data_dir::identity::InstanceId;
 use crate::data_dir::journal::JournalWriter;
@@ -100,7 +101,7 @@ struct Leading {
 /// What a stop takes hold of.
 struct Ends {
     marks: tokio::task::JoinHandle<()>,
-    /// The admin port, and that of the old paths.
+    /// The admin port, that of the old paths, that of WeChat's calls.
     ports: tokio::task::JoinSet<()>,
     stop_admin: watch::Sender<()>,
 }
@@ -172,6 +173,8 @@ struct Listening {
     admin: TcpListener,
     /// The port of the old paths alone.
     old: Option<TcpListener>,
+    /// The port of WeChat's own calls alone.
+    callbacks: Option<TcpListener>,
     /// Of the admin port.
     address: SocketAddr,
 }
@@ -182,9 +185,13 @@ async fn listen(config: &Config) -> Result<Listening, Ended> {
         Some(legacy) => Some(bind("legacy.listen", legacy.listen).await?),
         None => None,
     };
+    let callbacks = match &config.callback {
+        Some(callback) => Some(bind("callback.listen", callback.listen).await?),
+        None => None,
+    };
     let address = admin.local_addr().map_err(fault)?;
     write_address(&config.data_dir, &address.to_string()).map_err(fault)?;
-    Ok(Listening { admin, old, address })
+    Ok(Listening { admin, old, callbacks, address })
 }
 
 /// Serves the ports until the sender is told, or left behind.
@@ -206,8 +213,14 @@ fn serve(
     if let (Some(listener), Some(legacy)) = (listening.old, &config.legacy) {
         let address = listener.local_addr().map_err(fault)?;
         tracing::info!(event = "legacy.ready", %address, "the old paths are served there");
-        let legacy = Some(Arc::from(legacy.allow.as_slice()));
-        open(listener, admin::Settings { legacy, token: None, ..settings.clone() });
+        let serves = Serves::OldPaths(Arc::from(legacy.allow.as_slice()));
+        open(listener, admin::Settings { serves, token: None, ..settings.clone() });
+    }
+    if let Some(listener) = listening.callbacks {
+        let address = listener.local_addr().map_err(fault)?;
+        tracing::info!(event = "callback.ready", %address, "WeChat's own calls are taken there");
+        let serves = Serves::Callbacks;
+        open(listener, admin::Settings { serves, token: None, ..settings.clone() });
     }
     open(listening.admin, settings);
     Ok((served, stop_admin))
@@ -267,7 +280,8 @@ impl Leading {
         let actions =
             actions::Actions { images, mailbox: mailbox.clone(), state: state_too, data_dir };
         let (status, actions) = (state.clone(), Arc::new(actions));
-        let ports = admin::Ports { mailbox: Some(mailbox), status, actions };
+        let callbacks = Arc::new(Gates::new(&config, Arc::new(SystemClock)));
+        let ports = admin::Ports { mailbox: Some(mailbox), status, actions, callbacks };
         let (ports, stop_admin) = serve(&config, listening, &ports)?;
         tracing::info!(event = "daemon.ready", %address, term, "listening on {address}");
         notify::ready(&format!("leader, term {term}, listening on {address}"));

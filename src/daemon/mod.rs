@@ -8,6 +8,7 @@
 mod actions;
 mod attention;
 mod board;
+mod callbacks;
 mod duties;
 mod files;
 mod lead;
@@ -54,13 +55,12 @@ pub enum Ended {
 /// The admin address of a running daemon is in this file of the data directory.
 pub const ADDRESS_FILE: &str = "admin.addr";
 
-/// Whether [`run`] could build its workers from this configuration. Opens nothing. Returns warnings
-/// of what it would leave alone.
+/// Whether [`run`] could build its workers from this configuration. Opens nothing.
 ///
 /// # Errors
 /// What is wrong with it, headed by the key's full name.
-pub fn check(config: &Config) -> Result<Vec<String>, String> {
-    work::check(config).map(|()| work::idle(config))
+pub fn check(config: &Config) -> Result<(), String> {
+    work::check(config)
 }
 
 /// Runs the daemon until it is asked to stop or fails. Blocks.

@@ -124,8 +124,12 @@ async fn serve_as_standby(config: &Arc<Config>, state: &Arc<State>) -> Option<Se
         );
     });
     let listener = listener.ok()?;
-    let ports =
-        admin::Ports { mailbox: None, status: state.clone(), actions: Arc::new(admin::NoActions) };
+    let ports = admin::Ports {
+        mailbox: None,
+        status: state.clone(),
+        actions: Arc::new(admin::NoActions),
+        callbacks: Arc::new(admin::NoCallbacks),
+    };
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let settings = admin::Settings { drain_timeout: LET_GO, ..admin_settings(config) };
     let task = tokio::spawn(admin::serve(listener, ports, settings, async {

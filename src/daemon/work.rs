@@ -43,15 +43,6 @@ pub(super) struct Workers {
     pulls: Arc<Pulls>,
 }
 
-/// What is configured and has no worker yet, one line each: silence would be taken for work.
-pub(super) fn idle(config: &Config) -> Vec<String> {
-    let unused = "is not used: WeChat's own calls are not taken in this version";
-    let listener = config.callback.iter().map(|_| format!("callback: {unused}"));
-    let keys = config.tenants.iter().filter(|(_, tenant)| tenant.callback.is_some());
-    let keys = keys.map(|(name, _)| format!("tenants.{name}.callback_token: {unused}"));
-    listener.chain(keys).collect()
-}
-
 /// Whether workers can be built, before anything is opened: once the writer runs, it claims what is
 /// due, and a claim that nobody works is an attempt in doubt.
 pub(super) fn check(config: &Config) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::id::{DeliveryId, Id};
 use crate::kv::Key;
 use crate::model::attempt::Try;
+use crate::model::callback::Told;
 use crate::model::delivery::{DeliveryState, Resolution};
 use crate::model::notice::{InDoubt, Miniprogram};
 use crate::model::run::RunCounts;
@@ -59,6 +60,13 @@ pub enum Command {
         delivery: DeliveryId,
         /// The fence.
         fence: u64,
+    },
+    /// WeChat told something by itself.
+    TakeTold {
+        /// The tenant's name.
+        tenant: String,
+        /// What.
+        told: Told,
     },
     /// A new access token.
     SaveToken {

@@ -57,6 +57,7 @@ impl<K: Kv> Engine<K> {
                 self.pruning.prune_step(&mut self.tx, &mut self.outbox, &mut self.queue)
             }
             Timer::Mend => self.mend_step(now),
+            Timer::EarlyReceipt(key) => self.outbox.receipt_has_waited(&mut self.tx, &key),
         }
     }
 }

@@ -26,6 +26,7 @@ mod mode;
 mod names;
 mod outbox;
 mod pace;
+mod people;
 mod prune;
 pub mod query;
 mod queue;
@@ -49,9 +50,11 @@ use self::names::Names;
 use self::outbox::Outbox;
 use self::prune::Pruning;
 use self::queue::Queue;
+use self::refusal::{Code, Refusal};
 use self::tx::Tx;
 use crate::id::Id;
 use crate::kv::{Fault, Kv, Write};
+use crate::model::callback::{Told, What};
 use crate::model::rules::{Deliver, Rules};
 use crate::model::tenant::StoredToken;
 use crate::store::Store;
@@ -227,6 +230,7 @@ impl<K: Kv> Engine<K> {
             Command::ReturnSend { delivery, fence } => {
                 self.outbox.return_send(&mut self.tx, delivery, fence)?
             }
+            Command::TakeTold { tenant, told } => self.take_told(&tenant, &told)?,
             Command::SaveToken { tenant, token } => {
                 tenants::save_token(&mut self.tx, &tenant, token)?
             }
@@ -273,6 +277,23 @@ impl<K: Kv> Engine<K> {
             Command::Release { held } => self.release(now, held)?,
         };
         Ok(Handled::Now(decision))
+    }
+
+    /// Takes in what WeChat told by itself.
+    fn take_told(&mut self, tenant: &str, told: &Told) -> Result<Decision, Fault> {
+        let Some(number) = self.tx.configured_tenant(tenant) else {
+            let detail = self.tx.no_tenant(tenant);
+            return Ok(Err(Refusal::field(Code::UnknownTenant, "/tenant", detail)));
+        };
+        let (tx, openid, at) = (&mut self.tx, told.openid.as_str(), told.at);
+        match &told.what {
+            What::Followed => people::hear(tx, number, openid, false, at)?,
+            What::Unfollowed => people::hear(tx, number, openid, true, at)?,
+            What::Receipt { msgid, failed } => {
+                self.outbox.take_receipt(tx, number, openid, at, msgid, failed.clone())?;
+            }
+        }
+        Ok(Ok(Reply::Done))
     }
 
     /// Does what is due. Bounded: what does not fit waits for the next call, which `wake` asks for

@@ -1,6 +1,7 @@
 //! The daemon's own timers: one lane of the delay tree, in order of due time.
 
 use crate::id::{DeliveryId, Id};
+use crate::kv::Key;
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::timer;
 
@@ -23,6 +24,8 @@ pub(super) enum Timer {
     Prune,
     /// The next step of the look at pauses after the clock went back.
     Mend,
+    /// A receipt has waited for the answer to its send.
+    EarlyReceipt(Key),
 }
 
 impl Timer {
@@ -39,6 +42,7 @@ impl Timer {
             Self::Schedule(name) => tagged(timer::SCHEDULE, name.as_bytes()),
             Self::Prune => vec![timer::PRUNE],
             Self::Mend => vec![timer::MEND],
+            Self::EarlyReceipt(key) => tagged(timer::EARLY_RECEIPT, key),
         }
     }
 
@@ -55,6 +59,7 @@ impl Timer {
             timer::SCHEDULE => String::from_utf8(item.to_vec()).ok().map(Self::Schedule),
             timer::PRUNE => Some(Self::Prune),
             timer::MEND => Some(Self::Mend),
+            timer::EARLY_RECEIPT => Some(Self::EarlyReceipt(item.to_vec())),
             _ => None,
         }
     }
@@ -76,6 +81,7 @@ mod tests {
             Timer::Schedule("new-tasks".into()),
             Timer::Prune,
             Timer::Mend,
+            Timer::EarlyReceipt(vec![1, 2, 3]),
         ] {
             assert_eq!(Timer::decode(&timer.encode()), Some(timer));
         }

@@ -85,6 +85,12 @@ impl<K: Kv> Tx<K> {
         policy.unwrap_or_else(RetryPolicy::deliveries)
     }
 
+    /// Whether receipts come for a tenant's messages.
+    pub(super) fn has_receipts(&self, tenant: TenantNo) -> bool {
+        let rule = self.rules.tenants.get(self.names.tenant_name(tenant));
+        rule.is_some_and(|rule| rule.receipts)
+    }
+
     /// Says that there is no such tenant, and which one was probably meant.
     pub(super) fn no_tenant(&self, name: &str) -> String {
         let known = self.rules.tenants.keys().map(String::as_str);

@@ -38,6 +38,8 @@ const EVENTS: &[(&str, &str)] = &[
     ("attention.raised", "something needs a person"),
     ("auth.refused", "a call without the right admin token was refused"),
     ("backup.bad_image", "an image is damaged and was left out of the backup"),
+    ("callback.ready", "WeChat's own calls are taken at an address of their own"),
+    ("callback.refused", "calls for WeChat's address were not taken: a wrong token or key"),
     ("clock.jumped", "the machine's clock jumped"),
     (
         "daemon.cut",

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  pending ─ claim ─► sending ─ ok ─► accepted ─ receipt ─► delivered
-//!     ▲ ▲               │ │ │ └ final no ─► refused
+//!     ▲ ▲               │ │ │                 └───────► failed
+//!     │ │               │ │ └ final no ─► refused
 //!     │ └── retry ──────┘ │ └ no outcome, window over ─► in_doubt ─ resolve ─► …
 //!     │                   └ too many failures ─► dead
-//!     ├─ resend ◄── refused, dead, skipped
+//!     ├─ resend ◄── refused, dead, skipped, failed
 //!     ├─ expired ─► skipped
 //!     └─ cancel ──► cancelled
 //! ```
@@ -40,11 +41,13 @@ pub enum DeliveryState {
     InDoubt = 7,
     /// Withdrawn before it was sent.
     Cancelled = 8,
+    /// The provider took it, and its receipt says that it was not delivered.
+    Failed = 9,
 }
 
 impl DeliveryState {
     /// All states in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Sending,
         Self::Accepted,
@@ -54,6 +57,7 @@ impl DeliveryState {
         Self::Dead,
         Self::InDoubt,
         Self::Cancelled,
+        Self::Failed,
     ];
 
     /// The name in JSON.
@@ -69,6 +73,7 @@ impl DeliveryState {
             Self::Dead => "dead",
             Self::InDoubt => "in_doubt",
             Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
         }
     }
 }
@@ -114,6 +119,7 @@ pub enum Settled {
     Dead,
     InDoubt,
     Cancelled,
+    Failed,
 }
 
 impl From<Settled> for DeliveryState {
@@ -126,6 +132,7 @@ impl From<Settled> for DeliveryState {
             Settled::Dead => Self::Dead,
             Settled::InDoubt => Self::InDoubt,
             Settled::Cancelled => Self::Cancelled,
+            Settled::Failed => Self::Failed,
         }
     }
 }
@@ -207,6 +214,7 @@ impl Delivery {
             DeliveryState::Dead => settled(Settled::Dead),
             DeliveryState::InDoubt => settled(Settled::InDoubt),
             DeliveryState::Cancelled => settled(Settled::Cancelled),
+            DeliveryState::Failed => settled(Settled::Failed),
         }
     }
 
@@ -256,6 +264,9 @@ pub struct Entry {
 impl Record for Entry {
     const TREE: Tree = Tree::SendLog;
 }
+
+/// The reason of a delivery that waits again because a person wants it sent again.
+pub const SENT_AGAIN: &str = "sent again by an operator";
 
 /// What a resolved in-doubt delivery becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,6 +89,11 @@ pub const TABLE: &[Row] = &[
     row(40252, Class::Review, "in review: the platform delivers it by itself or drops it"),
 ];
 
+/// The recipient does not follow the account.
+pub const NOT_A_FOLLOWER: i64 = 43004;
+/// The recipient switched this template off; WeChat tells it by no event.
+pub const TEMPLATE_SWITCHED_OFF: i64 = 43101;
+
 /// What an answer to a send means. Codes that are not in [`TABLE`] are tried again.
 #[must_use]
 pub fn classify(errcode: i64) -> Class {

@@ -13,6 +13,7 @@ mod hostile;
 pub mod keyword;
 pub mod message;
 pub mod notice;
+pub mod person;
 pub mod retry;
 pub mod rules;
 pub mod run;

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::delivery::DeliveryState;
 use crate::id::Id;
 use crate::named::Named;
-use crate::store::Record;
 use crate::store::schema::Tree;
-use crate::time::Timestamp;
+use crate::store::{Record, codec};
+use crate::time::{MINUTE_MS, Timestamp};
 
 /// The row of a notice: what changes while it is worked on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,10 @@ pub struct Notice {
     pub last_settled: Option<Timestamp>,
     /// When nothing was left to do; unset again by a resend.
     pub finished: Option<Timestamp>,
+    /// Acceptances whose receipt is not late yet.
+    pub awaited: Awaited,
+    /// How often what it says was changed.
+    pub revision: u16,
 }
 
 /// Why a notice is paused that nobody but an operator holds.
@@ -64,6 +68,101 @@ pub const PAUSED_BY_OPERATOR: &str = "paused by an operator";
 
 impl Record for Notice {
     const TREE: Tree = Tree::Notices;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, payload: &[u8]) -> Option<Self> {
+        (version == 1).then(|| codec::payload::<NoticeV1>(payload).map(Into::into)).flatten()
+    }
+}
+
+/// The row as version 1 has it: no receipts, no changes of what it says.
+#[derive(Deserialize)]
+struct NoticeV1 {
+    id: Id,
+    tenant: u32,
+    send_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    in_doubt: InDoubt,
+    open: bool,
+    started: bool,
+    paused: Option<String>,
+    cancelled: bool,
+    expired: bool,
+    counts: [u32; 9],
+    lane_due: Option<Timestamp>,
+    template_misses: u32,
+    sweep: Option<Sweep>,
+    first_send: Option<Timestamp>,
+    last_settled: Option<Timestamp>,
+    finished: Option<Timestamp>,
+}
+
+impl From<NoticeV1> for Notice {
+    fn from(old: NoticeV1) -> Self {
+        let mut counts = Counts::default();
+        counts.0[..old.counts.len()].copy_from_slice(&old.counts);
+        Self {
+            id: old.id,
+            tenant: old.tenant,
+            send_at: old.send_at,
+            expires_at: old.expires_at,
+            in_doubt: old.in_doubt,
+            open: old.open,
+            started: old.started,
+            paused: old.paused,
+            cancelled: old.cancelled,
+            expired: old.expired,
+            counts,
+            lane_due: old.lane_due,
+            template_misses: old.template_misses,
+            sweep: old.sweep,
+            first_send: old.first_send,
+            last_settled: old.last_settled,
+            finished: old.finished,
+            awaited: Awaited::default(),
+            revision: 0,
+        }
+    }
+}
+
+/// A receipt is late after this.
+pub const RECEIPT_MS: u64 = 10 * MINUTE_MS;
+
+/// Acceptances of the last ten minutes that have no receipt yet, by the minute: how many are late is
+/// known without looking at each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited(Vec<(u64, u32)>);
+
+impl Awaited {
+    /// One was accepted at `now`.
+    pub fn add(&mut self, now: Timestamp) {
+        let minute = now.0 / MINUTE_MS;
+        self.0.retain(|(of, _)| !is_late(*of, now));
+        match self.0.iter_mut().find(|(of, _)| *of == minute) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((minute, 1)),
+        }
+    }
+
+    /// One that was accepted at `accepted` is no longer awaited.
+    pub fn take(&mut self, accepted: Timestamp) {
+        let minute = accepted.0 / MINUTE_MS;
+        if let Some((_, count)) = self.0.iter_mut().find(|(of, _)| *of == minute) {
+            *count = count.saturating_sub(1);
+        }
+        self.0.retain(|(_, count)| *count > 0);
+    }
+
+    /// How many are not late at `now`.
+    #[must_use]
+    pub fn in_time(&self, now: Timestamp) -> u32 {
+        self.0.iter().filter(|(of, _)| !is_late(*of, now)).map(|(_, count)| count).sum()
+    }
+}
+
+/// Whether all receipts of acceptances of a minute are late.
+fn is_late(minute: u64, now: Timestamp) -> bool {
+    (minute + 1).saturating_mul(MINUTE_MS).saturating_add(RECEIPT_MS) <= now.0
 }
 
 /// A bounded walk over all deliveries of a notice, one step at a time.
@@ -223,6 +322,12 @@ impl Notice {
             && !got(DeliveryState::Delivered)
     }
 
+    /// Deliveries that were accepted more than ten minutes ago and have no receipt.
+    #[must_use]
+    pub fn without_receipt(&self, now: Timestamp) -> u32 {
+        self.counts.of(DeliveryState::Accepted).saturating_sub(self.awaited.in_time(now))
+    }
+
     /// Whether its pending deliveries may be claimed.
     #[must_use]
     pub fn is_active(&self) -> bool {
@@ -281,4 +386,26 @@ pub struct Miniprogram {
     /// The page, with query.
     #[serde(default)]
     pub pagepath: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_late_ten_minutes_after_the_minute_of_its_acceptance() {
+        let mut awaited = Awaited::default();
+        let at = |minutes: u64| Timestamp(minutes * MINUTE_MS + 5_000);
+        awaited.add(at(0));
+        awaited.add(at(0));
+        awaited.add(at(1));
+        assert_eq!(awaited.in_time(at(10)), 3);
+        assert_eq!(awaited.in_time(at(11)), 1);
+        assert_eq!(awaited.in_time(at(12)), 0);
+        awaited.take(at(1));
+        assert_eq!(awaited.in_time(at(10)), 2);
+        awaited.take(at(1));
+        (2..30).for_each(|minute| awaited.add(at(minute)));
+        assert!(awaited.0.len() <= 12, "{awaited:?}");
+    }
 }

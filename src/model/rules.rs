@@ -34,6 +34,21 @@ pub struct TenantRule {
     pub retry: RetryPolicy,
     /// The longest time one send may take, token refresh included.
     pub send_timeout_ms: u64,
+    /// Whether WeChat's own calls are taken, and receipts with them.
+    pub receipts: bool,
+}
+
+impl Default for TenantRule {
+    fn default() -> Self {
+        Self {
+            concurrency: 100,
+            rate: 100,
+            templates: BTreeMap::new(),
+            retry: RetryPolicy::deliveries(),
+            send_timeout_ms: 10 * SECOND_MS,
+            receipts: false,
+        }
+    }
 }
 
 /// One template.

@@ -48,6 +48,11 @@ pub fn encode<R: Record>(record: &R) -> Value {
     Arc::from(bytes)
 }
 
+/// The payload of an older version, for [`Record::upgrade`].
+pub fn payload<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
+    format().deserialize(payload).ok()
+}
+
 /// The record in these bytes.
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Fault> {
     let damaged = |why: &str| Fault::Damaged { tree: R::TREE.name(), why: why.to_owned() };

@@ -326,6 +326,32 @@ pub fn tenant_streak(tenant: TenantNo) -> Key {
     Bytes::default().u8(b'A').u32(tenant.0).0
 }
 
+/// What is known of a person.
+#[must_use]
+pub fn person(tenant: TenantNo, openid: &str) -> Key {
+    Bytes::default().u32(tenant.0).raw(openid.as_bytes()).0
+}
+
+/// Receipts of a person whose messages are not known yet, up to the message's id.
+#[must_use]
+pub fn receipts(tenant: TenantNo, openid: &str) -> Key {
+    Bytes(person(tenant, openid)).u8(0).0
+}
+
+/// A receipt whose message is not known yet.
+#[must_use]
+pub fn receipt(tenant: TenantNo, openid: &str, msgid: &str) -> Key {
+    Bytes(receipts(tenant, openid)).raw(msgid.as_bytes()).0
+}
+
+/// Reads what [`receipt`] wrote.
+#[must_use]
+pub fn read_receipt(key: &[u8]) -> Option<(TenantNo, String, String)> {
+    let tenant = TenantNo(read_u32(key)?);
+    let (openid, msgid) = std::str::from_utf8(key.get(4..)?).ok()?.split_once('\0')?;
+    Some((tenant, openid.to_owned(), msgid.to_owned()))
+}
+
 /// A name's entry.
 #[must_use]
 pub fn name(space: u8, name: &str) -> Key {
@@ -404,6 +430,7 @@ mod tests {
             queue_counts(kind, 255),
             queue_state(kind),
             tenant_state(tenant),
+            receipt(tenant, &text, &text),
             name(b't', &text),
         ];
         all.extend(
@@ -418,6 +445,13 @@ mod tests {
             let inside = &key[..key.len() - 1];
             assert!(!inside.windows(4).any(|run| run == [0xff; 4]), "{key:02x?}");
         }
+    }
+
+    #[test]
+    fn receipts_read_back() {
+        let key = receipt(TenantNo(7), "oA", "3557");
+        assert_eq!(read_receipt(&key), Some((TenantNo(7), "oA".into(), "3557".into())));
+        assert_eq!(read_receipt(&person(TenantNo(7), "oA")), None);
     }
 
     #[test]

@@ -26,6 +26,8 @@
 //! | `runs` | run id | `Run` |
 //! | `counters` | `q` type u32 priority u8 · `Q` type u32 · `t` tenant u32 | `QueueCounts` · `QueueState` · `TenantState` |
 //! | `counters` | `a` notice id · `A` tenant u32 | failures in a row, `Streak` |
+//! | `people` | tenant u32, openid | `Person` |
+//! | `receipts` | tenant u32, openid, 0, the message's id | `EarlyReceipt` |
 //! | `quarantine` | tree u8, key | the damaged value as found |
 //! | `articles` | nothing: earlier versions made the tree, and the number stays given | |
 //!
@@ -38,6 +40,7 @@
 //! | 3 · 4 · 5 | a notice may start · expires · is swept | notice id |
 //! | 6 | a schedule ticks | its name |
 //! | 7 · 8 | the next step of pruning · of mending | |
+//! | 9 | a receipt has waited for its send's answer | its key |
 //!
 //! Raw values are indexes or are checked when read; all others carry version and checksum.
 //!
@@ -54,7 +57,7 @@
 use crate::kv::{Layout, Region, TreeLayout, TreeNo};
 
 /// The format that this program writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// `meta`: the last commit that the base holds.
 pub const APPLIED: &[u8] = b"applied";
@@ -92,6 +95,8 @@ pub mod timer {
     pub const PRUNE: u8 = 7;
     /// The next step of mending.
     pub const MEND: u8 = 8;
+    /// A receipt has waited for the answer to its send.
+    pub const EARLY_RECEIPT: u8 = 9;
 }
 
 /// First bytes of the keys in `delay`: the lanes.
@@ -184,6 +189,8 @@ trees! {
     17 Counters "counters" PLAIN,
     18 Quarantine "quarantine" PLAIN,
     19 Spare "articles" PLAIN,
+    20 People "people" PLAIN,
+    21 Receipts "receipts" PLAIN,
 }
 
 impl Tree {

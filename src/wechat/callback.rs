@@ -57,7 +57,9 @@ pub enum NotTaken {
     #[error("the signature is old: its timestamp is {0} and plain calls are good for ten minutes")]
     Old(String),
     /// It is encrypted and there is no key.
-    #[error("the call is encrypted and the tenant has no encoding_aes_key: set it, or choose plain mode")]
+    #[error(
+        "the call is encrypted and the tenant has no encoding_aes_key: set it, or choose plain mode"
+    )]
     NoKey,
     /// No key opens it.
     #[error(

@@ -16,6 +16,7 @@ mod old;
 mod oracle;
 mod outbox;
 mod provider;
+mod receipts;
 mod rules;
 mod schedules;
 mod tasks;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use duebox::model::cron::CronRule;
 use duebox::model::keyword::Overflow;
-use duebox::model::retry::RetryPolicy;
 use duebox::model::rules::{Action, QueueRule, Rules, ScheduleRule, TemplateRule, TenantRule};
 use duebox::time::SECOND_MS;
 
@@ -20,8 +19,7 @@ pub(crate) fn tenant() -> TenantRule {
             ("loose".to_owned(), template("TPL-L", Overflow::Truncate)),
         ]
         .into(),
-        retry: RetryPolicy::deliveries(),
-        send_timeout_ms: 10 * SECOND_MS,
+        ..TenantRule::default()
     }
 }
 

@@ -132,8 +132,13 @@ pub fn pulled() -> Json {
 }
 
 /// States that a resend may take; `in_doubt` only when it is asked for by name.
-const RESENDABLE: [DeliveryState; 4] =
-    [DeliveryState::Refused, DeliveryState::Dead, DeliveryState::Skipped, DeliveryState::InDoubt];
+const RESENDABLE: [DeliveryState; 5] = [
+    DeliveryState::Refused,
+    DeliveryState::Dead,
+    DeliveryState::Skipped,
+    DeliveryState::Failed,
+    DeliveryState::InDoubt,
+];
 
 /// `POST /v1/notices/{id}/resend`.
 ///
@@ -155,7 +160,7 @@ impl Body for Resend {
     fn fields(form: &mut Form<'_>) -> Self {
         let words = || RESENDABLE.map(DeliveryState::name);
         let schema = || json!({"type": "string", "enum": words()});
-        let wanted = "refused, dead, skipped or in_doubt";
+        let wanted = "refused, dead, skipped, failed or in_doubt";
         let read = |value: &Json| {
             DeliveryState::of_word(value.as_str()?).filter(|state| RESENDABLE.contains(state))
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::engine::command::{Effect, SendJob};
 use crate::engine::outbox::{Outbox, doubt, lane};
 use crate::engine::pace::{rate_allows, rate_take};
+use crate::engine::people;
 use crate::engine::tx::{Ticked, Tx};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv};
@@ -166,6 +167,12 @@ impl Outbox {
         if doubt::doubt_is_over(tx, notice, &delivery) {
             let reason = Some("its outcome stayed unknown past the dedupe window".to_owned());
             self.settle_delivery(tx, notice, id, &mut delivery, Settled::InDoubt, reason);
+            lane::finish_if_done(tx, notice);
+            return Ok(None);
+        }
+        let template_id = |tx: &mut Tx<K>| Ok(self.body(tx, id.notice)?.template_id.clone());
+        if let Some(reason) = people::reason_to_skip(tx, notice, &delivery, template_id)? {
+            self.withdraw_delivery(tx, notice, id, &mut delivery, Settled::Skipped, reason);
             lane::finish_if_done(tx, notice);
             return Ok(None);
         }

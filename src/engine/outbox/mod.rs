@@ -5,6 +5,7 @@
 //! | `submit` | notices and recipients come in |
 //! | `claim` | which deliveries are sent now |
 //! | `settle` | what an answer does |
+//! | `receipt` | what a receipt does |
 //! | `recover` | what becomes of a delivery whose answer nobody will have |
 //! | `operate` | what people do to notices |
 //! | `transition` | the one way of a delivery from one state to another |
@@ -16,6 +17,7 @@ mod doubt;
 pub(super) mod lane;
 mod log;
 mod operate;
+mod receipt;
 mod recover;
 mod settle;
 mod submit;

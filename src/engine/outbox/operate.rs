@@ -9,7 +9,7 @@ use crate::engine::tx::{Decision, Tx};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::model::delivery::{Delivery, DeliveryState, Resolution, Settled};
+use crate::model::delivery::{Delivery, DeliveryState, Resolution, SENT_AGAIN, Settled};
 use crate::model::notice::{Notice, NoticeState, PAUSED_BY_OPERATOR, Sweep, SweepKind};
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
@@ -163,7 +163,7 @@ impl Outbox {
                 if states.contains(&delivery.state())
                     && errcode.is_none_or(|code| delivery.errcode == Some(code)) =>
             {
-                self.send_again(tx, notice, id, delivery, "sent again by an operator");
+                self.send_again(tx, notice, id, delivery, SENT_AGAIN);
             }
             SweepKind::Cancel
             | SweepKind::Expire
@@ -243,7 +243,7 @@ impl Outbox {
             Resolution::Refused => settle(Settled::Refused, "given up by an operator"),
             Resolution::Resend => {
                 notice.reopen(tx.now);
-                let reason = "sent again by an operator";
+                let reason = SENT_AGAIN;
                 self.send_again(tx, &mut notice, id, &mut delivery, reason);
             }
         }

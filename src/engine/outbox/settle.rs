@@ -18,6 +18,7 @@ use crate::engine::command::Reply;
 use crate::engine::outbox::transition::{Unsent, withdrawn};
 use crate::engine::outbox::{Outbox, doubt, lane, log, read_delivery, trouble};
 use crate::engine::pace::RETURN_PAUSE_MS;
+use crate::engine::people;
 use crate::engine::streaks;
 use crate::engine::tenants;
 use crate::engine::tx::{Decision, Tx};
@@ -137,7 +138,8 @@ impl Outbox {
             | DeliveryState::Refused
             | DeliveryState::Skipped
             | DeliveryState::Dead
-            | DeliveryState::Cancelled => false,
+            | DeliveryState::Cancelled
+            | DeliveryState::Failed => false,
         };
         if !(accepted && doubted) {
             return Ok(());
@@ -147,6 +149,7 @@ impl Outbox {
         delivery.msgid.clone_from(&last.msgid);
         let reason = Some("its answer came late".to_owned());
         self.settle_delivery(tx, &mut notice, id, &mut delivery, Settled::Accepted, reason);
+        self.take_early_receipt(tx, &mut notice, id, &mut delivery)?;
         notice.last_settled = Some(tx.now);
         lane::close(tx, &mut notice)
     }
@@ -173,6 +176,10 @@ impl Outbox {
                 trouble::answered(tx, tenant)?;
                 let reason = (answer.class == Class::Review).then(|| "in platform review".into());
                 self.settle_delivery(tx, notice, id, delivery, Settled::Accepted, reason);
+                let template_id = self.body(tx, id.notice)?.template_id.clone();
+                let (openid, left) = (&delivery.openid, delivery.started);
+                people::seen_taking(tx, tenant, openid, &template_id, left)?;
+                self.take_early_receipt(tx, notice, id, delivery)?;
             }
             Class::Retry => self.retry(tx, notice, id, delivery, answer)?,
             Class::Recipient => {
@@ -180,6 +187,7 @@ impl Outbox {
                 if let Some(limit) = trouble::alike_limit(answer) {
                     trouble::failed_alike(tx, notice, answer, limit)?;
                 }
+                self.note_person(tx, tenant, id, delivery, answer)?;
                 self.settle_delivery(tx, notice, id, delivery, Settled::Refused, Some(reason));
             }
             Class::Notice => {
@@ -209,6 +217,25 @@ impl Outbox {
             }
         }
         Ok(())
+    }
+
+    /// Remembers what an answer says of its recipient.
+    fn note_person<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        tenant: TenantNo,
+        id: DeliveryId,
+        delivery: &Delivery,
+        answer: &Try,
+    ) -> Result<(), Fault> {
+        match answer.errcode {
+            Some(errcode::NOT_A_FOLLOWER) => people::seen_gone(tx, tenant, &delivery.openid),
+            Some(errcode::TEMPLATE_SWITCHED_OFF) => {
+                let template_id = self.body(tx, id.notice)?.template_id.clone();
+                people::seen_refusing(tx, tenant, &delivery.openid, &template_id)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The provider did not take it, for now.

@@ -17,7 +17,7 @@ use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::keyword;
 use crate::model::message::{is_openid, json_bytes};
-use crate::model::notice::{Counts, Notice, NoticeBody};
+use crate::model::notice::{Awaited, Counts, Notice, NoticeBody};
 use crate::model::rules::TemplateRule;
 use crate::store::chunks::{read_chunks, write_chunks};
 use crate::store::codec;
@@ -71,6 +71,8 @@ impl Outbox {
             first_send: None,
             last_settled: None,
             finished: None,
+            awaited: Awaited::default(),
+            revision: 0,
         };
         self.write_body(tx, id, &body);
         if !notice.started {

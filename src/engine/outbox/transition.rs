@@ -5,6 +5,7 @@
 //! | pending | a key in its notice's lane |
 //! | sending | the timer of its claim, a place among those in flight |
 //! | dead | a dead letter |
+//! | accepted | a place among those whose receipt is awaited |
 //! | settled otherwise | nothing |
 
 use std::sync::Arc;
@@ -70,6 +71,12 @@ impl Outbox {
                 tx.store.delete(Tree::Dead, &letter);
             }
             Standing::Settled { .. } => {}
+        }
+        if let Standing::Settled { end: Settled::Accepted, at } = delivery.standing() {
+            notice.awaited.take(at);
+        }
+        if let Standing::Settled { end: Settled::Accepted, at } = to {
+            notice.awaited.add(at);
         }
         delivery.stand(to);
         delivery.changed = tx.now;

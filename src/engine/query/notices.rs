@@ -122,6 +122,7 @@ impl<K: Kv> Engine<K> {
             reason: notice.paused.clone(),
             total: notice.counts.total(),
             counts: (&notice.counts).into(),
+            without_receipt: self.without_receipt(now, notice),
             rate,
             eta: eta.map(At),
             created: At(notice.id.made_at()),
@@ -136,6 +137,11 @@ impl<K: Kv> Engine<K> {
             url: None,
             miniprogram: None,
         }
+    }
+
+    fn without_receipt(&self, now: Timestamp, notice: &Notice) -> Option<u32> {
+        let told = self.tx.has_receipts(TenantNo(notice.tenant));
+        told.then(|| notice.without_receipt(now))
     }
 
     /// Deliveries settled per second since the first send.

@@ -130,6 +130,11 @@ fn sentence(
              receipt says."
         ),
         DeliveryState::Delivered => format!("WeChat said at {since} that it was delivered."),
+        DeliveryState::Failed => format!(
+            "WeChat took it and said at {since} that it was not delivered{why}. \
+             POST /v1/notices/{}/resend with {{\"states\": [\"failed\"]}} tries again.",
+            id.notice
+        ),
         DeliveryState::Refused => format!(
             "WeChat refused it for good at {since}{why}. POST /v1/notices/{}/resend tries again.",
             id.notice

@@ -29,6 +29,9 @@ pub struct NoticeView {
     pub total: u32,
     /// The same by state.
     pub counts: CountsView,
+    /// Of those taken, how many have no receipt after ten minutes; absent for a tenant without
+    /// callback, to which none come.
+    pub without_receipt: Option<u32>,
     /// Deliveries settled a second since the first send.
     pub rate: Option<f64>,
     /// When it will be done at that rate.
@@ -98,6 +101,8 @@ pub struct CountsView {
     pub in_doubt: u32,
     /// Withdrawn before they were sent.
     pub cancelled: u32,
+    /// Taken by WeChat, and not delivered as their receipt says.
+    pub failed: u32,
 }
 
 impl From<&Counts> for CountsView {
@@ -113,6 +118,7 @@ impl From<&Counts> for CountsView {
             dead: of(DeliveryState::Dead),
             in_doubt: of(DeliveryState::InDoubt),
             cancelled: of(DeliveryState::Cancelled),
+            failed: of(DeliveryState::Failed),
         }
     }
 }

@@ -25,8 +25,7 @@ fn not(why: impl Into<String>) -> NotTaken {
 
 /// The encrypted part of a body.
 pub(super) fn encrypted(text: &str) -> Result<String, NotTaken> {
-    Fields::read(text, |fields| fields.text("Encrypt"))?
-        .ok_or_else(|| not("it has no Encrypt"))
+    Fields::read(text, |fields| fields.text("Encrypt"))?.ok_or_else(|| not("it has no Encrypt"))
 }
 
 /// What a message says, see [`super::Gate::open`].
@@ -61,7 +60,8 @@ fn read(fields: &Fields<'_, '_>) -> Result<Option<Told>, NotTaken> {
                     && id.bytes().all(|byte| byte.is_ascii_graphic())
             };
             let msgid = msgid.filter(plain).ok_or_else(|| not("it is a receipt without MsgID"))?;
-            let status = fields.text("Status").ok_or_else(|| not("it is a receipt without Status"))?;
+            let status =
+                fields.text("Status").ok_or_else(|| not("it is a receipt without Status"))?;
             What::Receipt { msgid, failed: failure(&status) }
         }
     };

@@ -100,7 +100,10 @@ fn the_published_reply_is_sealed_as_published() {
 #[test]
 fn a_plain_receipt_is_read_in_xml_and_json() {
     let address = signed("AAAAA", "1714037059", &[]);
-    let xml = event("TEMPLATESENDJOBFINISH", "<MsgID>3557254367693750277</MsgID><Status><![CDATA[success]]></Status>");
+    let xml = event(
+        "TEMPLATESENDJOBFINISH",
+        "<MsgID>3557254367693750277</MsgID><Status><![CDATA[success]]></Status>",
+    );
     let json = "{\"ToUserName\":\"gh_1\",\"FromUserName\":\"oA\",\"CreateTime\":1395658920,\
                 \"MsgType\":\"event\",\"Event\":\"TEMPLATESENDJOBFINISH\",\
                 \"MsgID\":3557254367693750277,\"Status\":\"success\"}";
@@ -109,7 +112,8 @@ fn a_plain_receipt_is_read_in_xml_and_json() {
         let what = What::Receipt { msgid: "3557254367693750277".into(), failed: None };
         assert_eq!(told, Told { openid: "oA".into(), at: Timestamp(1_395_658_920_000), what });
     }
-    let other = event("templatesendjobfinish", "<MsgId>7</MsgId><Status>failed: system failed</Status>");
+    let other =
+        event("templatesendjobfinish", "<MsgId>7</MsgId><Status>failed: system failed</Status>");
     let told = gate(&[]).open(&address, other.as_bytes(), NOW).unwrap().unwrap();
     let failed = Some("failed:system failed".to_owned());
     assert_eq!(told.what, What::Receipt { msgid: "7".into(), failed });
@@ -164,11 +168,8 @@ fn the_key_before_opens_too_also_one_with_bits_left_over() {
     assert_eq!(none, Err(NotTaken::NoKey));
     let other = seal(KEY, [b'r'; 16], &event("subscribe", ""), "wxother").unwrap();
     let signature = sign("AAAAA", &["1", "n", &other]);
-    let address = params(&[
-        ("timestamp", "1"),
-        ("nonce", "n"),
-        ("msg_signature", signature.as_str()),
-    ]);
+    let address =
+        params(&[("timestamp", "1"), ("nonce", "n"), ("msg_signature", signature.as_str())]);
     let body = format!("<xml><Encrypt>{other}</Encrypt></xml>");
     let refused = gate(&[KEY]).open(&address, body.as_bytes(), NOW);
     assert_eq!(refused, Err(NotTaken::OtherAccount("wxother".into())));
