@@ -36,6 +36,8 @@ pub struct DemoArgs {
 const STRANGER_EVERY: u32 = 400;
 /// Longest time for everything: 1,000,000 recipients at the slowest machine's pace.
 const PATIENCE: Duration = Duration::from_secs(1_800);
+/// How long receipts are waited for.
+const RECEIPTS_WITHIN: Duration = Duration::from_secs(10);
 /// Pause between looks at the notice.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -48,7 +50,7 @@ fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let place = Place::new(args.keep)?;
     let seed = args.seed.unwrap_or(1);
     let sandbox = Sandbox::start(args.recipients, seed)?;
-    place.configure(&sandbox)?;
+    place.configure(&sandbox, &http)?;
     let mut daemon = Daemon::start(&place, &http)?;
     say(&format!("sandbox {} and daemon {} are up, in {}", sandbox.url, daemon.url, place.shown()));
     http.post(
@@ -95,6 +97,7 @@ fn demo(args: &DemoArgs) -> Result<(), Failure> {
     };
     bar.finish_and_clear();
     let took = sending.elapsed();
+    let last = with_receipts(&http, &daemon, &notice, last)?;
     let audit = Audit::take(&http, &sandbox, &last, args.recipients, strangers(args.recipients))?;
     output::print(&audit.report(took))?;
     daemon.stop()?;
@@ -103,6 +106,22 @@ fn demo(args: &DemoArgs) -> Result<(), Failure> {
         say(&format!("the data directory stays: {}", place.shown()));
     }
     audit.verdict()
+}
+
+/// Waits a while for the receipts of what was accepted: those that the daemon did not take while it was
+/// down are tried again twice, and may be lost.
+fn with_receipts(
+    http: &Http,
+    daemon: &Daemon,
+    notice: &str,
+    mut last: Value,
+) -> Result<Value, Failure> {
+    let since = Instant::now();
+    while count(&last, "accepted") > 0 && since.elapsed() < RECEIPTS_WITHIN {
+        std::thread::sleep(LOOK_EVERY);
+        last = http.get(&daemon.url, &format!("/v1/notices/{notice}"))?;
+    }
+    Ok(last)
 }
 
 fn say(line: &str) {

@@ -210,6 +210,8 @@ const NOTICE: &[Column] = &[
     ("  sending", "/counts/sending"),
     ("  accepted", "/counts/accepted"),
     ("  delivered", "/counts/delivered"),
+    ("  failed", "/counts/failed"),
+    ("  without receipt", "/without_receipt"),
     ("  refused", "/counts/refused"),
     ("  skipped", "/counts/skipped"),
     ("  dead", "/counts/dead"),

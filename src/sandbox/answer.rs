@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::events::Event;
+
 /// An `errcode` and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -68,6 +70,20 @@ pub(super) enum Reply {
     Body { json: String, delay_ms: u64 },
     /// A closed connection.
     Nothing,
+}
+
+/// What a call comes to beside its answer.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) reply: Reply,
+    /// What is told of it, and whether before the answer.
+    pub(super) event: Option<(Event, bool)>,
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self { reply, event: None }
+    }
 }
 
 impl Reply {

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::answer::{Refusal, Reply};
+use super::answer::{Outcome, Refusal, Reply};
 use super::query::param;
 use super::send::send;
 use super::world::Sandbox;
@@ -47,14 +47,14 @@ fn path(path: &str) -> Option<(Path, Method)> {
 }
 
 /// Answers a call.
-pub(super) fn answer(sandbox: &Sandbox, request: Request<'_>) -> Reply {
+pub(super) fn answer(sandbox: &Sandbox, request: Request<'_>) -> Outcome {
     let Some((path, method)) = path(request.path) else {
-        return refuse(sandbox, &Refusal::INVALID_URL);
+        return refuse(sandbox, &Refusal::INVALID_URL).into();
     };
     if *request.method != method {
         let get = method == Method::GET;
         let refusal = if get { Refusal::REQUIRE_GET } else { Refusal::REQUIRE_POST };
-        return refuse(sandbox, &refusal);
+        return refuse(sandbox, &refusal).into();
     }
     let token = param(request.query, "access_token");
     let token = token.as_deref();
@@ -74,8 +74,8 @@ pub(super) fn answer(sandbox: &Sandbox, request: Request<'_>) -> Reply {
         Path::Tagged => users::tagged(sandbox, token, body),
     };
     match result {
-        Ok(value) => Reply::now(value.to_string()),
-        Err(refusal) => refuse(sandbox, &refusal),
+        Ok(value) => Reply::now(value.to_string()).into(),
+        Err(refusal) => refuse(sandbox, &refusal).into(),
     }
 }
 

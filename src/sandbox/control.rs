@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::Request;
+use super::events::{Callback, Event, What};
+use super::fate::receipt;
 use super::ledger::Listed;
 use super::options::Faults;
 use super::people::Standing;
@@ -22,8 +24,12 @@ const PAGE: usize = 10_000;
 
 type Answer = Result<Value, (StatusCode, String)>;
 
-/// Answers a call; the value is the body.
-pub(super) fn answer(sandbox: &Sandbox, request: Request<'_>) -> (StatusCode, Value) {
+/// Answers a call; the value is the body. What is told of it goes into `events`.
+pub(super) fn answer(
+    sandbox: &Sandbox,
+    request: Request<'_>,
+    events: &mut Vec<Event>,
+) -> (StatusCode, Value) {
     let path = request.path.strip_prefix(PREFIX).unwrap_or_default();
     let result = match (path, request.method == Method::POST) {
         ("ledger", false) => ledger(sandbox, request.query),
@@ -32,7 +38,8 @@ pub(super) fn answer(sandbox: &Sandbox, request: Request<'_>) -> (StatusCode, Va
         ("faults", false) => Ok(json!(sandbox.world().faults)),
         ("faults", true) => faults(sandbox, request.body),
         ("tokens/invalidate", true) => invalidate(sandbox, request.body),
-        ("followers", true) => followers(sandbox, request.body),
+        ("followers", true) => followers(sandbox, request.body, events),
+        ("callback", true) => callback(sandbox, request.body),
         ("clock", true) => clock(sandbox, request.body),
         ("reset", true) => {
             sandbox.reset();
@@ -144,6 +151,7 @@ fn written(sandbox: &Sandbox, world: &World, listed: &Listed<'_>) -> Value {
         "at": message.at.0,
         "template_id": sandbox.templates()[message.template].id,
         "data": serde_json::from_str::<Value>(message.data).unwrap_or_default(),
+        "receipt": receipt(sandbox.seed(), &world.faults, listed.msgid).status(),
     })
 }
 
@@ -179,7 +187,15 @@ struct FollowersCall {
     block: Vec<String>,
 }
 
-fn followers(sandbox: &Sandbox, body: &[u8]) -> Answer {
+fn callback(sandbox: &Sandbox, body: &[u8]) -> Answer {
+    let call: Callback = read(body)?;
+    call.check().map_err(bad)?;
+    let index = account(sandbox, &call.appid)?;
+    sandbox.world().accounts[index].callback = Some(call);
+    Ok(json!({}))
+}
+
+fn followers(sandbox: &Sandbox, body: &[u8], events: &mut Vec<Event>) -> Answer {
     let call: FollowersCall = read(body)?;
     let index = account(sandbox, &call.appid)?;
     let size = |openid: &String| (1..=limits::OPENID_BYTES).contains(&openid.len());
@@ -201,7 +217,11 @@ fn followers(sandbox: &Sandbox, body: &[u8]) -> Answer {
     for openid in &call.follow {
         people.follow(openid);
     }
-    Ok(json!({ "followers": people.followers() }))
+    let followers = people.followers();
+    let left = call.unfollow.iter().map(|openid| (openid, What::Left));
+    let came = call.follow.iter().map(|openid| (openid, What::Follows));
+    events.extend(left.chain(came).filter_map(|(openid, what)| world.event(index, openid, what)));
+    Ok(json!({ "followers": followers }))
 }
 
 #[derive(Deserialize)]

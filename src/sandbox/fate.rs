@@ -34,6 +34,37 @@ pub(super) fn draw(seed: u64, faults: &Faults, openid: &str, nth: u32) -> Draw {
     Draw { fate: fate(faults, roll), delay_ms: if slow { faults.slow_ms } else { 0 } }
 }
 
+/// What becomes of a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReceiptFate {
+    pub(super) lost: bool,
+    pub(super) twice: bool,
+    pub(super) early: bool,
+    pub(super) failed: bool,
+}
+
+impl ReceiptFate {
+    /// What it says; `None` when it never comes.
+    pub(super) fn status(self) -> Option<&'static str> {
+        let status = if self.failed { "failed:user block" } else { "success" };
+        (!self.lost).then_some(status)
+    }
+}
+
+/// Draws for the receipt of a message.
+pub(super) fn receipt(seed: u64, faults: &Faults, msgid: u64) -> ReceiptFate {
+    let happens = |what: u64, permille: u16| {
+        let roll = hash(seed, &[b"receipt", &what.to_le_bytes(), &msgid.to_le_bytes()]);
+        roll % 1_000 < u64::from(permille)
+    };
+    ReceiptFate {
+        lost: happens(1, faults.receipt_lost_permille),
+        twice: happens(2, faults.receipt_twice_permille),
+        early: happens(3, faults.receipt_early_permille),
+        failed: happens(4, faults.receipt_failed_permille),
+    }
+}
+
 fn fate(faults: &Faults, roll: u64) -> Fate {
     let error = if roll >> 63 == 0 { Fate::SystemErrorRefused } else { Fate::SystemErrorAccepted };
     let mut left = (roll & 0xffff_ffff) % 1_000;

@@ -16,10 +16,11 @@
 //! | `GET faults`, `POST faults` | [`Faults`] as JSON; what is left out of a POST becomes zero |
 //! | `POST tokens/invalidate` `{appid}` | ends all tokens of an account |
 //! | `POST followers` `{appid, follow, unfollow, block}` | changes who follows |
+//! | `POST callback` `{appid, url, token, encoding_aes_key?, mode?, format?}` | where its events go: receipts, who follows, who left; `mode` is `plain`, `compatible` or `secure`, `format` `xml` or `json` |
 //! | `POST clock` `{advance_ms}` | moves the sandbox's clock forward |
 //! | `POST reset` | begins again; all tokens end |
 //!
-//! Left out: callbacks, moderation (40252), the content guard (40241 for equal contents within a
+//! Left out: moderation (40252), the content guard (40241 for equal contents within a
 //! minute, which would hide duplicates from the ledger), frequency per user, and per-minute limits
 //! other than as a fault.
 
@@ -27,6 +28,7 @@ mod answer;
 mod api;
 mod control;
 mod credentials;
+mod events;
 mod fate;
 mod hash;
 mod keyword;

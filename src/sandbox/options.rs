@@ -101,6 +101,16 @@ pub struct Faults {
     pub latency_ms: u64,
     /// What a send gets whose `client_msg_id` was accepted less than ten minutes ago.
     pub repeat_answer: RepeatAnswer,
+    /// Receipts that never come.
+    pub receipt_lost_permille: u16,
+    /// Receipts that come twice.
+    pub receipt_twice_permille: u16,
+    /// Receipts that are posted before the send is answered.
+    pub receipt_early_permille: u16,
+    /// Receipts that say `failed:user block`.
+    pub receipt_failed_permille: u16,
+    /// How long after its send a receipt comes.
+    pub receipt_delay_ms: u64,
 }
 
 impl Faults {
@@ -118,11 +128,17 @@ impl Faults {
         if exclusive.into_iter().map(u32::from).sum::<u32>() > 1_000 {
             return Err("lost, system error and minute limit permilles add up to more than 1000");
         }
-        if self.slow_permille > 1_000 {
-            return Err("slow_permille is more than 1000");
+        let receipts = [
+            self.receipt_lost_permille,
+            self.receipt_twice_permille,
+            self.receipt_early_permille,
+            self.receipt_failed_permille,
+        ];
+        if self.slow_permille > 1_000 || receipts.into_iter().any(|permille| permille > 1_000) {
+            return Err("slow_permille or a receipt_…_permille is more than 1000");
         }
-        if self.slow_ms.max(self.latency_ms) > Self::LONGEST_MS {
-            return Err("slow_ms or latency_ms is more than an hour");
+        if self.slow_ms.max(self.latency_ms).max(self.receipt_delay_ms) > Self::LONGEST_MS {
+            return Err("slow_ms, latency_ms or receipt_delay_ms is more than an hour");
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! `template/send`: checks in WeChat's order, faults, and the record of what the user saw.
 
-use super::answer::{Refusal, Reply};
-use super::fate::{Draw, Fate, draw};
+use super::answer::{Outcome, Refusal, Reply};
+use super::events::{Event, What};
+use super::fate::{Draw, Fate, ReceiptFate, draw, receipt};
 use super::hash::hash;
 use super::ledger::{Message, Novelty};
 use super::letter::{Content, Letter, read};
@@ -13,14 +14,16 @@ use crate::time::Timestamp;
 
 /// What a send did.
 enum Done {
-    /// Accepted, now or before, under this `msgid` if one is told.
-    Accepted(Option<u64>),
+    /// Shown, under this `msgid`.
+    Shown(u64),
+    /// Shown before, under this `msgid` if one is told.
+    Repeated(Option<u64>),
     /// The connection closes and nothing was done.
     Dropped,
 }
 
 /// Carries out one send.
-pub(super) fn send(sandbox: &Sandbox, token: Option<&str>, body: &[u8]) -> Reply {
+pub(super) fn send(sandbox: &Sandbox, token: Option<&str>, body: &[u8]) -> Outcome {
     let letter = read(sandbox.templates(), body);
     let mut world = sandbox.world();
     let now = world.now();
@@ -29,7 +32,7 @@ pub(super) fn send(sandbox: &Sandbox, token: Option<&str>, body: &[u8]) -> Reply
         Err(refusal) => {
             world.strangers.calls += 1;
             *world.strangers.per_errcode.entry(refusal.code).or_default() += 1;
-            return Reply::now(world.refuse(&refusal, now));
+            return Reply::now(world.refuse(&refusal, now)).into();
         }
     };
     let state = &mut world.accounts[account];
@@ -44,8 +47,16 @@ pub(super) fn send(sandbox: &Sandbox, token: Option<&str>, body: &[u8]) -> Reply
         }
         _ => Draw { fate: Fate::Normal, delay_ms: 0 },
     };
+    let openid = letter.as_ref().ok().map(|letter| letter.touser.to_string());
     let done = world.work(account, letter, person, lot.fate, now);
-    world.answer(account, &done, lot, now)
+    let event = match (&done, openid) {
+        (Ok(Done::Shown(msgid)), Some(openid)) => {
+            let fate = receipt(sandbox.seed(), &world.faults, *msgid);
+            world.receipt(account, &openid, *msgid, fate)
+        }
+        _ => None,
+    };
+    Outcome { reply: world.answer(account, &done, lot, now), event }
 }
 
 impl World {
@@ -123,16 +134,31 @@ impl World {
             state.counts.recipients += 1;
         }
         person.shown = person.shown.saturating_add(1);
-        Ok(Done::Accepted(Some(shown.msgid)))
+        Ok(Done::Shown(shown.msgid))
     }
 
     fn repeated(&mut self, msgid: u64) -> Result<Done, Refusal> {
         match self.faults.repeat_answer {
-            RepeatAnswer::SameMsgid => Ok(Done::Accepted(Some(msgid))),
-            RepeatAnswer::NewMsgid => Ok(Done::Accepted(Some(self.ledger.fresh_msgid()))),
-            RepeatAnswer::NoMsgid => Ok(Done::Accepted(None)),
+            RepeatAnswer::SameMsgid => Ok(Done::Repeated(Some(msgid))),
+            RepeatAnswer::NewMsgid => Ok(Done::Repeated(Some(self.ledger.fresh_msgid()))),
+            RepeatAnswer::NoMsgid => Ok(Done::Repeated(None)),
             RepeatAnswer::Refused => Err(Refusal::REPEATED),
         }
+    }
+
+    /// The receipt of a message, and whether it is there before the send's answer.
+    fn receipt(
+        &self,
+        account: usize,
+        openid: &str,
+        msgid: u64,
+        fate: ReceiptFate,
+    ) -> Option<(Event, bool)> {
+        let status = fate.status()?;
+        let mut event = self.event(account, openid, What::Receipt { msgid, status })?;
+        event.times = if fate.twice { 2 } else { 1 };
+        event.delay_ms = if fate.early { 0 } else { self.faults.receipt_delay_ms };
+        Some((event, fate.early))
     }
 
     /// Counts what was done and turns it into an answer, unless the answer is to be lost.
@@ -156,7 +182,8 @@ impl World {
             (_, Fate::SystemErrorAccepted) => {
                 (Refusal::SYSTEM_ERROR.code, self.refuse(&Refusal::SYSTEM_ERROR, now))
             }
-            (Ok(Done::Accepted(msgid)), _) => (0, accepted(*msgid)),
+            (Ok(Done::Shown(msgid)), _) => (0, accepted(Some(*msgid))),
+            (Ok(Done::Repeated(msgid)), _) => (0, accepted(*msgid)),
             (Err(refusal), _) => (refusal.code, self.refuse(refusal, now)),
         };
         let per_errcode = &mut self.accounts[account].counts.per_errcode;

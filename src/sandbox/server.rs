@@ -13,12 +13,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::answer::Reply;
+use super::answer::{Outcome, Reply};
+use super::events::Event;
 use super::world::Sandbox;
-use super::{Options, ServeSummary, api, control};
+use super::{Options, ServeSummary, api, control, events};
 
 /// Connections at once; one more waits to be accepted.
 const CONNECTIONS: usize = 4_096;
@@ -44,16 +45,20 @@ pub async fn serve(
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let (told, telling) = mpsc::channel(events::WAITING);
+    let telling = tokio::spawn(events::post_all(Arc::clone(&sandbox), telling));
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             (stream, slot) = accept(&listener, &slots) => {
-                connections.spawn(connection(Arc::clone(&sandbox), stream, slot));
+                let telling = told.clone();
+                connections.spawn(connection(Arc::clone(&sandbox), stream, slot, telling));
             }
             Some(_) = connections.join_next() => {}
         }
     }
     connections.shutdown().await;
+    telling.abort();
     ServeSummary::of(&control::total(&sandbox.world()))
 }
 
@@ -75,10 +80,15 @@ async fn accept(
     }
 }
 
-async fn connection(sandbox: Arc<Sandbox>, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
+async fn connection(
+    sandbox: Arc<Sandbox>,
+    stream: TcpStream,
+    slot: Option<OwnedSemaphorePermit>,
+    telling: mpsc::Sender<Event>,
+) {
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| handle(Arc::clone(&sandbox), request));
+    let service = service_fn(|request| handle(Arc::clone(&sandbox), telling.clone(), request));
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to the sandbox ended");
@@ -88,6 +98,7 @@ async fn connection(sandbox: Arc<Sandbox>, stream: TcpStream, slot: Option<Owned
 
 async fn handle(
     sandbox: Arc<Sandbox>,
+    telling: mpsc::Sender<Event>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, HangUp> {
     let (head, body) = request.into_parts();
@@ -102,12 +113,24 @@ async fn handle(
         body: &body,
     };
     if request.path.starts_with(control::PREFIX) {
-        let (status, value) = control::answer(&sandbox, request);
+        let mut events = Vec::new();
+        let (status, value) = control::answer(&sandbox, request, &mut events);
+        for event in events {
+            let _ = telling.send(event).await;
+        }
         return Ok(response(status, value.to_string()));
     }
     let latency_ms = sandbox.world().faults.latency_ms;
     pause(latency_ms / 2).await;
-    let reply = api::answer(&sandbox, request);
+    let Outcome { reply, event } = api::answer(&sandbox, request);
+    match event {
+        Some((event, true)) => events::post_first(&sandbox, &event).await,
+        Some((event, false)) => {
+            // A full channel makes the call wait; one that is closed ends with the process.
+            let _ = telling.send(event).await;
+        }
+        None => {}
+    }
     let rest_ms = latency_ms.div_ceil(2);
     match reply {
         Reply::Body { json, delay_ms } => {

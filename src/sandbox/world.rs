@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::answer::Refusal;
+use super::events::{Callback, Event, What};
 use super::hash::hash;
 use super::ledger::{Keep, Ledger};
 use super::options::{Account, Faults, Options, Template};
@@ -34,11 +35,23 @@ pub(super) struct Counts {
     pub(super) lost_answers: u64,
     /// Sends whose connection was closed before anything was done.
     pub(super) lost_before_accept: u64,
+    /// Events that their address took, and posts that it did not take.
+    pub(super) events_taken: u64,
+    pub(super) events_refused: u64,
     /// Answers to sends, by `errcode`.
     pub(super) per_errcode: BTreeMap<i32, u64>,
 }
 
 impl Counts {
+    /// Counts a post of an event.
+    pub(super) fn event(&mut self, taken: bool) {
+        if taken {
+            self.events_taken += 1;
+        } else {
+            self.events_refused += 1;
+        }
+    }
+
     /// Adds those of another account.
     pub(super) fn add(&mut self, other: &Self) {
         self.calls += other.calls;
@@ -49,6 +62,8 @@ impl Counts {
         self.wrong_tenant += other.wrong_tenant;
         self.lost_answers += other.lost_answers;
         self.lost_before_accept += other.lost_before_accept;
+        self.events_taken += other.events_taken;
+        self.events_refused += other.events_refused;
         for (&code, count) in &other.per_errcode {
             *self.per_errcode.entry(code).or_default() += count;
         }
@@ -63,6 +78,8 @@ pub(super) struct AccountState {
     pub(super) people: People,
     pub(super) counts: Counts,
     pub(super) token_fetches: u64,
+    /// Where its events go, if anywhere.
+    pub(super) callback: Option<Callback>,
 }
 
 /// Everything that changes.
@@ -88,6 +105,7 @@ impl World {
             people: People::new(index, options.followers),
             counts: Counts::default(),
             token_fetches: 0,
+            callback: None,
         };
         let keep = if options.keep_ledger { Keep::Messages } else { Keep::CountsOnly };
         Self {
@@ -117,6 +135,13 @@ impl World {
             Worth::Expired => Err(Refusal::TOKEN_EXPIRED),
             Worth::Invalid => Err(Refusal::INVALID_CREDENTIAL),
         }
+    }
+
+    /// The event of a person of an account, if the account's events go anywhere.
+    pub(super) fn event(&self, account: usize, openid: &str, what: What) -> Option<Event> {
+        self.accounts[account].callback.as_ref()?;
+        let (openid, at) = (openid.to_owned(), self.now().0);
+        Some(Event { account, openid, at, what, times: 1, delay_ms: 0 })
     }
 
     /// The text of a new token of an account, as long as real ones.
@@ -162,11 +187,15 @@ impl Sandbox {
     }
 
     /// Begins again as on the first day; only the count of tokens goes on, so that old ones are
-    /// not issued again.
+    /// not issued again, and events go where they went.
     pub(super) fn reset(&self) {
         let fresh = World::new(&self.options);
         let mut world = self.world();
+        let callbacks: Vec<_> = world.accounts.iter().map(|state| state.callback.clone()).collect();
         *world = World { tokens_made: world.tokens_made, ..fresh };
+        for (state, callback) in world.accounts.iter_mut().zip(callbacks) {
+            state.callback = callback;
+        }
     }
 
     pub(super) fn seed(&self) -> u64 {

@@ -171,11 +171,5 @@ fn of<'a>(params: &'a Params, name: &'static str) -> Result<&'a str, NotTaken> {
     given.ok_or(NotTaken::Unsigned(name))
 }
 
-/// How WeChat would call, for the sandbox.
-pub mod caller {
-    pub use super::sealed::seal;
-    pub use super::signature::sign;
-}
-
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 mod support;
 
 mod attention;
+mod callback;
 mod canary;
 mod clock;
 mod copies;

@@ -12,6 +12,7 @@ pub(super) struct Audit {
     recipients: u64,
     strangers: u64,
     accepted: u64,
+    delivered: u64,
     refused: u64,
     dead: u64,
     in_doubt: u64,
@@ -39,6 +40,7 @@ impl Audit {
             recipients: u64::from(recipients),
             strangers: u64::from(strangers),
             accepted: count(notice, "accepted") + count(notice, "delivered"),
+            delivered: count(notice, "delivered"),
             refused: count(notice, "refused"),
             dead: count(notice, "dead"),
             in_doubt: count(notice, "in_doubt"),
@@ -66,6 +68,7 @@ impl Audit {
         format!(
             "recipients       {:>8}\n\
              accepted         {:>8}   seen by users {}\n\
+             delivered        {:>8}   of them, as their receipts say\n\
              refused          {:>8}   no such follower (40003), {} expected\n\
              dead             {:>8}\n\
              in doubt         {:>8}\n\
@@ -77,6 +80,7 @@ impl Audit {
             self.recipients,
             self.accepted,
             self.seen,
+            self.delivered,
             self.refused,
             self.strangers,
             self.dead,

@@ -2,16 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::output::Failure;
 use crate::daemon::ADDRESS_FILE;
 use crate::sandbox::{DEFAULT_TEMPLATE, Options};
 
+/// The token of the sandbox's own calls: nobody else reaches either of them.
+const CALLBACK_TOKEN: &str = "demo-callback-token";
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(60);
 
@@ -100,11 +103,17 @@ impl Place {
         fs::read_to_string(self.dir.join("data").join(ADDRESS_FILE)).ok()
     }
 
-    pub(super) fn configure(&self, sandbox: &Sandbox) -> Result<(), Failure> {
+    pub(super) fn configure(&self, sandbox: &Sandbox, http: &Http) -> Result<(), Failure> {
         let account = &Options::default().tenants[0];
+        // The same port before and after the kill, or the sandbox would call nobody.
+        let callback = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let callback = callback.map_err(|why| fault("a free port", why))?;
+        sandbox.tell(http, &account.appid, callback)?;
         let text = format!(
             "data_dir = \"data\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[storage]\nmin_free_disk = \"16MiB\"\n\n\
-             [tenants.demo]\nappid = \"{}\"\nsecret = \"{}\"\nbase_url = \"{}\"\nconcurrency = 100\nrate = 0\n\n\
+             [callback]\nlisten = \"{callback}\"\n\n\
+             [tenants.demo]\nappid = \"{}\"\nsecret = \"{}\"\nbase_url = \"{}\"\nconcurrency = 100\nrate = 0\n\
+             callback_token = \"{CALLBACK_TOKEN}\"\n\n\
              [tenants.demo.templates.new_task]\nid = \"{DEFAULT_TEMPLATE}\"\noverflow = \"truncate\"\n",
             account.appid, account.secret, sandbox.url
         );
@@ -133,6 +142,13 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
+    /// Says where its events go.
+    fn tell(&self, http: &Http, appid: &str, to: std::net::SocketAddr) -> Result<(), Failure> {
+        let url = format!("http://{to}/callback/demo");
+        let call = json!({"appid": appid, "url": url, "token": CALLBACK_TOKEN});
+        http.post(&self.url, "/_sandbox/callback", &call).map(|_| ())
+    }
+
     pub(super) fn start(followers: u32, seed: u64) -> Result<Self, Failure> {
         let mut child = Command::new(this_program()?)
             .args(["sandbox", "--listen", "127.0.0.1:0", "--followers", &followers.to_string()])

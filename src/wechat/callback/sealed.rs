@@ -3,10 +3,9 @@
 
 use aes::Aes256;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use cbc::cipher::block_padding::NoPadding;
-use cbc::cipher::{BlockDecryptMut as _, BlockEncryptMut as _, KeyIvInit as _};
+use cbc::cipher::{BlockDecryptMut as _, KeyIvInit as _};
 
 /// Bytes of a block, for the padding.
 const BLOCK: usize = 32;
@@ -23,7 +22,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The key of a tenant's encrypted calls.
-pub(super) struct AesKey([u8; 32]);
+pub(super) struct AesKey(pub(super) [u8; 32]);
 
 /// What was inside.
 pub(super) struct Opened {
@@ -58,24 +57,4 @@ impl AesKey {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         Some(Opened { message: text(message)?, appid: text(appid)? })
     }
-}
-
-/// Encrypts a message as WeChat does. `None` when the key is none.
-#[must_use]
-pub fn seal(
-    encoding_aes_key: &str,
-    random: [u8; RANDOM],
-    message: &str,
-    appid: &str,
-) -> Option<String> {
-    let key = AesKey::parse(encoding_aes_key)?;
-    let length = u32::try_from(message.len()).ok()?;
-    let mut plain = random.to_vec();
-    plain.extend_from_slice(&length.to_be_bytes());
-    plain.extend_from_slice(message.as_bytes());
-    plain.extend_from_slice(appid.as_bytes());
-    let padding = BLOCK - plain.len() % BLOCK;
-    plain.resize(plain.len() + padding, u8::try_from(padding).ok()?);
-    let cipher = cbc::Encryptor::<Aes256>::new(&key.0.into(), key.vector()?.into());
-    Some(STANDARD.encode(cipher.encrypt_padded_vec_mut::<NoPadding>(&plain)))
 }

@@ -6,8 +6,7 @@ use subtle::ConstantTimeEq;
 use crate::secret::Secret;
 
 /// The signature over a token and the parts, in hexadecimal.
-#[must_use]
-pub fn sign(token: &str, parts: &[&str]) -> String {
+pub(super) fn sign(token: &str, parts: &[&str]) -> String {
     let mut all: Vec<&str> = parts.iter().copied().chain([token]).collect();
     all.sort_unstable();
     let mut hash = Sha1::new();

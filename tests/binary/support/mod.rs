@@ -12,6 +12,7 @@ pub(crate) mod home;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod preload;
+pub(crate) mod python;
 pub(crate) mod sandbox;
 
 use std::time::{Duration, Instant};
