@@ -1,9 +1,7 @@
 //! What WeChat tells by itself: receipts of messages, and who follows and who left. Signed, and
-//! encrypted where the account says so, posted to the account's address, up to three times.
+//! encrypted where the account says so.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
 use aes::Aes256;
 use base64::Engine as _;
@@ -14,22 +12,9 @@ use cbc::cipher::{BlockEncryptMut as _, KeyIvInit as _};
 use serde::Deserialize;
 use serde_json::json;
 use sha1::{Digest as _, Sha1};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
 
-use super::world::Sandbox;
 use crate::outbound;
 use crate::time::SECOND_MS;
-
-/// Events that wait to be posted; a call that makes one more waits itself.
-pub(super) const WAITING: usize = 65_536;
-/// Posts under way.
-const AT_ONCE: usize = 64;
-/// Posts of one event, and how long each waits for its answer.
-const TRIES: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Pause before it is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where an account's events go, and how.
 #[derive(Clone, Deserialize)]
@@ -38,7 +23,7 @@ pub(super) struct Callback {
     /// The account.
     pub(super) appid: String,
     /// The address that its page has.
-    url: String,
+    pub(super) url: String,
     /// The token of the signature.
     token: String,
     /// The key of encrypted events.
@@ -140,7 +125,12 @@ impl Callback {
     }
 
     /// The body, and the query that signs it. `number` is different for each post.
-    fn written(&self, event: &Event, now_ms: u64, number: u64) -> (String, Vec<(String, String)>) {
+    pub(super) fn written(
+        &self,
+        event: &Event,
+        now_ms: u64,
+        number: u64,
+    ) -> (String, Vec<(String, String)>) {
         let text = self.text(event);
         let (timestamp, nonce) = ((now_ms / SECOND_MS).to_string(), number.to_string());
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -214,57 +204,6 @@ impl Event {
             What::Follows => "subscribe",
             What::Left => "unsubscribe",
             What::Receipt { .. } => "TEMPLATESENDJOBFINISH",
-        }
-    }
-}
-
-/// Posts events until there are no more senders.
-pub(super) async fn post_all(sandbox: Arc<Sandbox>, mut events: mpsc::Receiver<Event>) {
-    let Ok(client) = outbound::client() else { return };
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
-    let mut posts = JoinSet::new();
-    let mut number = 0;
-    while let Some(event) = events.recv().await {
-        // The semaphore is never closed, so there is always a permit.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        while posts.try_join_next().is_some() {}
-        number += u64::from(event.times) * 10;
-        let (sandbox, client) = (Arc::clone(&sandbox), client.clone());
-        posts.spawn(async move {
-            post(&sandbox, &client, &event, number).await;
-            drop(slot);
-        });
-    }
-}
-
-/// Posts one event, now; for one that shall be there before something else is answered.
-pub(super) async fn post_first(sandbox: &Sandbox, event: &Event) {
-    let Ok(client) = outbound::client_without_pool() else { return };
-    post(sandbox, &client, event, event.at).await;
-}
-
-async fn post(sandbox: &Sandbox, client: &reqwest::Client, event: &Event, number: u64) {
-    let callback = sandbox.world().accounts[event.account].callback.clone();
-    let Some(callback) = callback else { return };
-    if event.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(event.delay_ms)).await;
-    }
-    for time in 0..u64::from(event.times) {
-        for attempt in 0..TRIES as u64 {
-            let now = sandbox.world().now();
-            let (body, query) = callback.written(event, now.0, number + 3 * time + attempt);
-            let request = client.post(&callback.url).query(&query).timeout(PATIENCE).body(body);
-            let taken = match request.send().await {
-                Ok(answer) if answer.status() == 200 => {
-                    answer.text().await.is_ok_and(|text| text.is_empty() || text == "success")
-                }
-                Ok(_) | Err(_) => false,
-            };
-            sandbox.world().accounts[event.account].counts.event(taken);
-            if taken {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
         }
     }
 }

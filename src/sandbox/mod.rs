@@ -37,6 +37,7 @@ mod letter;
 mod manage;
 mod options;
 mod people;
+mod posts;
 mod query;
 mod quota;
 mod repeats;

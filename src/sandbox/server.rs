@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::answer::{Outcome, Reply};
 use super::events::Event;
 use super::world::Sandbox;
-use super::{Options, ServeSummary, api, control, events};
+use super::{Options, ServeSummary, api, control, posts};
 
 /// Connections at once; one more waits to be accepted.
 const CONNECTIONS: usize = 4_096;
@@ -45,8 +45,8 @@ pub async fn serve(
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let (told, telling) = mpsc::channel(events::WAITING);
-    let telling = tokio::spawn(events::post_all(Arc::clone(&sandbox), telling));
+    let (told, telling) = mpsc::channel(posts::WAITING);
+    let telling = tokio::spawn(posts::post_all(Arc::clone(&sandbox), telling));
     loop {
         tokio::select! {
             () = &mut shutdown => break,
@@ -124,7 +124,7 @@ async fn handle(
     pause(latency_ms / 2).await;
     let Outcome { reply, event } = api::answer(&sandbox, request);
     match event {
-        Some((event, true)) => events::post_first(&sandbox, &event).await,
+        Some((event, true)) => posts::post_first(&sandbox, &event).await,
         Some((event, false)) => {
             // A full channel makes the call wait; one that is closed ends with the process.
             let _ = telling.send(event).await;
