@@ -4,6 +4,9 @@
 //! never repeats a request by itself (that is for the caller to decide) and ignores proxies from the
 //! environment.
 
+pub(crate) mod credentials;
+pub(crate) mod signature;
+
 use std::error::Error;
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ use reqwest::header::ACCEPT;
 use reqwest::{Client, StatusCode, Url};
 
 pub use crate::outbound::NoClient;
+pub use crate::outbound::credentials::Credentials;
 pub use answer::Page;
 pub use template::check;
 
@@ -21,7 +22,7 @@ use crate::limits::{PULL_BYTES, TEXT_BYTES};
 use crate::model::retry::{Backoff, RetryPolicy};
 use crate::outbound::{self, Body, excerpt, words};
 use crate::text::cut;
-use crate::time::{SECOND_MS, Timestamp};
+use crate::time::{Clock, SECOND_MS, SystemClock, Timestamp};
 
 /// Why a page could not be had. The text holds neither address nor query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,13 +76,14 @@ impl Puller {
         tenant: &str,
         last_run: Option<Timestamp>,
         page_cursor: Option<&str>,
+        credentials: &Credentials,
     ) -> Result<Page, PullError> {
         let first = template::fill(url_template, tenant, last_run)?;
         let url = match page_cursor {
             None => first,
             Some(cursor) => template::next_url(&first, cursor)?,
         };
-        let page = answer::read(&self.fetch(&url, tenant).await?)?;
+        let page = answer::read(&self.fetch(&url, tenant, credentials).await?)?;
         if let Some(next) = &page.next {
             // Checked here and not with the next request: this answer is the one that is wrong.
             if template::next_url(&url, next)? == url {
@@ -92,12 +94,17 @@ impl Puller {
     }
 
     /// One page's bytes, with a few tries for failures that pass.
-    async fn fetch(&self, url: &Url, tenant: &str) -> Result<Vec<u8>, PullError> {
+    async fn fetch(
+        &self,
+        url: &Url,
+        tenant: &str,
+        credentials: &Credentials,
+    ) -> Result<Vec<u8>, PullError> {
         // Spreads the tenants that failed together.
         let salt = u64::from(crc32fast::hash(tenant.as_bytes()));
         let mut failed = 0;
         loop {
-            let error = match self.try_once(url).await {
+            let error = match self.try_once(url, credentials).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
@@ -110,9 +117,11 @@ impl Puller {
     }
 
     /// One request.
-    async fn try_once(&self, url: &Url) -> Result<Vec<u8>, PullError> {
+    async fn try_once(&self, url: &Url, credentials: &Credentials) -> Result<Vec<u8>, PullError> {
         let request =
             self.client.get(url.clone()).timeout(self.timeout).header(ACCEPT, "application/json");
+        let now = SystemClock.now();
+        let request = credentials.dress(request, &format!("pull_{}", now.0), "", now);
         let mut response =
             request.send().await.map_err(|error| PullError::passing(words(error)))?;
         let status = response.status();

@@ -12,8 +12,6 @@
 //! | 429, 503 with `Retry-After` | again after that pause, 1 s to 24 h |
 //! | anything else, or none | failed; the retry policy decides |
 
-mod signature;
-
 use std::fmt;
 use std::time::Duration;
 
@@ -23,7 +21,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 pub use crate::outbound::NoClient;
-pub use signature::{NotAKey, SigningKeys};
+pub use crate::outbound::signature::{NotAKey, SigningKeys};
 
 use crate::limits::{HOOK_ANSWER_BYTES, RETRY_AFTER_MAX_MS, RETRY_AFTER_MIN_MS};
 use crate::outbound::{self, excerpt, words};

@@ -114,12 +114,14 @@ fn the_outbox_of_format_1() {
         last_settled: None,
         finished: None,
         awaited: Awaited::default(),
+        awaits: false,
         revision: 0,
     };
     // Version 1 knew no receipts.
     read("notice", &notice);
     notice.counts.add(DeliveryState::Failed);
     notice.awaited.add(NOW);
+    notice.awaits = true;
     notice.revision = 3;
     check("notice_2", &notice);
     let mut delivery = Delivery::new("o6_bmjrPTlm6_2sgVt7hMZOPfL2M".into(), NOW, true);

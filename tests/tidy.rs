@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 10] = [
     &["mailbox"],
     &["api"],
     &["outbound"],
-    &["admin", "config", "data_dir", "lease", "pull", "sandbox", "webhook", "wechat"],
+    &["admin", "audience", "config", "data_dir", "lease", "pull", "sandbox", "webhook", "wechat"],
     &["daemon"],
 ];
 

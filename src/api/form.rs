@@ -235,16 +235,6 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// A field that is known, and refused here.
-    pub(super) fn refuse(&mut self, name: &'static str, detail: &str) {
-        if let Source::Given(given) = &mut self.source
-            && let Some(at) = given.iter().position(|(other, _)| *other == name)
-        {
-            given.remove(at);
-            self.wrong(name, detail);
-        }
-    }
-
     /// Records that a field is missing if it is.
     pub(super) fn must(&mut self, name: &'static str) {
         let missing = match &mut self.source {

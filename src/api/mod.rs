@@ -11,6 +11,7 @@ pub mod answers;
 pub mod bodies;
 pub mod form;
 mod raw;
+pub mod recipients;
 pub mod schemas;
 pub mod submitted;
 mod tree;

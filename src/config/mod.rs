@@ -18,6 +18,7 @@ use crate::model::rules::Rules;
 mod admin;
 mod data_dir;
 mod queues;
+mod requests;
 mod retention;
 mod review;
 mod schedules;
@@ -33,11 +34,12 @@ mod tests;
 pub use admin::{Admin, Callback, Legacy};
 pub use data_dir::{NetworkDisk, check_data_dir};
 pub use queues::{ARTICLE_REVIEW, Webhook};
+pub use requests::Carried;
 pub use review::{Moderation, Review, Tencent};
 pub use schedules::Pull;
 pub use secrets::read_token;
 pub use storage::Storage;
-pub use tenants::{CallbackKeys, Tenant};
+pub use tenants::{AudienceHost, CallbackKeys, Tenant};
 
 use section::{Reading, Section};
 

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use toml::Value;
 
+use super::requests::{self, Carried};
 use super::section::Section;
 use super::text::{Route, advise, check_name, check_template};
 use crate::limits::PAYLOAD_BYTES;
 use crate::model::cron::CronRule;
 use crate::model::rules::{Action, ScheduleRule};
-use crate::time::{Clock, DAY_MS, MINUTE_MS, SystemClock};
+use crate::time::{Clock, DAY_MS, MINUTE_MS, SystemClock, Timestamp};
 
 /// Where a schedule pulls notices from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pull {
     /// The address with the placeholders `{tenant}` and `{last_run}`.
     pub url: String,
+    /// What the requests carry.
+    pub carried: Carried,
 }
 
 /// All schedules: what the edges need and what the engine needs.
@@ -62,15 +65,18 @@ fn read_schedule(section: &Section<'_>, tenants: &[String]) -> Read {
         section.problem("name", why);
     }
     let cron = read_cron(section);
-    let pull = read_pull(section);
+    let (pull, since) = read_pull(section).unzip();
+    let since = since.flatten();
     let task = section.section("task", read_task);
     let asked = read_tenants(section, tenants);
     let overlap_ms = section.duration_ms("overlap", 0..=OVERLAP_MAX_MS, OVERLAP_MS);
-    if section.has("overlap") && pull.is_none() {
-        section.problem("overlap", "goes with pull only; remove it");
+    for key in ["overlap", "since"] {
+        if section.has(key) && pull.is_none() {
+            section.problem(key, "goes with pull only; remove it");
+        }
     }
     let action = match (&pull, task) {
-        (Some(_), None) => Some(Action::Pull { tenants: asked, overlap_ms }),
+        (Some(_), None) => Some(Action::Pull { tenants: asked, overlap_ms, since }),
         (None, Some(task)) => {
             if section.has("tenants") {
                 section.problem("tenants", "goes with pull only; remove it");
@@ -117,17 +123,45 @@ fn read_cron(section: &Section<'_>) -> Option<CronRule> {
     }
 }
 
-fn read_pull(section: &Section<'_>) -> Option<Pull> {
+/// An address, or a table of an address and what the requests carry; and from when the first one asks.
+fn read_pull(section: &Section<'_>) -> Option<(Pull, Option<Timestamp>)> {
+    let since = read_since(section);
+    if section.value("pull").is_some_and(Value::is_table) {
+        return section.section("pull", |pull| {
+            let url =
+                pull.required_text("url", "\"http://127.0.0.1:8080/notices?tenant={tenant}\"");
+            check_pull(pull, "url", url);
+            let carried = requests::read(pull);
+            (Pull { url: url.to_owned(), carried }, read_since(pull).or(since))
+        });
+    }
     let url = section.text("pull")?;
+    check_pull(section, "pull", url);
+    Some((Pull { url: url.to_owned(), carried: Carried::default() }, since))
+}
+
+fn read_since(section: &Section<'_>) -> Option<Timestamp> {
+    let text = section.text("since")?;
+    let day = format!("{text}T00:00:00Z");
+    let since = Timestamp::parse(text).or_else(|_| Timestamp::parse(&day)).ok();
+    if since.is_none() {
+        let what = "must be a day (\"1970-01-01\") or a time (\"2026-11-23T00:00:00+08:00\")";
+        section.problem("since", format!("{what}, found {text:?}"));
+    }
+    since
+}
+
+fn check_pull(section: &Section<'_>, key: &'static str, url: &str) {
+    if url.is_empty() {
+        return;
+    }
     match check_template(url, &["tenant", "last_run"]) {
         Ok(Route::Open) => {
-            section
-                .warn("pull", "what it brings is sent on, and comes unencrypted: https is safer");
+            section.warn(key, "what it brings is sent on, and comes unencrypted: https is safer");
         }
         Ok(Route::Private) => {}
-        Err(why) => section.problem("pull", why),
+        Err(why) => section.problem(key, why),
     }
-    Some(Pull { url: url.to_owned() })
 }
 
 /// The tenants named, or all of them.

@@ -101,6 +101,17 @@ pub(super) fn file_of(section: &Section<'_>, keys: &SecretKeys) -> Option<PathBu
     section.text(keys.file).map(|text| file_path(section, text))
 }
 
+/// Reads a small file of several lines, such as headers, of which nothing is ever shown.
+pub(super) fn read_lines(section: &Section<'_>, key: &str, text: &str) -> Result<String, String> {
+    let path = file_path(section, text);
+    let lines = read_file(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+    warn_if_open(section, key, &path);
+    if lines.len() > SECRET_BYTES {
+        return Err(format!("{} is longer than {SECRET_BYTES} bytes", path.display()));
+    }
+    Ok(lines)
+}
+
 /// Reads an admin token's file again. The words say what is wrong with it and nothing of it.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::queues::read_retry;
+use super::requests::{self, Carried};
 use super::secrets::{
     self, CALLBACK_TOKEN, CALLBACK_TOKEN_PREVIOUS, ENCODING_AES_KEY, ENCODING_AES_KEY_PREVIOUS,
     SECRET, SecretKeys,
@@ -27,6 +28,17 @@ pub struct Tenant {
     pub base_url: String,
     /// What WeChat's own calls are checked with; without it they are refused.
     pub callback: Option<CallbackKeys>,
+    /// What requests for audiences carry.
+    pub audience: Option<AudienceHost>,
+}
+
+/// Where audiences may be asked for with credentials.
+#[derive(Clone, Debug)]
+pub struct AudienceHost {
+    /// Addresses below this one get them, others do not.
+    pub base: String,
+    /// What the requests carry.
+    pub carried: Carried,
 }
 
 /// What WeChat's own calls are checked with.
@@ -92,7 +104,19 @@ fn read_account(section: &Section<'_>) -> Tenant {
         Err(why) => section.problem("base_url", why),
     }
     let callback = read_callback_keys(section);
-    Tenant { appid: appid.to_owned(), secret, base_url: base_url.to_owned(), callback }
+    let audience = section.section("audience", read_audience);
+    Tenant { appid: appid.to_owned(), secret, base_url: base_url.to_owned(), callback, audience }
+}
+
+fn read_audience(section: &Section<'_>) -> AudienceHost {
+    let base = section.required_text("base", "\"https://crm.example.com/\"");
+    match check_url(base) {
+        Ok(Route::Open) => section.warn("base", "gets the headers unencrypted: https is safer"),
+        Ok(Route::Private) => {}
+        Err(_) if base.is_empty() => {}
+        Err(why) => section.problem("base", why),
+    }
+    AudienceHost { base: base.to_owned(), carried: requests::read(section) }
 }
 
 fn read_callback_keys(section: &Section<'_>) -> Option<CallbackKeys> {

@@ -113,7 +113,7 @@ fn the_sample_loads_and_every_key_counts() {
     assert_eq!(template.overflow_of("thing1"), Overflow::Reject);
     assert_eq!(template.overflow_of("time2"), Overflow::Truncate);
 
-    let pull = Action::Pull { tenants: vec!["acme".to_owned()], overlap_ms: 300_000 };
+    let pull = Action::Pull { tenants: vec!["acme".to_owned()], overlap_ms: 300_000, since: None };
     assert_eq!(config.rules.schedules["new-tasks"].action, pull);
     assert!(config.pulls["new-tasks"].url.contains("{last_run}"));
     let payload = r#"{"report":"day","since":"2026-11-23"}"#.to_owned();

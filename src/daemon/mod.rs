@@ -7,6 +7,7 @@
 
 mod actions;
 mod attention;
+mod audiences;
 mod board;
 mod callbacks;
 mod duties;

@@ -14,7 +14,7 @@ use crate::engine::command::{Audience, Command, NoticeDraft, PullJob, RefusedNot
 use crate::limits;
 use crate::mailbox::{CallError, Mailbox};
 use crate::model::run::RunCounts;
-use crate::pull::Puller;
+use crate::pull::{Credentials, Puller};
 use crate::time::{Clock, HOUR_MS, SystemClock, Timestamp};
 
 /// Pages of one tenant in one run: a source that never ends is a fault of the source.
@@ -23,8 +23,8 @@ const PAGES: usize = 10_000;
 /// All pull schedules.
 pub(super) struct Pulls {
     pub(super) puller: Puller,
-    /// Addresses by schedule.
-    pub(super) urls: BTreeMap<String, String>,
+    /// Addresses by schedule, and what the requests carry.
+    pub(super) sources: BTreeMap<String, (String, Credentials)>,
     pub(super) mailbox: Mailbox,
     pub(super) phase: Phases,
 }
@@ -47,10 +47,12 @@ impl Pulls {
     async fn run(&self, job: PullJob) {
         let mut counts = BTreeMap::new();
         let mut failed = Vec::new();
-        let url = self.urls.get(&job.schedule).map_or("", String::as_str);
+        let none = (String::new(), Credentials::default());
+        let (url, credentials) = self.sources.get(&job.schedule).unwrap_or(&none);
         for tenant in &job.tenants {
             let mut one = RunCounts::default();
-            if let Err(reason) = self.pull_tenant(url, tenant, &job, &mut one).await {
+            if let Err(reason) = self.pull_tenant((url, credentials), tenant, &job, &mut one).await
+            {
                 failed.push(format!("{tenant}: {reason}"));
                 one.error = Some(reason);
             }
@@ -63,14 +65,15 @@ impl Pulls {
 
     async fn pull_tenant(
         &self,
-        url: &str,
+        (url, credentials): (&str, &Credentials),
         tenant: &str,
         job: &PullJob,
         counts: &mut RunCounts,
     ) -> Result<(), String> {
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES {
-            let page = self.puller.pull(url, tenant, job.last_run, cursor.as_deref()).await;
+            let page = self.puller.pull(url, tenant, job.last_run, cursor.as_deref(), credentials);
+            let page = page.await;
             let page = page.map_err(|error| error.reason)?;
             for notice in &page.notices {
                 self.submit(tenant, notice, job, counts).await?;

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::audiences::Audiences;
 use super::phase::{Phase, Phases};
 use super::pulls::Pulls;
 use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
 use super::tokens::{Kept, Tokens};
-use crate::config::{Config, Tenant};
+use crate::audience::Sources;
+use crate::config::{Carried, Config, Pull, Tenant};
 use crate::engine::command::{Command, Effect};
 use crate::mailbox::Mailbox;
 use crate::model::rules::Deliver;
 use crate::model::tenant::StoredToken;
-use crate::pull::Puller;
+use crate::pull::{Credentials, Puller};
 use crate::secret::Secret;
 use crate::time::{Clock, SECOND_MS, SystemClock};
 use crate::webhook::{Hook, Hooks, SigningKeys};
@@ -41,6 +43,7 @@ pub(super) struct Workers {
     senders: Arc<Senders>,
     pushers: Arc<Pushers>,
     pulls: Arc<Pulls>,
+    audiences: Arc<Audiences>,
 }
 
 /// Whether workers can be built, before anything is opened: once the writer runs, it claims what is
@@ -53,6 +56,8 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         ));
     }
     targets(config)?;
+    sources(config)?;
+    of_audiences(config)?;
     for (name, tenant) in &config.tenants {
         let limits = Limits { concurrency: 1, send_timeout: Duration::from_secs(1) };
         let clock = Arc::new(SystemClock);
@@ -69,8 +74,16 @@ impl Workers {
         tools: &Tools,
         tokens: &Arc<Tokens>,
     ) -> Result<Self, String> {
+        let channels = channels(config, tools, tokens)?;
+        let audiences = Audiences {
+            sources: Sources::new().map_err(|error| error.to_string())?,
+            credentials: of_audiences(config)?,
+            channels: channels.clone(),
+            mailbox: tools.mailbox.clone(),
+            phase: tools.phase.clone(),
+        };
         let senders = Senders {
-            channels: channels(config, tools, tokens)?,
+            channels,
             mailbox: tools.mailbox.clone(),
             clock: tools.clock.clone(),
             phase: tools.phase.clone(),
@@ -84,15 +97,14 @@ impl Workers {
             phase: tools.phase.clone(),
             may_send: tools.may_send.clone(),
         };
-        let urls = config.pulls.iter().map(|(name, pull)| (name.clone(), pull.url.clone()));
         let pulls = Pulls {
             puller: Puller::new(PULL_TIMEOUT_MS).map_err(|error| error.to_string())?,
-            urls: urls.collect(),
+            sources: sources(config)?,
             mailbox: tools.mailbox.clone(),
             phase: tools.phase.clone(),
         };
         let (senders, pushers, pulls) = (Arc::new(senders), Arc::new(pushers), Arc::new(pulls));
-        Ok(Self { senders, pushers, pulls })
+        Ok(Self { senders, pushers, pulls, audiences: Arc::new(audiences) })
     }
 
     /// Gives effects to their workers until the writer ends. When the daemon drains, what was
@@ -122,6 +134,7 @@ impl Workers {
             Effect::Send(job) => self.senders.take(job),
             Effect::Push(task) => self.pushers.take(task),
             Effect::Pull(job) => self.pulls.take(job),
+            Effect::Resolve(job) => self.audiences.take(job),
             // The mailbox keeps these to itself.
             Effect::Answer { .. } => {}
         }
@@ -188,6 +201,29 @@ fn keep_token(tenant: &str, appid: &str, tokens: &Arc<Tokens>, tools: &Tools) ->
             let _ = mailbox.call(command).await;
         });
     })
+}
+
+fn sources(config: &Config) -> Result<BTreeMap<String, (String, Credentials)>, String> {
+    let source = |(name, pull): (&String, &Pull)| {
+        let carried = credentials(&pull.carried);
+        let carried = carried.map_err(|why| format!("schedules.{name}.pull: {why}"))?;
+        Ok((name.clone(), (pull.url.clone(), carried)))
+    };
+    config.pulls.iter().map(source).collect()
+}
+
+fn of_audiences(config: &Config) -> Result<BTreeMap<String, (String, Credentials)>, String> {
+    let of = |(name, tenant): (&String, &Tenant)| {
+        let audience = tenant.audience.as_ref()?;
+        let carried = credentials(&audience.carried);
+        let carried = carried.map_err(|why| format!("tenants.{name}.audience: {why}"));
+        Some(carried.map(|carried| (name.clone(), (audience.base.clone(), carried))))
+    };
+    config.tenants.iter().filter_map(of).collect()
+}
+
+fn credentials(carried: &Carried) -> Result<Credentials, String> {
+    Credentials::new(&carried.headers, carried.secret.as_ref())
 }
 
 fn targets(config: &Config) -> Result<BTreeMap<String, Target>, String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::id::{DeliveryId, Id};
 use crate::kv::Key;
 use crate::model::attempt::Try;
+use crate::model::audience::{Source, Sourcing};
 use crate::model::callback::Told;
 use crate::model::delivery::{DeliveryState, Resolution};
 use crate::model::notice::{InDoubt, Miniprogram};
@@ -30,6 +31,19 @@ pub enum Command {
         recipients: Vec<Recipient>,
         /// No more will come.
         done: bool,
+    },
+    /// A worker brings a portion of an audience.
+    Resolved(Portion),
+    /// A worker cannot go on reading an audience.
+    ResolveFailed {
+        /// The notice.
+        notice: Id,
+        /// The job's fence.
+        fence: u64,
+        /// Why.
+        reason: String,
+        /// Whether only a person can help.
+        lasting: bool,
     },
     /// An operator's act on a notice.
     Act {
@@ -208,6 +222,8 @@ pub enum Audience {
     Inline(Vec<Recipient>),
     /// They will be streamed.
     Stream,
+    /// They are read from where they are.
+    Source(Sourcing),
 }
 
 impl Default for Audience {
@@ -223,6 +239,23 @@ pub struct Recipient {
     pub openid: String,
     /// Values that replace the notice's.
     pub data: BTreeMap<String, String>,
+}
+
+/// What a worker brings of an audience.
+#[derive(Debug)]
+pub struct Portion {
+    /// The notice.
+    pub notice: Id,
+    /// The job's fence.
+    pub fence: u64,
+    /// At most [`crate::limits::STREAM_CHUNK`] of them.
+    pub recipients: Vec<Recipient>,
+    /// Where to go on behind them, if the source can.
+    pub resume: Option<String>,
+    /// How many the source says there are.
+    pub expected: Option<u64>,
+    /// Whether these were the last.
+    pub done: bool,
 }
 
 /// What an operator may do to a notice.
@@ -535,6 +568,23 @@ pub enum Effect {
     Push(ClaimedTask),
     /// Run a pull schedule.
     Pull(PullJob),
+    /// Read an audience.
+    Resolve(ResolveJob),
+}
+
+/// An audience to read.
+#[derive(Debug)]
+pub struct ResolveJob {
+    /// The notice that it is of.
+    pub notice: Id,
+    /// The tenant's name.
+    pub tenant: String,
+    /// Where it is.
+    pub source: Source,
+    /// What comes of it is told under this.
+    pub fence: u64,
+    /// Where to go on.
+    pub resume: Option<String>,
 }
 
 /// A delivery to send: its intent is on disk.

@@ -57,6 +57,7 @@ impl<K: Kv> Engine<K> {
                 self.pruning.prune_step(&mut self.tx, &mut self.outbox, &mut self.queue)
             }
             Timer::Mend => self.mend_step(now),
+            Timer::Resolve(notice) => self.outbox.resolve_step(&mut self.tx, self.leads, notice),
             Timer::EarlyReceipt(key) => self.outbox.receipt_has_waited(&mut self.tx, &key),
         }
     }

@@ -145,6 +145,7 @@ impl<K: Kv> Engine<K> {
         self.queue.load(&mut self.tx)?;
         self.look_at_clock(now)?;
         self.outbox.recover_deliveries(&mut self.tx, &before)?;
+        self.outbox.take_up_audiences(&mut self.tx)?;
         self.pruning.start_pruning(&mut self.tx)?;
         schedule::start_schedules(&mut self.tx, &mut self.queue)
     }
@@ -209,7 +210,11 @@ impl<K: Kv> Engine<K> {
             Deliver::Claim => 0,
         });
         let pulls = self.tx.rules.schedules.len();
-        sends.sum::<usize>() + pushes.sum::<usize>() + pulls + SPARE_EFFECTS
+        sends.sum::<usize>()
+            + pushes.sum::<usize>()
+            + pulls
+            + outbox::audience::AT_ONCE
+            + SPARE_EFFECTS
     }
 
     /// Decides one command.
@@ -219,6 +224,10 @@ impl<K: Kv> Engine<K> {
             Command::SubmitNotice(draft) => self.outbox.submit_notice(&mut self.tx, *draft)?,
             Command::AddRecipients { notice, recipients, done } => {
                 self.outbox.add_recipients(&mut self.tx, notice, recipients, done)?
+            }
+            Command::Resolved(portion) => self.outbox.take_portion(&mut self.tx, portion)?,
+            Command::ResolveFailed { notice, fence, reason, lasting } => {
+                self.outbox.audience_failed(&mut self.tx, notice, fence, &reason, lasting)?
             }
             Command::Act { notice, act } => self.outbox.act(&mut self.tx, notice, act)?,
             Command::Resolve { delivery, resolution } => {

@@ -260,6 +260,7 @@ impl Pruning {
         }
         delete_chunks(&mut tx.store, Tree::NoticeBodies, notice.id)?;
         outbox.forget_body(notice.id);
+        tx.store.delete(Tree::Sources, &keys::id(notice.id));
         streaks::forget(tx, &keys::notice_streak(notice.id))?;
         tx.store.delete(Tree::Notices, &keys::id(notice.id));
         Ok(Pruned::Next)

@@ -27,6 +27,14 @@ fn key(name: &str) -> Vec<u8> {
     name.as_bytes().to_vec()
 }
 
+/// From when a new schedule's first pull asks, if the configuration says.
+fn first_since(action: &Action) -> Option<Timestamp> {
+    match action {
+        Action::Pull { since, .. } => *since,
+        Action::Task { .. } => None,
+    }
+}
+
 /// Plans all schedules. A run that was cut off by the end of the last process is taken up
 /// again; a tick that was missed meanwhile is still to come, since its time is kept.
 pub(super) fn start_schedules<K: Kv>(tx: &mut Tx<K>, queue: &mut Queue) -> Result<(), Fault> {
@@ -40,7 +48,7 @@ pub(super) fn start_schedules<K: Kv>(tx: &mut Tx<K>, queue: &mut Queue) -> Resul
         }
         if row.rule.is_empty() {
             // A new schedule asks for what comes from now on, not for a whole history.
-            row.last_good = Some(tx.now);
+            row.last_good = Some(first_since(&rule.action).unwrap_or(tx.now).min(tx.now));
         }
         if row.rule != text {
             row.rule = text;
@@ -219,7 +227,7 @@ fn begin_run<K: Kv>(
             run.counts.insert("task".to_owned(), counts);
             row.last_good = Some(tx.now);
         }
-        Action::Pull { tenants, overlap_ms } => {
+        Action::Pull { tenants, overlap_ms, .. } => {
             row.running = Some(id);
             let usual = row.last_good.map(|at| at.minus(*overlap_ms));
             let last_run = since.or(usual);

@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Mend,
     /// A receipt has waited for the answer to its send.
     EarlyReceipt(Key),
+    /// The next step of an audience's reading.
+    Resolve(Id),
 }
 
 impl Timer {
@@ -42,6 +44,7 @@ impl Timer {
             Self::Schedule(name) => tagged(timer::SCHEDULE, name.as_bytes()),
             Self::Prune => vec![timer::PRUNE],
             Self::Mend => vec![timer::MEND],
+            Self::Resolve(notice) => tagged(timer::RESOLVE, &keys::id(*notice)),
             Self::EarlyReceipt(key) => tagged(timer::EARLY_RECEIPT, key),
         }
     }
@@ -59,6 +62,7 @@ impl Timer {
             timer::SCHEDULE => String::from_utf8(item.to_vec()).ok().map(Self::Schedule),
             timer::PRUNE => Some(Self::Prune),
             timer::MEND => Some(Self::Mend),
+            timer::RESOLVE => keys::read_id(item).map(Self::Resolve),
             timer::EARLY_RECEIPT => Some(Self::EarlyReceipt(item.to_vec())),
             _ => None,
         }
@@ -82,6 +86,7 @@ mod tests {
             Timer::Prune,
             Timer::Mend,
             Timer::EarlyReceipt(vec![1, 2, 3]),
+            Timer::Resolve(Id(6)),
         ] {
             assert_eq!(Timer::decode(&timer.encode()), Some(timer));
         }

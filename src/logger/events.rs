@@ -36,6 +36,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("attention.more", "more needs a person than is told line by line"),
     ("attention.over", "what needed a person is over"),
     ("attention.raised", "something needs a person"),
+    ("audience.failed", "the audience of a notice could not be read, and is tried again"),
     ("auth.refused", "a call without the right admin token was refused"),
     ("backup.bad_image", "an image is damaged and was left out of the backup"),
     ("callback.ready", "WeChat's own calls are taken at an address of their own"),

@@ -121,11 +121,12 @@ pub(super) fn growth(command: &Command) -> Option<usize> {
             let data: usize = draft.data.iter().map(|(name, value)| name.len() + value.len()).sum();
             let audience = match &draft.audience {
                 Audience::Inline(recipients) => recipients.len() * ROW_BYTES,
-                Audience::Stream => 0,
+                Audience::Stream | Audience::Source(_) => 0,
             };
             data + audience
         }
         Command::AddRecipients { recipients, .. } => recipients.len() * ROW_BYTES,
+        Command::Resolved(portion) => portion.recipients.len() * ROW_BYTES,
         Command::AddTasks { items, .. } => {
             items.iter().map(|item| item.payload.len() + ROW_BYTES).sum()
         }

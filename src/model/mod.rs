@@ -4,6 +4,7 @@
 
 pub mod attempt;
 pub mod attention;
+pub mod audience;
 pub mod callback;
 pub mod cron;
 pub mod delivery;

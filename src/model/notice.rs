@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::audience::Sourcing;
 use super::delivery::DeliveryState;
 use crate::id::Id;
 use crate::named::Named;
@@ -59,6 +60,8 @@ pub struct Notice {
     pub finished: Option<Timestamp>,
     /// Acceptances whose receipt is not late yet.
     pub awaited: Awaited,
+    /// Whether its audience, or a part of it, is still to be read from where it is.
+    pub awaits: bool,
     /// How often what it says was changed.
     pub revision: u16,
 }
@@ -120,6 +123,7 @@ impl From<NoticeV1> for Notice {
             last_settled: old.last_settled,
             finished: old.finished,
             awaited: Awaited::default(),
+            awaits: false,
             revision: 0,
         }
     }
@@ -357,7 +361,7 @@ impl Notice {
     /// Whether nothing is left that the daemon would do by itself.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        !self.open && self.sweep.is_none() && self.counts.outstanding() == 0
+        !self.open && !self.awaits && self.sweep.is_none() && self.counts.outstanding() == 0
     }
 }
 
@@ -376,6 +380,9 @@ pub struct NoticeBody {
     pub url: Option<String>,
     /// Or into which mini program.
     pub miniprogram: Option<Miniprogram>,
+    /// Where its recipients are, if they were not submitted with it.
+    #[serde(default)]
+    pub sourcing: Option<Sourcing>,
 }
 
 /// A mini program page.

@@ -6,7 +6,7 @@ use super::cron::CronRule;
 use super::keyword::Overflow;
 use super::retry::RetryPolicy;
 use crate::named::Named;
-use crate::time::{DAY_MS, MINUTE_MS, SECOND_MS};
+use crate::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
 
 /// All rules of one run of the daemon. They do not change while it runs.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +150,8 @@ pub enum Action {
         tenants: Vec<String>,
         /// How far each pull asks back beyond the last good one, for what was committed late.
         overlap_ms: u64,
+        /// From when the first one asks; the schedule's making when absent.
+        since: Option<Timestamp>,
     },
 }
 

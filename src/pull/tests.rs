@@ -22,7 +22,10 @@ fn template(server: &Loopback) -> String {
 #[tokio::test]
 async fn a_page_is_asked_for_by_tenant_and_last_run() {
     let server = Loopback::start(|_, _| Answer::new(200, r#"[{"title":"a"}]"#)).await;
-    let page = puller().pull(&template(&server), "a b", LAST, None).await.unwrap();
+    let page = puller()
+        .pull(&template(&server), "a b", LAST, None, &Credentials::default())
+        .await
+        .unwrap();
     assert_eq!(page, Page { notices: vec![json!({"title": "a"})], next: None });
     let seen = server.seen();
     assert_eq!(seen.len(), 1);
@@ -50,7 +53,10 @@ async fn pages_are_followed_by_cursor_and_by_address() {
     let (puller, template) = (puller(), template(&server));
     let (mut cursor, mut titles) = (None, Vec::new());
     loop {
-        let page = puller.pull(&template, "acme", None, cursor.as_deref()).await.unwrap();
+        let page = puller
+            .pull(&template, "acme", None, cursor.as_deref(), &Credentials::default())
+            .await
+            .unwrap();
         titles.extend(page.notices);
         cursor = page.next;
         if cursor.is_none() {
@@ -71,12 +77,15 @@ async fn failures_that_pass_are_tried_three_times() {
         _ => Answer::new(204, ""),
     })
     .await;
-    let page = puller().pull(&template(&flaky), "acme", LAST, None).await;
+    let page = puller().pull(&template(&flaky), "acme", LAST, None, &Credentials::default()).await;
     assert_eq!(page, Ok(Page::default()));
     assert_eq!(flaky.seen().len(), 3);
 
     let down = Loopback::start(|_, _| Answer::new(500, "oops")).await;
-    let error = puller().pull(&template(&down), "acme", LAST, None).await.unwrap_err();
+    let error = puller()
+        .pull(&template(&down), "acme", LAST, None, &Credentials::default())
+        .await
+        .unwrap_err();
     assert_eq!(error, PullError { reason: "HTTP 500: oops".into(), retryable: true });
     assert_eq!(down.seen().len(), 3);
 }
@@ -94,7 +103,10 @@ async fn failures_that_last_are_tried_once() {
     ] {
         let answer = Answer::new(status, body).with("location", "/elsewhere");
         let server = Loopback::start(move |_, _| answer.clone()).await;
-        let error = puller().pull(&template(&server), "acme", LAST, None).await.unwrap_err();
+        let error = puller()
+            .pull(&template(&server), "acme", LAST, None, &Credentials::default())
+            .await
+            .unwrap_err();
         assert!(error.reason.starts_with(reason) && !error.retryable, "{error}");
         assert_eq!(server.seen().len(), 1, "{reason}");
     }
@@ -104,8 +116,9 @@ async fn failures_that_last_are_tried_once() {
 async fn a_page_that_leads_to_itself_is_refused() {
     let server = Loopback::start(|_, _| Answer::new(200, r#"{"notices":[],"next":"p2"}"#)).await;
     let (puller, template) = (puller(), template(&server));
-    let first = puller.pull(&template, "acme", LAST, None).await.unwrap();
-    let again = puller.pull(&template, "acme", LAST, first.next.as_deref()).await;
+    let first = puller.pull(&template, "acme", LAST, None, &Credentials::default()).await.unwrap();
+    let again =
+        puller.pull(&template, "acme", LAST, first.next.as_deref(), &Credentials::default()).await;
     assert_eq!(again.unwrap_err().reason, "next leads to the page it came with");
 }
 
@@ -113,7 +126,8 @@ async fn a_page_that_leads_to_itself_is_refused() {
 async fn errors_hold_neither_address_nor_query() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let template = format!("http://me:canary@{closed}/notices?token=canary");
-    let error = puller().pull(&template, "acme", LAST, None).await.unwrap_err();
+    let error =
+        puller().pull(&template, "acme", LAST, None, &Credentials::default()).await.unwrap_err();
     assert!(error.retryable && error.reason.starts_with("cannot connect"), "{error}");
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
 }

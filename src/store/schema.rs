@@ -28,6 +28,7 @@
 //! | `counters` | `a` notice id · `A` tenant u32 | failures in a row, `Streak` |
 //! | `people` | tenant u32, openid | `Person` |
 //! | `receipts` | tenant u32, openid, 0, the message's id | `EarlyReceipt` |
+//! | `sources` | notice id | `Resolution`, of an audience that is still to be read |
 //! | `quarantine` | tree u8, key | the damaged value as found |
 //! | `articles` | nothing: earlier versions made the tree, and the number stays given | |
 //!
@@ -41,6 +42,7 @@
 //! | 6 | a schedule ticks | its name |
 //! | 7 · 8 | the next step of pruning · of mending | |
 //! | 9 | a receipt has waited for its send's answer | its key |
+//! | 10 | the next step of an audience's reading | notice id |
 //!
 //! Raw values are indexes or are checked when read; all others carry version and checksum.
 //!
@@ -97,6 +99,8 @@ pub mod timer {
     pub const MEND: u8 = 8;
     /// A receipt has waited for the answer to its send.
     pub const EARLY_RECEIPT: u8 = 9;
+    /// The next step of an audience's reading.
+    pub const RESOLVE: u8 = 10;
 }
 
 /// First bytes of the keys in `delay`: the lanes.
@@ -191,6 +195,7 @@ trees! {
     19 Spare "articles" PLAIN,
     20 People "people" PLAIN,
     21 Receipts "receipts" PLAIN,
+    22 Sources "sources" PLAIN,
 }
 
 impl Tree {

@@ -113,11 +113,31 @@ pub(super) async fn post(
     body: reqwest::Body,
     within: Duration,
 ) -> Result<(StatusCode, Vec<u8>), Failure> {
-    let request = client
-        .post(url)
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"))
-        .timeout(within)
-        .body(body);
+    let request = client.post(url).header(CONTENT_TYPE, JSON).timeout(within).body(body);
+    answer(request, ANSWER_MAX).await
+}
+
+/// Posts JSON, or gets without a body, and reads at most `most` bytes of the answer.
+pub(super) async fn ask(
+    client: &Client,
+    url: Url,
+    body: Option<&serde_json::Value>,
+    within: Duration,
+    most: usize,
+) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let request = match body {
+        Some(body) => client.post(url).header(CONTENT_TYPE, JSON).body(body.to_string()),
+        None => client.get(url),
+    };
+    answer(request.timeout(within), most).await
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+async fn answer(
+    request: reqwest::RequestBuilder,
+    most: usize,
+) -> Result<(StatusCode, Vec<u8>), Failure> {
     let mut response = request.send().await.map_err(|error| {
         if error.is_connect() {
             Failure::NotConnected(words(error))
@@ -127,8 +147,8 @@ pub(super) async fn post(
     })?;
     let mut read = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Failure::Lost(words(error)))? {
-        if read.len() + chunk.len() > ANSWER_MAX {
-            return Err(Failure::Lost(format!("the answer is longer than {ANSWER_MAX} bytes")));
+        if read.len() + chunk.len() > most {
+            return Err(Failure::Lost(format!("the answer is longer than {most} bytes")));
         }
         read.extend_from_slice(&chunk);
     }

@@ -6,12 +6,14 @@
 
 mod answer;
 pub mod callback;
+pub mod calls;
 mod client;
 #[cfg(test)]
 mod fake;
 pub mod send;
 pub mod token;
 
+pub use calls::{CallError, People};
 pub use client::{Account, ClientError};
 pub use send::{Limits, Message, Provider};
 pub use token::{Token, TokenError, TokenOwner};

@@ -41,6 +41,7 @@ pub struct Message {
 /// What one tenant's sends share.
 pub struct Provider {
     client: Client,
+    account: Account,
     url: Url,
     tokens: TokenOwner,
     clock: Arc<dyn Clock>,
@@ -73,9 +74,18 @@ impl Provider {
     ) -> Result<Self, ClientError> {
         let client = client::build(&account, limits.concurrency)?;
         let url = account.url("/cgi-bin/message/template/send")?;
-        let tokens = TokenOwner::new(client.clone(), account, Arc::clone(&clock), initial, on_new)?;
+        let (clock_too, owned) = (Arc::clone(&clock), account.clone());
+        let tokens = TokenOwner::new(client.clone(), owned, clock_too, initial, on_new)?;
         let target = Mutex::new(None);
-        Ok(Self { client, url, tokens, clock, send_timeout: limits.send_timeout, target })
+        Ok(Self { client, account, url, tokens, clock, send_timeout: limits.send_timeout, target })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The token's owner, to show its state.

@@ -5,6 +5,7 @@
 mod support;
 
 mod attention;
+mod audiences;
 mod callback;
 mod canary;
 mod clock;

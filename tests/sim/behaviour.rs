@@ -425,7 +425,7 @@ fn a_named_claim_is_answered_with_the_same_tasks_while_they_are_held() {
 
 #[test]
 fn ticks_during_a_run_are_owed_one_follow_up() {
-    let action = Action::Pull { tenants: vec!["a".to_owned()], overlap_ms: 0 };
+    let action = Action::Pull { tenants: vec!["a".to_owned()], overlap_ms: 0, since: None };
     let mut world = World::new(0, rules::schedule(action));
     let pulls = |effects: Vec<Effect>| -> Vec<Id> {
         let run =

@@ -211,7 +211,7 @@ fn a_late_answer_is_logged_under_its_own_attempt() {
 
 #[test]
 fn a_follow_up_that_is_owed_survives_a_restart() {
-    let action = Action::Pull { tenants: vec!["a".to_owned()], overlap_ms: 0 };
+    let action = Action::Pull { tenants: vec!["a".to_owned()], overlap_ms: 0, since: None };
     let mut world = World::new(0, rules::schedule(action));
     let pulls = |effects: Vec<Effect>| -> Vec<Id> {
         let run =

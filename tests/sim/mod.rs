@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attention;
+mod audiences;
 mod behaviour;
 mod clock;
 mod corners;

@@ -28,7 +28,7 @@ impl Schedules {
         let mut rng = Rng::with_seed(seed);
         let pulls = rng.bool();
         let action = if pulls {
-            Action::Pull { tenants: vec!["a".to_owned()], overlap_ms: 0 }
+            Action::Pull { tenants: vec!["a".to_owned()], overlap_ms: 0, since: None }
         } else {
             Action::Task { kind: "q".to_owned(), priority: 0, payload: "null".to_owned() }
         };

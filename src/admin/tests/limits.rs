@@ -110,7 +110,7 @@ async fn wrong_notices_name_every_wrong_field() {
         (json!({"audience": {"openids": []}}), "empty_audience", "/audience/openids"),
         (json!({"audience": {"openids": ["a b"]}}), "bad_openid", "/audience/openids/0/openid"),
         (json!({"audience": {"openids": [7]}}), "invalid", "/audience/openids/0"),
-        (json!({"audience": {"followers": true}}), "invalid", "/audience/followers"),
+        (json!({"audience": {"followers": true, "tag": 1}}), "invalid", "/audience/tag"),
         (json!({"audience": {"openid": ["o"]}}), "unknown_field", "/audience/openid"),
         (json!({"audience": {"stream": true, "openids": []}}), "invalid", "/audience/stream"),
         (json!({"data": {"thing1": 7}}), "invalid", "/data/thing1"),

@@ -1,5 +1,6 @@
 //! The bodies that are taken in.
 
+mod audience;
 pub mod notice;
 pub mod operate;
 pub mod recipient;

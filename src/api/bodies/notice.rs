@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
+use super::audience::audience;
 use super::recipient;
 use super::task::either;
 use crate::api::form::{Body, Form, named};
@@ -73,39 +74,6 @@ fn miniprogram(form: &mut Form<'_>) -> Option<Miniprogram> {
         appid: inner.must_text("appid", limits::NAME_BYTES),
         pagepath: inner.text("pagepath", limits::URL_BYTES).unwrap_or_default(),
     })
-}
-
-const AUDIENCES: &str = "{\"openids\": [\"o…\", {\"openid\": \"o…\", \"data\": {…}}]} or \
-                         {\"stream\": true}";
-
-fn audience(form: &mut Form<'_>) -> Audience {
-    form.must("audience");
-    let found = form.object("audience", "Audience", |inner| {
-        for name in ["source", "tag", "followers"] {
-            inner.refuse(name, &format!("not supported yet; supported: {AUDIENCES}"));
-        }
-        let stream = inner.flag("stream");
-        inner.also("stream", json!({"description": "recipients come later, as lines"}));
-        let openids = inner.texts_or_objects(
-            "openids",
-            limits::INLINE_RECIPIENTS,
-            (recipient::OPENID_NAME, Recipient::NAME),
-            |openid| Recipient { openid, data: BTreeMap::new() },
-            Recipient::fields,
-        );
-        if stream == Some(true) && openids.is_some() {
-            inner.wrong("stream", "give openids or stream, not both");
-        }
-        let nothing = openids.as_ref().is_none_or(Vec::is_empty);
-        if stream == Some(false) && nothing && !inner.has_errors() {
-            inner.wrong_here(format!("give {AUDIENCES}"));
-        }
-        match stream {
-            Some(true) => Audience::Stream,
-            _ => Audience::Inline(openids.unwrap_or_default()),
-        }
-    });
-    found.unwrap_or_default()
 }
 
 /// Reads a notice that a business system gave in answer to a pull; in words what is wrong with it.

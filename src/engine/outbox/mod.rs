@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `submit` | notices and recipients come in |
+//! | `plan`, `audience` | when recipients are read from where they are; their reading |
 //! | `claim` | which deliveries are sent now |
 //! | `settle` | what an answer does |
 //! | `receipt` | what a receipt does |
@@ -12,11 +13,13 @@
 //! | `doubt`, `trouble` | how long a repetition is safe; failures that are nobody's in particular |
 //! | `lane`, `log` | a notice's place among its tenant's; the send log |
 
+pub(super) mod audience;
 mod claim;
 mod doubt;
 pub(super) mod lane;
 mod log;
 mod operate;
+mod plan;
 mod receipt;
 mod recover;
 mod settle;
@@ -43,6 +46,8 @@ pub(super) struct Outbox {
     in_flight: BTreeMap<TenantNo, u32>,
     /// Bodies of notices being sent.
     bodies: HashMap<Id, Arc<NoticeBody>>,
+    /// Audiences that a worker reads, and its fence.
+    resolving: BTreeMap<Id, u64>,
 }
 
 impl Outbox {

@@ -38,6 +38,7 @@ impl Outbox {
                     tx.clear_timer(notice.send_at, &Timer::NoticeStart(id));
                     notice.started = true;
                 }
+                self.audience_is_due(tx, &mut notice);
                 notice.paused = None;
                 notice.template_misses = 0;
                 streaks::forget(tx, &keys::notice_streak(id))?;
@@ -50,6 +51,7 @@ impl Outbox {
             }
             Act::Resume => {
                 notice.paused = None;
+                self.audience_goes_on(tx, &notice);
                 notice.template_misses = 0;
                 streaks::forget(tx, &keys::notice_streak(id))?;
             }
@@ -82,6 +84,7 @@ impl Outbox {
         }
         notice.cancelled = true;
         notice.open = false;
+        self.drop_audience(tx, notice);
         self.begin_sweep(tx, notice, SweepKind::Cancel);
     }
 
@@ -183,6 +186,7 @@ impl Outbox {
             return Ok(());
         }
         notice.started = true;
+        self.audience_is_due(tx, &mut notice);
         lane::close(tx, &mut notice)?;
         Ok(())
     }
@@ -204,6 +208,7 @@ impl Outbox {
         }
         notice.expired = true;
         notice.open = false;
+        self.drop_audience(tx, &mut notice);
         self.begin_sweep(tx, &mut notice, SweepKind::Expire);
         lane::refile(tx, &mut notice)?;
         tx.store.write(keys::id(id), &notice);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::engine::command::{Audience, NoticeDraft, Recipient, Reply};
 use crate::engine::mode::Mode;
-use crate::engine::outbox::{Outbox, lane};
+use crate::engine::outbox::{Outbox, lane, plan};
 use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
 use crate::engine::tenants::shanghai_day;
 use crate::engine::timer::Timer;
@@ -30,6 +30,9 @@ const BODIES: usize = 256;
 /// A `send_at` further back than this is a mistake, not a late caller.
 const SEND_AT_PAST_MS: u64 = DAY_MS;
 
+/// Recipients that are new, that were there, and the first that was refused.
+pub(super) type Counted = (u32, u32, Option<(usize, Refusal)>);
+
 impl Outbox {
     pub(in crate::engine) fn submit_notice<K: Kv>(
         &mut self,
@@ -45,6 +48,11 @@ impl Outbox {
         };
         if let Some(decision) = self.known_notice(tx, tenant, &draft)? {
             return Ok(decision);
+        }
+        if let Audience::Source(sourcing) = &draft.audience
+            && let Err(refusal) = plan::check_source(tx, tenant, &sourcing.source)?
+        {
+            return Ok(Err(refusal));
         }
         let checked = self.check_draft(tx, &draft);
         let (body, recipients) = match checked {
@@ -72,6 +80,7 @@ impl Outbox {
             last_settled: None,
             finished: None,
             awaited: Awaited::default(),
+            awaits: false,
             revision: 0,
         };
         self.write_body(tx, id, &body);
@@ -87,6 +96,9 @@ impl Outbox {
         }
         for recipient in &recipients {
             self.add_delivery(tx, &mut notice, recipient)?;
+        }
+        if let Some(sourcing) = &body.sourcing {
+            self.plan_audience(tx, &mut notice, sourcing);
         }
         lane::refile(tx, &mut notice)?;
         // Nothing of it is sent before the release, whatever the notice itself allows.
@@ -211,29 +223,14 @@ impl Outbox {
                 format!("notice {id} is {} and takes no more recipients", notice.state().name()),
             )));
         }
-        let body = self.body(tx, id)?;
-        let tenant_name = tx.names.tenant_name(TenantNo(notice.tenant)).to_owned();
-        let template = match tx.template(&tenant_name, &body.template) {
-            Ok(template) => template.clone(),
+        if notice.awaits {
+            let detail = format!("the recipients of notice {id} come from a source of their own");
+            return Ok(Err(Refusal::new(Code::NotOpen, detail)));
+        }
+        let (added, known, refused) = match self.add_all(tx, &mut notice, recipients)? {
+            Ok(counted) => counted,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (mut added, mut known, mut refused) = (0, 0, None);
-        for (at, recipient) in recipients.iter().enumerate() {
-            if notice.counts.total() >= limits::NOTICE_RECIPIENTS {
-                let detail =
-                    format!("a notice has at most {} recipients", limits::NOTICE_RECIPIENTS);
-                refused = Some((at, Refusal::new(Code::TooManyRecipients, detail)));
-                break;
-            }
-            match check_recipient(&template, recipient, "") {
-                Ok(recipient) if self.add_delivery(tx, &mut notice, &recipient)? => added += 1,
-                Ok(_) => known += 1,
-                Err(refusal) => {
-                    refused = Some((at, refusal));
-                    break;
-                }
-            }
-        }
         if done && refused.is_none() {
             notice.open = false;
             lane::finish_if_done(tx, &mut notice);
@@ -242,6 +239,37 @@ impl Outbox {
         let total = notice.counts.total();
         tx.store.write(keys::id(id), &notice);
         Ok(Ok(Reply::Added { added, known, refused, total }))
+    }
+
+    /// Adds recipients up to the first that is refused: how many are new, how many were there, and
+    /// which one was refused.
+    pub(super) fn add_all<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        notice: &mut Notice,
+        recipients: Vec<Recipient>,
+    ) -> Result<Result<Counted, Refusal>, Fault> {
+        let body = self.body(tx, notice.id)?;
+        let tenant_name = tx.names.tenant_name(TenantNo(notice.tenant)).to_owned();
+        let template = match tx.template(&tenant_name, &body.template) {
+            Ok(template) => template.clone(),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (mut added, mut known) = (0, 0);
+        for (at, recipient) in recipients.iter().enumerate() {
+            if notice.counts.total() >= limits::NOTICE_RECIPIENTS {
+                let detail =
+                    format!("a notice has at most {} recipients", limits::NOTICE_RECIPIENTS);
+                let refused = (at, Refusal::new(Code::TooManyRecipients, detail));
+                return Ok(Ok((added, known, Some(refused))));
+            }
+            match check_recipient(&template, recipient, "") {
+                Ok(recipient) if self.add_delivery(tx, notice, &recipient)? => added += 1,
+                Ok(_) => known += 1,
+                Err(refusal) => return Ok(Ok((added, known, Some((at, refusal))))),
+            }
+        }
+        Ok(Ok((added, known, None)))
     }
 
     /// Whether the notice has a delivery to each of these.
@@ -329,6 +357,10 @@ fn body_of(
         data,
         url: draft.url.clone(),
         miniprogram: draft.miniprogram.clone(),
+        sourcing: match &draft.audience {
+            Audience::Source(sourcing) => Some(sourcing.clone()),
+            Audience::Inline(_) | Audience::Stream => None,
+        },
     }
 }
 

@@ -3,8 +3,8 @@
 use super::super::Engine;
 use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{
-    At, Circuit, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry, MiniprogramView,
-    NoticeView, Raw, Row, TenantView, TokenView, Word,
+    At, AudienceView, Circuit, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry,
+    MiniprogramView, NoticeView, Raw, Row, TenantView, TokenView, Word,
 };
 use super::page::{Page, SCAN_ROWS, Shown, cursor, hex, limit};
 use super::rows::Rows;
@@ -12,6 +12,7 @@ use super::walk::Walk;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::limits;
+use crate::model::audience::Resolution;
 use crate::model::delivery::{Delivery, DeliveryState, Entry, KeyRow, Standing};
 use crate::model::errcode;
 use crate::model::notice::{Notice, NoticeBody, NoticeState};
@@ -52,7 +53,7 @@ impl<K: Kv> Engine<K> {
                 let of_tenant = tenant.is_none_or(|tenant| tenant == Some(TenantNo(notice.tenant)));
                 if of_tenant && state.is_none_or(|state| state == notice.state()) {
                     let body = self.outbox.body(&mut self.tx, notice.id)?;
-                    items.push(self.notice_view(now, &notice, &body));
+                    items.push(self.notice_view(now, &notice, &body)?);
                 }
                 if items.is_full() {
                     return Ok(Ok(items.page(Some(walk.place()))));
@@ -81,7 +82,7 @@ impl<K: Kv> Engine<K> {
             && state.is_none_or(|state| state == notice.state())
         {
             let body = self.outbox.body(&mut self.tx, notice.id)?;
-            items.push(self.notice_view(now, &notice, &body));
+            items.push(self.notice_view(now, &notice, &body)?);
         }
         Ok(Ok(items.page(None)))
     }
@@ -104,16 +105,21 @@ impl<K: Kv> Engine<K> {
             template_id: Some(body.template_id.clone()),
             url: Some(body.url.clone()),
             miniprogram: Some(miniprogram),
-            ..self.notice_view(now, &notice, &body)
+            ..self.notice_view(now, &notice, &body)?
         }))
     }
 
-    fn notice_view(&self, now: Timestamp, notice: &Notice, body: &NoticeBody) -> NoticeView {
+    fn notice_view(
+        &self,
+        now: Timestamp,
+        notice: &Notice,
+        body: &NoticeBody,
+    ) -> Result<NoticeView, Fault> {
         let rate = self.rate(now, notice);
         let eta = rate
             .filter(|rate| *rate > 0.0 && notice.counts.outstanding() > 0)
             .map(|rate| now.plus((f64::from(notice.counts.outstanding()) / rate * 1000.0) as u64));
-        NoticeView {
+        Ok(NoticeView {
             id: IdText(notice.id),
             tenant: self.tx.names.tenant_name(TenantNo(notice.tenant)).to_owned(),
             template: body.template.clone(),
@@ -123,6 +129,7 @@ impl<K: Kv> Engine<K> {
             total: notice.counts.total(),
             counts: (&notice.counts).into(),
             without_receipt: self.without_receipt(now, notice),
+            audience: self.audience_view(notice, body)?,
             rate,
             eta: eta.map(At),
             created: At(notice.id.made_at()),
@@ -136,7 +143,32 @@ impl<K: Kv> Engine<K> {
             template_id: None,
             url: None,
             miniprogram: None,
-        }
+        })
+    }
+
+    fn audience_view(
+        &self,
+        notice: &Notice,
+        body: &NoticeBody,
+    ) -> Result<Option<AudienceView>, Fault> {
+        let Some(sourcing) = body.sourcing.as_ref().filter(|_| notice.awaits) else {
+            return Ok(None);
+        };
+        let row = self.tx.store.read::<Resolution>(&keys::id(notice.id))?.unwrap_or_default();
+        let state = match (notice.open, notice.paused.is_some() && row.error.is_some()) {
+            (false, _) => "waits",
+            (true, true) => "stopped",
+            (true, false) => "reading",
+        };
+        Ok(Some(AudienceView {
+            source: sourcing.source.word(),
+            state,
+            found: row.found,
+            expected: row.expected,
+            failed: row.failed,
+            error: row.error,
+            retry_at: row.retry_at.map(At),
+        }))
     }
 
     fn without_receipt(&self, now: Timestamp, notice: &Notice) -> Option<u32> {

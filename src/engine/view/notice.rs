@@ -32,6 +32,9 @@ pub struct NoticeView {
     /// Of those taken, how many have no receipt after ten minutes; absent for a tenant without
     /// callback, to which none come.
     pub without_receipt: Option<u32>,
+    /// How far its audience is, while it is read from elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<AudienceView>,
     /// Deliveries settled a second since the first send.
     pub rate: Option<f64>,
     /// When it will be done at that rate.
@@ -68,6 +71,26 @@ impl Row for NoticeView {
     fn bytes(&self) -> usize {
         ROW_BYTES + len(self.title.as_ref()) + len(self.reason.as_ref())
     }
+}
+
+/// An audience that is read from elsewhere.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AudienceProgress")]
+pub struct AudienceView {
+    /// Where from: `url`, `followers`, `tag` or `notice`.
+    pub source: &'static str,
+    /// `waits` for its time, `reading`, or `stopped` until the notice is resumed.
+    pub state: &'static str,
+    /// Recipients read so far, this time.
+    pub found: u64,
+    /// How many there are, where the source says that.
+    pub expected: Option<u64>,
+    /// Failures in a row.
+    pub failed: u32,
+    /// What the last one was.
+    pub error: Option<String>,
+    /// When it is tried again.
+    pub retry_at: Option<At>,
 }
 
 /// A mini program.

@@ -41,7 +41,7 @@ impl SigningKeys {
 
     /// The value of `webhook-signature` for an attempt. Neither `id` nor `timestamp` may hold a
     /// full stop, which separates the parts that are signed.
-    pub(super) fn sign(&self, id: &str, timestamp: &str, payload: &str) -> String {
+    pub(crate) fn sign(&self, id: &str, timestamp: &str, payload: &str) -> String {
         let signatures: Vec<String> = self
             .0
             .iter()
