@@ -13,7 +13,7 @@ use super::respond;
 use crate::api::answers::{NoticeState, Submitted, Tested};
 use crate::api::bodies::notice::{Resend, Resolve, Test};
 use crate::api::{form, submitted};
-use crate::engine::command::{Act, Audience, Command, NoticeDraft, Reply};
+use crate::engine::command::{Act, Audience, Command, NoticeDraft, NoticePatch, Reply};
 use crate::engine::query::{Page, Query};
 use crate::engine::view::{DeliveryText, IdText, View};
 use crate::id::{DeliveryId, Id};
@@ -68,6 +68,14 @@ pub(super) async fn act(port: &Port, call: Call<'_>, act: Act) -> Answer {
         answer.in_flight = Some(shown.counts.sending);
     }
     Ok(respond::ok(&answer))
+}
+
+/// `PATCH /v1/notices/{id}`.
+pub(super) async fn patch(port: &Port, call: Call<'_>) -> Answer {
+    let notice: Id = call.named(0, "notice")?;
+    let patch: NoticePatch = body::read(port, &call.head.headers, call.body).await?;
+    port.call(Command::Patch { notice, patch: Box::new(patch) }).await?;
+    Ok(respond::raw(port.text(Query::Notice(notice)).await?))
 }
 
 /// `POST /v1/notices/{id}/resend`.

@@ -164,6 +164,17 @@ pub(super) static ROUTES: &[Route] = &[
         "NoticeViewPage",
     ),
     get("/v1/notices/{id}", run!(look::show, Sight::Notice), "One notice", &[], "NoticeView"),
+    Route {
+        method: Verb::Patch,
+        takes: "NoticePatch",
+        ..get(
+            "/v1/notices/{id}",
+            run!(notices::patch),
+            "Change what it says, for whoever has not got it",
+            &[],
+            "NoticeView",
+        )
+    },
     get(
         "/v1/notices/{id}/deliveries",
         run!(look::show, Sight::Deliveries),

@@ -209,6 +209,16 @@ impl<'a> Form<'a> {
         Some(raw::scalar(value))
     }
 
+    /// Whether a field is there and not `null`; all are, of what is described.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        match &self.source {
+            Source::Given(given) => {
+                given.iter().any(|(other, value)| *other == name && value.get() != "null")
+            }
+            Source::Asked(_) => true,
+        }
+    }
+
     /// Takes a field that holds no others.
     fn read<T>(
         &mut self,

@@ -14,7 +14,7 @@ use super::bodies::operate::{Nothing, Redriven, Release, Run};
 use super::bodies::task::{Ack, Extend, Move, Nack, OneOfMany, Reject, Settlements};
 use super::bodies::{notice, recipient, task};
 use super::form::{Body, describe};
-use crate::engine::command::{ClaimRequest, NoticeDraft, Recipient, TaskDraft};
+use crate::engine::command::{ClaimRequest, NoticeDraft, NoticePatch, Recipient, TaskDraft};
 use crate::engine::view::{
     DeadOrDoubt, DeliveryView, Listed, LogEntry, NoticeView, QuarantinedRow, QueueView, RunView,
     ScheduleView, TaskView, TenantView, WhyView,
@@ -41,6 +41,7 @@ fn bodies() -> Map<String, Json> {
     put::<OneOfMany>(&mut all);
     put::<Settlements>(&mut all);
     put::<NoticeDraft>(&mut all);
+    put::<NoticePatch>(&mut all);
     put::<Recipient>(&mut all);
     put::<Resend>(&mut all);
     put::<Resolve>(&mut all);

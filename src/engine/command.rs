@@ -52,6 +52,13 @@ pub enum Command {
         /// What to do.
         act: Act,
     },
+    /// Change what a notice says, or when.
+    Patch {
+        /// The notice.
+        notice: Id,
+        /// What changes.
+        patch: Box<NoticePatch>,
+    },
     /// An operator settles a delivery that is in doubt.
     Resolve {
         /// The delivery.
@@ -213,6 +220,37 @@ pub struct NoticeDraft {
     pub fingerprint: u128,
     /// Fingerprint of what it means, however it is written; 0 when only the other one was made.
     pub meaning: u128,
+}
+
+/// What changes of a notice; absent is as it was.
+#[derive(Clone, Debug, Default)]
+pub struct NoticePatch {
+    /// Another template.
+    pub template: Option<String>,
+    /// For people.
+    pub title: Option<String>,
+    /// Values in place of those of the same names; of another template all of them.
+    pub data: Option<BTreeMap<String, String>>,
+    /// Where a tap leads.
+    pub url: Option<String>,
+    /// Or into which mini program.
+    pub miniprogram: Option<Miniprogram>,
+    /// Not before.
+    pub send_at: Option<Timestamp>,
+    /// Not after.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl NoticePatch {
+    /// Whether it says something else then, and not only at another time.
+    #[must_use]
+    pub fn says_something(&self) -> bool {
+        self.template.is_some()
+            || self.title.is_some()
+            || self.data.is_some()
+            || self.url.is_some()
+            || self.miniprogram.is_some()
+    }
 }
 
 /// Where the recipients come from.

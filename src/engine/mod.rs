@@ -230,6 +230,9 @@ impl<K: Kv> Engine<K> {
                 self.outbox.audience_failed(&mut self.tx, notice, fence, &reason, lasting)?
             }
             Command::Act { notice, act } => self.outbox.act(&mut self.tx, notice, act)?,
+            Command::Patch { notice, patch } => {
+                self.outbox.patch_notice(&mut self.tx, notice, *patch)?
+            }
             Command::Resolve { delivery, resolution } => {
                 self.outbox.resolve(&mut self.tx, delivery, resolution)?
             }

@@ -195,6 +195,8 @@ pub enum SweepKind {
     /// All of them go, and the notice with them: it is as old as notices are kept. Done by pruning,
     /// which begins again after a restart.
     Forget,
+    /// Those refused for what the notice said before it was changed are pending again.
+    Mended,
 }
 
 /// What happens to an attempt that stays in doubt.
@@ -365,7 +367,7 @@ impl Notice {
     }
 }
 
-/// What a notice says: written once, never changed.
+/// What a notice says, and has said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeBody {
     /// The template's name in the configuration.
@@ -383,6 +385,26 @@ pub struct NoticeBody {
     /// Where its recipients are, if they were not submitted with it.
     #[serde(default)]
     pub sourcing: Option<Sourcing>,
+    /// Since when it says this; from the beginning when absent.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// What it said before.
+    #[serde(default)]
+    pub before: Option<Box<NoticeBody>>,
+}
+
+impl NoticeBody {
+    /// What it said at a time.
+    #[must_use]
+    pub fn as_of(&self, at: Timestamp) -> &Self {
+        let mut body = self;
+        while let (Some(since), Some(before)) = (body.since, &body.before)
+            && at < since
+        {
+            body = before;
+        }
+        body
+    }
 }
 
 /// A mini program page.

@@ -19,6 +19,7 @@ mod inspect;
 mod kill_loop;
 mod leader;
 mod logging;
+mod mend;
 mod notify;
 mod openapi;
 mod pages;

@@ -16,6 +16,7 @@ mod crashes;
 mod old;
 mod oracle;
 mod outbox;
+mod patch;
 mod provider;
 mod receipts;
 mod rules;

@@ -9,7 +9,7 @@ use super::recipient;
 use super::task::either;
 use crate::api::form::{Body, Form, named};
 use crate::api::submitted;
-use crate::engine::command::{Audience, NoticeDraft, Recipient};
+use crate::engine::command::{Audience, NoticeDraft, NoticePatch, Recipient};
 use crate::limits;
 use crate::model::delivery::{DeliveryState, Resolution};
 use crate::model::notice::{InDoubt, Miniprogram};
@@ -97,6 +97,39 @@ pub fn pulled() -> Json {
         "additionalProperties": false,
     });
     either(page, "a page of notices, or an array of them", NoticeDraft::NAME, PULLED)
+}
+
+/// `PATCH /v1/notices/{id}`.
+///
+/// ```json
+/// {"data": {"thing1": "Inspect the other pump"}, "expires_at": "2026-11-23T18:00:00+08:00"}
+/// ```
+impl Body for NoticePatch {
+    const NAME: &'static str = "NoticePatch";
+
+    fn fields(form: &mut Form<'_>) -> Self {
+        let data = form.is_given("data").then(|| form.strings("data", limits::NOTICE_DATA_BYTES));
+        let patch = Self {
+            template: form.text("template", limits::NAME_BYTES),
+            title: form.text("title", limits::TITLE_BYTES),
+            data,
+            url: url(form),
+            miniprogram: miniprogram(form),
+            send_at: form.time("send_at"),
+            expires_at: form.time("expires_at"),
+        };
+        let nothing = !patch.says_something() && patch.send_at.or(patch.expires_at).is_none();
+        if nothing && !form.has_errors() {
+            form.wrong_here(
+                "give what changes: data, url, miniprogram, template, send_at, expires_at",
+            );
+        }
+        patch
+    }
+
+    fn example() -> Json {
+        json!({"data": {"thing1": "Inspect the other pump"}})
+    }
 }
 
 /// States that a resend may take; `in_doubt` only when it is asked for by name.

@@ -17,7 +17,7 @@ use crate::model::rules::TenantRule;
 use crate::model::tenant::TenantState;
 use crate::store::keys::{self, Lane, TenantNo};
 use crate::store::schema::Tree;
-use crate::time::{MINUTE_MS, SECOND_MS};
+use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
 /// Deliveries taken from one notice before its tenant's next notice is looked at.
 const NOTICE_TURN: usize = 64;
@@ -123,6 +123,7 @@ impl Outbox {
             tx.store.write(keys::id(id), &notice);
             return Ok(Some(0));
         }
+        self.follow_template(tx, &mut notice, name)?;
         let lane = Lane::Notice(tenant, id);
         let mut taken = 0;
         for (row_due, number) in tx.store.delay_first(lane, left.min(NOTICE_TURN))? {
@@ -183,13 +184,13 @@ impl Outbox {
         let until = tx.now.plus(3 * timeout_ms + 10 * SECOND_MS);
         let reason = delivery.reason.take();
         self.move_delivery(tx, notice, id, &mut delivery, Standing::Sending { until }, reason);
-        let body = self.render(tx, tenant_name, tenant, id, &delivery)?;
+        let body = self.render(tx, tenant_name, tenant, id, &delivery, tx.now)?;
         let tenant = tenant_name.to_owned();
         Ok(Some(SendJob { tenant, delivery: id, fence: delivery.fence, body }))
     }
 
-    /// The request of a delivery. It depends on rows that never change, so the send log need not
-    /// keep a copy of it.
+    /// The request of a delivery as it was, or would be, made at a time. What a notice said before it
+    /// was changed is kept with it, so the send log need not keep a copy.
     pub(in crate::engine) fn render<K: Kv>(
         &mut self,
         tx: &mut Tx<K>,
@@ -197,8 +198,10 @@ impl Outbox {
         tenant: TenantNo,
         id: DeliveryId,
         delivery: &Delivery,
+        at: Timestamp,
     ) -> Result<String, Fault> {
         let body = self.body(tx, id.notice)?;
+        let body = body.as_of(at);
         let own: Option<BTreeMap<String, String>> = if delivery.has_data {
             let bytes = tx.store.get(Tree::Overrides, &keys::delivery(tenant, id))?;
             bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())

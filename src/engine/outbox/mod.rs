@@ -8,7 +8,7 @@
 //! | `settle` | what an answer does |
 //! | `receipt` | what a receipt does |
 //! | `recover` | what becomes of a delivery whose answer nobody will have |
-//! | `operate` | what people do to notices |
+//! | `operate`, `patch` | what people do to notices; what they change of them |
 //! | `transition` | the one way of a delivery from one state to another |
 //! | `doubt`, `trouble` | how long a repetition is safe; failures that are nobody's in particular |
 //! | `lane`, `log` | a notice's place among its tenant's; the send log |
@@ -19,6 +19,7 @@ mod doubt;
 pub(super) mod lane;
 mod log;
 mod operate;
+mod patch;
 mod plan;
 mod receipt;
 mod recover;

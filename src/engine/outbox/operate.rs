@@ -9,7 +9,9 @@ use crate::engine::tx::{Decision, Tx};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::limits;
+use crate::model::attempt::Class;
 use crate::model::delivery::{Delivery, DeliveryState, Resolution, SENT_AGAIN, Settled};
+use crate::model::errcode;
 use crate::model::notice::{Notice, NoticeState, PAUSED_BY_OPERATOR, Sweep, SweepKind};
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
@@ -107,7 +109,12 @@ impl Outbox {
         Ok(())
     }
 
-    fn begin_sweep<K: Kv>(&mut self, tx: &mut Tx<K>, notice: &mut Notice, kind: SweepKind) {
+    pub(super) fn begin_sweep<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        notice: &mut Notice,
+        kind: SweepKind,
+    ) {
         if notice.sweep.is_none() {
             tx.set_timer(tx.now, &Timer::Sweep(notice.id));
         }
@@ -168,9 +175,16 @@ impl Outbox {
             {
                 self.send_again(tx, notice, id, delivery, SENT_AGAIN);
             }
+            SweepKind::Mended
+                if delivery.state() == DeliveryState::Refused
+                    && delivery.errcode.map(errcode::classify) == Some(Class::Notice) =>
+            {
+                self.send_again(tx, notice, id, delivery, SENT_AGAIN);
+            }
             SweepKind::Cancel
             | SweepKind::Expire
             | SweepKind::Resend { .. }
+            | SweepKind::Mended
             | SweepKind::Forget => {}
         }
     }
@@ -257,11 +271,11 @@ impl Outbox {
     }
 }
 
-fn being_forgotten(notice: &Notice) -> Refusal {
+pub(super) fn being_forgotten(notice: &Notice) -> Refusal {
     wrong_state(notice, "it is as old as such are kept (retention.notices) and is being removed")
 }
 
-fn wrong_state(notice: &Notice, why: &str) -> Refusal {
+pub(super) fn wrong_state(notice: &Notice, why: &str) -> Refusal {
     let state = notice.state().name();
     Refusal::new(Code::WrongState, format!("notice {} is {state}: {why}", notice.id))
 }

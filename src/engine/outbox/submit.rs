@@ -23,7 +23,7 @@ use crate::store::chunks::{read_chunks, write_chunks};
 use crate::store::codec;
 use crate::store::keys::{self, Lane, TenantNo};
 use crate::store::schema::Tree;
-use crate::time::DAY_MS;
+use crate::time::{DAY_MS, Timestamp};
 
 /// Notice bodies kept at hand.
 const BODIES: usize = 256;
@@ -151,24 +151,7 @@ impl Outbox {
         draft: &NoticeDraft,
     ) -> Result<(NoticeBody, Vec<Recipient>), Refusal> {
         let template = tx.template(&draft.tenant, &draft.template)?;
-        if let Some(send_at) = draft.send_at
-            && send_at < tx.now.minus(SEND_AT_PAST_MS)
-        {
-            return Err(Refusal::field(
-                Code::FieldInvalid,
-                "/send_at",
-                format!("{send_at} is more than a day ago: leave send_at out to send tx.now"),
-            ));
-        }
-        if let Some(expires_at) = draft.expires_at
-            && expires_at <= draft.send_at.unwrap_or(tx.now).max(tx.now)
-        {
-            return Err(Refusal::field(
-                Code::FieldInvalid,
-                "/expires_at",
-                format!("{expires_at} is not after send_at and now: nothing could be sent"),
-            ));
-        }
+        check_times(tx.now, draft.send_at, draft.expires_at, draft.send_at)?;
         let data = check_data(template, &draft.data, "/data")?;
         let Audience::Inline(recipients) = &draft.audience else {
             return Ok((body_of(draft, template, data), Vec::new()));
@@ -357,6 +340,8 @@ fn body_of(
         data,
         url: draft.url.clone(),
         miniprogram: draft.miniprogram.clone(),
+        since: None,
+        before: None,
         sourcing: match &draft.audience {
             Audience::Source(sourcing) => Some(sourcing.clone()),
             Audience::Inline(_) | Audience::Stream => None,
@@ -364,8 +349,36 @@ fn body_of(
     }
 }
 
+/// Checks `send_at` and `expires_at` as given; `begins` is when it may be sent.
+pub(super) fn check_times(
+    now: Timestamp,
+    send_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    begins: Option<Timestamp>,
+) -> Result<(), Refusal> {
+    if let Some(send_at) = send_at
+        && send_at < now.minus(SEND_AT_PAST_MS)
+    {
+        return Err(Refusal::field(
+            Code::FieldInvalid,
+            "/send_at",
+            format!("{send_at} is more than a day ago: leave send_at out to send now"),
+        ));
+    }
+    if let Some(expires_at) = expires_at
+        && expires_at <= begins.unwrap_or(now).max(now)
+    {
+        return Err(Refusal::field(
+            Code::FieldInvalid,
+            "/expires_at",
+            format!("{expires_at} is not after send_at and now: nothing could be sent"),
+        ));
+    }
+    Ok(())
+}
+
 /// Checks template values against their kinds' limits; cuts where the template says so.
-fn check_data(
+pub(super) fn check_data(
     template: &TemplateRule,
     data: &BTreeMap<String, String>,
     pointer: &str,

@@ -111,7 +111,8 @@ impl<K: Kv> Engine<K> {
         let row = self.tx.store.read::<Delivery>(&keys::delivery(tenant, entry.delivery))?;
         let request = match row.filter(|_| body.is_some()) {
             Some(row) => {
-                Some(self.outbox.render(&mut self.tx, &name, tenant, entry.delivery, &row)?)
+                let of = entry.delivery;
+                Some(self.outbox.render(&mut self.tx, &name, tenant, of, &row, entry.at)?)
             }
             None => None,
         };
@@ -131,8 +132,8 @@ impl<K: Kv> Engine<K> {
             meaning: entry.errcode.map(errcode::meaning),
             msgid: entry.msgid.clone(),
             rid: entry.rid.clone(),
-            template_id: body.as_ref().map(|body| body.template_id.clone()),
-            title: body.as_ref().and_then(|body| body.title.clone()),
+            template_id: body.as_ref().map(|body| body.as_of(entry.at).template_id.clone()),
+            title: body.as_ref().and_then(|body| body.as_of(entry.at).title.clone()),
             worker: entry.worker.clone(),
             term: entry.term,
             request: request.map(Raw::or_string),

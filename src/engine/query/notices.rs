@@ -279,7 +279,9 @@ impl<K: Kv> Engine<K> {
         };
         let attempts = self.attempts_of(tenant, id, &delivery.openid)?;
         let name = self.tx.names.tenant_name(tenant).to_owned();
-        let request = self.outbox.render(&mut self.tx, &name, tenant, id, &delivery)?;
+        let waits = matches!(delivery.standing(), Standing::Pending { .. });
+        let at = if waits { self.tx.now } else { delivery.started };
+        let request = self.outbox.render(&mut self.tx, &name, tenant, id, &delivery, at)?;
         Ok(Ok(DeliveryView {
             tenant: Some(name),
             request: Some(Raw::or_string(request)),

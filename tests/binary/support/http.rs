@@ -88,6 +88,11 @@ impl Http {
         self.send(self.client.delete(url)).unwrap_or_else(|why| panic!("{url}: {why:?}"))
     }
 
+    pub(crate) fn patch(&self, url: &str, body: &Json) -> Answer {
+        let request = self.client.patch(url).header("content-type", "application/json");
+        self.send(request.body(body.to_string())).unwrap_or_else(|why| panic!("{url}: {why:?}"))
+    }
+
     pub(crate) fn post(&self, url: &str, body: &Json) -> Answer {
         self.try_post(url, body).unwrap_or_else(|| panic!("no answer from {url}"))
     }
