@@ -66,6 +66,11 @@ pub const TEXT_BYTES: usize = 300;
 /// Longest answer of a provider that is kept in the send log; the rest is cut.
 pub const ANSWER_BYTES: usize = 2 * 1024;
 
+/// Most requests in flight of one tenant.
+pub const CONCURRENCY_MAX: u32 = 1_000;
+/// Highest rate of one tenant, sends per second.
+pub const RATE_MAX: u32 = 10_000;
+
 /// Longest secret. Real ones have 32 to 100 characters; the bound catches a wrong path.
 pub const SECRET_BYTES: usize = 4 * 1024;
 /// Largest configuration file.

@@ -17,7 +17,7 @@ use duebox::model::run::{Run, RunCounts, RunOutcome, ScheduleRow, Trigger};
 use duebox::model::task::{
     self, AttemptEnd, Ended, EndedTask, Payload, QueueCounts, QueueState, Task, TaskAttempt,
 };
-use duebox::model::tenant::{StoredToken, TenantState};
+use duebox::model::tenant::{Quota, StoredToken, TenantState};
 use duebox::store::{Record, codec};
 use duebox::time::Timestamp;
 
@@ -114,6 +114,7 @@ fn the_outbox_of_format_1() {
         last_settled: None,
         finished: None,
         awaited: Awaited::default(),
+        urgent: false,
         awaits: false,
         revision: 0,
     };
@@ -160,8 +161,15 @@ fn the_outbox_of_format_1() {
         token_fetches: 4,
         day: 20_780,
         sent_today: 8_000,
+        ..TenantState::default()
     };
-    check("tenant", &tenant);
+    // Version 1 had nothing that is set by hand.
+    read("tenant", &tenant);
+    let mut tenant = TenantState { rate: Some(50), concurrency: Some(7), ..tenant };
+    tenant.set_pace(500);
+    (tenant.pace_at, tenant.burst, tenant.burst_at) = (NOW, 3, NOW.plus(1));
+    tenant.quota = Some(Quota { limit: 100_000, used: 9_000, sent: 8_000, at: NOW });
+    check("tenant_2", &tenant);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{Role, metrics};
 use crate::api::answers::{Count, Dropped, Health, Queue, Readiness, Released, RunStarted, Tenant};
 use crate::api::bodies::operate::{Pending, Redriven, Release, Run};
 use crate::api::unread::Unread;
-use crate::engine::command::{Command, Reply, RunNow};
+use crate::engine::command::{Command, Reply, RunNow, TenantLimits};
 use crate::engine::query::Query;
 use crate::engine::view::{Circuit, IdText, View, Word};
 use crate::limits;
@@ -131,6 +131,18 @@ pub(super) async fn resume_tenant(port: &Port, call: Call<'_>) -> Answer {
     no_fields(port, call).await?;
     port.call(Command::ResumeTenant(tenant.clone())).await?;
     Ok(respond::ok(&Tenant { tenant, circuit: Word(Circuit::Closed) }))
+}
+
+/// `POST /v1/tenants/{tenant}/limits`.
+pub(super) async fn limit_tenant(port: &Port, call: Call<'_>) -> Answer {
+    let tenant = call.id(0).to_owned();
+    let limits: TenantLimits = body::read(port, &call.head.headers, call.body).await?;
+    port.call(Command::LimitTenant { tenant: tenant.clone(), limits }).await?;
+    let View::Tenants(tenants) = port.look(Query::Tenants).await? else {
+        return Err(Problem::unexpected());
+    };
+    let shown = tenants.items.into_iter().find(|one| one.tenant == tenant);
+    Ok(respond::ok(&shown.ok_or_else(Problem::unexpected)?))
 }
 
 /// `POST /v1/dead/redrive`.

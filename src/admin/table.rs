@@ -311,6 +311,13 @@ pub(super) static ROUTES: &[Route] = &[
         (202, "Tested"),
     ),
     post(
+        "/v1/tenants/{tenant}/limits",
+        run!(look::limit_tenant),
+        "Change rate and concurrency, until they are changed again",
+        "TenantLimits",
+        (200, "TenantView"),
+    ),
+    post(
         "/v1/tenants/{tenant}/resume",
         run!(look::resume_tenant),
         "End a tenant's rest: send at once",

@@ -14,7 +14,9 @@ use super::bodies::operate::{Nothing, Redriven, Release, Run};
 use super::bodies::task::{Ack, Extend, Move, Nack, OneOfMany, Reject, Settlements};
 use super::bodies::{notice, recipient, task};
 use super::form::{Body, describe};
-use crate::engine::command::{ClaimRequest, NoticeDraft, NoticePatch, Recipient, TaskDraft};
+use crate::engine::command::{
+    ClaimRequest, NoticeDraft, NoticePatch, Recipient, TaskDraft, TenantLimits,
+};
 use crate::engine::view::{
     DeadOrDoubt, DeliveryView, Listed, LogEntry, NoticeView, QuarantinedRow, QueueView, RunView,
     ScheduleView, TaskView, TenantView, WhyView,
@@ -46,6 +48,7 @@ fn bodies() -> Map<String, Json> {
     put::<Resend>(&mut all);
     put::<Resolve>(&mut all);
     put::<Test>(&mut all);
+    put::<TenantLimits>(&mut all);
     put::<Release>(&mut all);
     put::<Redriven>(&mut all);
     put::<Run>(&mut all);
@@ -103,6 +106,7 @@ fn answers() -> Map<String, Json> {
     add::<Health>(&mut of);
     add::<Readiness>(&mut of);
     add::<NoticeView>(&mut of);
+    add::<TenantView>(&mut of);
     add::<WhyView>(&mut of);
     add::<Listed<AttentionRow>>(&mut of);
     add::<Listed<TaskView>>(&mut of);

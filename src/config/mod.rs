@@ -17,6 +17,7 @@ use crate::model::rules::Rules;
 
 mod admin;
 mod data_dir;
+mod politeness;
 mod queues;
 mod requests;
 mod retention;

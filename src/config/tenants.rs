@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::politeness;
 use super::queues::read_retry;
 use super::requests::{self, Carried};
 use super::secrets::{
@@ -10,7 +11,7 @@ use super::secrets::{
 };
 use super::section::{Section, choice_of, describe};
 use super::text::{Route, check_name, check_url};
-use crate::limits::DEDUPE_MARGIN_MS;
+use crate::limits::{CONCURRENCY_MAX, DEDUPE_MARGIN_MS, RATE_MAX};
 use crate::model::keyword::Overflow;
 use crate::model::retry::RetryPolicy;
 use crate::model::rules::{TemplateRule, TenantRule};
@@ -153,9 +154,10 @@ fn read_aes_key(section: &Section<'_>, keys: &SecretKeys, name: &str) -> Option<
 }
 
 fn read_rule(section: &Section<'_>) -> TenantRule {
+    let (daily_limit, reserve) = politeness::read_day(section);
     TenantRule {
-        concurrency: section.number("concurrency", 1..=1_000, 100),
-        rate: section.number("rate", 0..=10_000, 100),
+        concurrency: section.number("concurrency", 1..=CONCURRENCY_MAX, 100),
+        rate: section.number("rate", 0..=RATE_MAX, 100),
         templates: section.named("templates", |_, template| read_template(template)),
         retry: read_retry(section, RetryPolicy::deliveries()),
         send_timeout_ms: section.duration_ms(
@@ -164,6 +166,10 @@ fn read_rule(section: &Section<'_>) -> TenantRule {
             10 * SECOND_MS,
         ),
         receipts: CALLBACK_TOKEN.are_given(section),
+        daily_limit,
+        reserve,
+        quiet: section.section("quiet", politeness::read_quiet).flatten(),
+        cap: section.section("cap", politeness::read_cap).flatten(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The senders: claimed deliveries go out through their tenant's provider and come back settled.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Bytes;
 use tokio::sync::Semaphore;
@@ -20,9 +20,27 @@ use crate::wechat::{Message, Provider};
 /// What one tenant's sends share.
 pub(super) struct Channel {
     pub(super) provider: Provider,
+    /// Requests in flight.
     pub(super) permits: Arc<Semaphore>,
+    /// How many of them there may be at the moment.
+    pub(super) most: Mutex<u32>,
     /// The longest time one send may take.
     pub(super) timeout_ms: u64,
+}
+
+impl Channel {
+    /// Lets so many requests be in flight from now on.
+    fn fit(&self, wanted: u32) {
+        let mut most = self.most.lock().unwrap_or_else(PoisonError::into_inner);
+        if *most < wanted {
+            self.permits.add_permits((wanted - *most) as usize);
+            *most = wanted;
+        } else if wanted < *most {
+            // What is in flight is let go; the rest of the difference with the next send.
+            let gone = self.permits.forget_permits((*most - wanted) as usize);
+            *most -= u32::try_from(gone).unwrap_or(0);
+        }
+    }
 }
 
 /// All tenants' channels.
@@ -41,8 +59,8 @@ impl Senders {
         let senders = self.clone();
         let guard = self.phase.guard();
         panics::spawn_vital(async move {
-            let SendJob { tenant, delivery, fence, body } = job;
-            let tries = senders.send(&tenant, body).await;
+            let SendJob { tenant, delivery, fence, body, concurrency } = job;
+            let tries = senders.send(&tenant, body, concurrency).await;
             let command = match tries {
                 Some(tries) => Command::SettleSend { delivery, fence, tries },
                 None => Command::ReturnSend { delivery, fence },
@@ -54,8 +72,9 @@ impl Senders {
     }
 
     /// Sends. `None` when nothing was put on the wire.
-    async fn send(&self, tenant: &str, body: String) -> Option<Vec<Try>> {
+    async fn send(&self, tenant: &str, body: String, concurrency: u32) -> Option<Vec<Try>> {
         let channel = self.channels.get(tenant)?;
+        channel.fit(concurrency);
         let permit = tokio::select! {
             permit = channel.permits.acquire() => permit.ok()?,
             () = self.phase.reached(Phase::Draining) => return None,

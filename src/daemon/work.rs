@@ -1,7 +1,7 @@
 //! Assembling the workers: providers, webhooks, pulls, and the dispatcher that feeds them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -167,6 +167,7 @@ fn channels(
         let channel = Channel {
             provider,
             permits: Arc::new(Semaphore::new(rule.concurrency as usize)),
+            most: Mutex::new(rule.concurrency),
             timeout_ms: rule.send_timeout_ms,
         };
         channels.insert(name.clone(), Arc::new(channel));

@@ -103,7 +103,7 @@ impl<K: Kv> Engine<K> {
                 wrong.push(format!("notice {id} counts {:?}, has {scanned:?}", notice.counts));
             }
             if let Some(due) = notice.lane_due {
-                let lane = Lane::Tenant(TenantNo(notice.tenant));
+                let lane = Lane::of_notice(TenantNo(notice.tenant), notice.urgent);
                 if !mark(delays, &lane.key(due, &keys::id(notice.id))) {
                     wrong.push(format!("notice {} is not where it says in its lane", notice.id));
                 }

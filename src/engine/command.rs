@@ -1,18 +1,21 @@
 //! Everything that can be asked of the engine, everything it answers, everything it sets off.
 
+mod notice;
+
 use std::collections::BTreeMap;
 
 use crate::id::{DeliveryId, Id};
 use crate::kv::Key;
 use crate::model::attempt::Try;
-use crate::model::audience::{Source, Sourcing};
+use crate::model::audience::Source;
 use crate::model::callback::Told;
-use crate::model::delivery::{DeliveryState, Resolution};
-use crate::model::notice::{InDoubt, Miniprogram};
+use crate::model::delivery::Resolution;
 use crate::model::run::RunCounts;
 use crate::model::task::Terms;
 use crate::model::tenant::StoredToken;
 use crate::time::Timestamp;
+
+pub use notice::{Act, Audience, NoticeDraft, NoticePatch, Portion, Recipient};
 
 use super::query::asked::Query;
 use super::refusal::Refusal;
@@ -129,6 +132,20 @@ pub enum Command {
         /// The new priority.
         priority: Option<u8>,
     },
+    /// Change how fast a tenant sends, until it is changed again.
+    LimitTenant {
+        /// The tenant's name.
+        tenant: String,
+        /// How fast.
+        limits: TenantLimits,
+    },
+    /// The provider told what the day's quota is.
+    SaveQuota {
+        /// The tenant's name.
+        tenant: String,
+        /// Sends of a day, and how many are used.
+        quota: (u64, u64),
+    },
     /// End a tenant's rest.
     ResumeTenant(String),
     /// Pause or resume a task type.
@@ -184,138 +201,6 @@ pub enum Command {
     },
 }
 
-/// A notice as submitted, its shape checked, its meaning not yet.
-#[derive(Clone, Debug, Default)]
-pub struct NoticeDraft {
-    /// The tenant's name.
-    pub tenant: String,
-    /// The template's name.
-    pub template: String,
-    /// For people.
-    pub title: Option<String>,
-    /// Template values.
-    pub data: BTreeMap<String, String>,
-    /// Where a tap leads.
-    pub url: Option<String>,
-    /// Or into which mini program.
-    pub miniprogram: Option<Miniprogram>,
-    /// To whom.
-    pub audience: Audience,
-    /// Not before; now when absent.
-    pub send_at: Option<Timestamp>,
-    /// Not after.
-    pub expires_at: Option<Timestamp>,
-    /// What happens to attempts that stay in doubt.
-    pub in_doubt: InDoubt,
-    /// Idempotency key.
-    pub key: Option<String>,
-    /// Why it comes up paused, if it does.
-    pub paused: Option<String>,
-    /// The key was made of the content, by a pull: what was last seen before this is another notice of
-    /// the same content, unless it was seen on the same day in Shanghai.
-    pub seen_since: Option<Timestamp>,
-    /// Take the place of a notice with the same key that is over.
-    pub replace: bool,
-    /// Fingerprint of the submitted body.
-    pub fingerprint: u128,
-    /// Fingerprint of what it means, however it is written; 0 when only the other one was made.
-    pub meaning: u128,
-}
-
-/// What changes of a notice; absent is as it was.
-#[derive(Clone, Debug, Default)]
-pub struct NoticePatch {
-    /// Another template.
-    pub template: Option<String>,
-    /// For people.
-    pub title: Option<String>,
-    /// Values in place of those of the same names; of another template all of them.
-    pub data: Option<BTreeMap<String, String>>,
-    /// Where a tap leads.
-    pub url: Option<String>,
-    /// Or into which mini program.
-    pub miniprogram: Option<Miniprogram>,
-    /// Not before.
-    pub send_at: Option<Timestamp>,
-    /// Not after.
-    pub expires_at: Option<Timestamp>,
-}
-
-impl NoticePatch {
-    /// Whether it says something else then, and not only at another time.
-    #[must_use]
-    pub fn says_something(&self) -> bool {
-        self.template.is_some()
-            || self.title.is_some()
-            || self.data.is_some()
-            || self.url.is_some()
-            || self.miniprogram.is_some()
-    }
-}
-
-/// Where the recipients come from.
-#[derive(Clone, Debug)]
-pub enum Audience {
-    /// They are here.
-    Inline(Vec<Recipient>),
-    /// They will be streamed.
-    Stream,
-    /// They are read from where they are.
-    Source(Sourcing),
-}
-
-impl Default for Audience {
-    fn default() -> Self {
-        Self::Inline(Vec::new())
-    }
-}
-
-/// One recipient, perhaps with template values of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recipient {
-    /// The openid.
-    pub openid: String,
-    /// Values that replace the notice's.
-    pub data: BTreeMap<String, String>,
-}
-
-/// What a worker brings of an audience.
-#[derive(Debug)]
-pub struct Portion {
-    /// The notice.
-    pub notice: Id,
-    /// The job's fence.
-    pub fence: u64,
-    /// At most [`crate::limits::STREAM_CHUNK`] of them.
-    pub recipients: Vec<Recipient>,
-    /// Where to go on behind them, if the source can.
-    pub resume: Option<String>,
-    /// How many the source says there are.
-    pub expected: Option<u64>,
-    /// Whether these were the last.
-    pub done: bool,
-}
-
-/// What an operator may do to a notice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Send now, whatever `send_at` says.
-    Send,
-    /// Hold.
-    Pause,
-    /// Go on.
-    Resume,
-    /// Withdraw what waits.
-    Cancel,
-    /// Send again to those that failed.
-    Resend {
-        /// Which states to take.
-        states: Vec<DeliveryState>,
-        /// Only with this code.
-        errcode: Option<i64>,
-    },
-}
-
 /// A task as submitted.
 #[derive(Clone, Debug, Default)]
 pub struct TaskDraft {
@@ -340,20 +225,6 @@ pub struct TaskDraft {
 }
 
 impl TaskDraft {
-    /// The fingerprint to keep with the key.
-    #[must_use]
-    pub fn kept(&self) -> u128 {
-        if self.meaning == 0 { self.fingerprint } else { self.meaning }
-    }
-
-    /// Whether a fingerprint kept with a key, by this version or an earlier one, is of this draft.
-    #[must_use]
-    pub fn is_same(&self, kept: u128) -> bool {
-        kept == self.kept() || kept == self.fingerprint
-    }
-}
-
-impl NoticeDraft {
     /// The fingerprint to keep with the key.
     #[must_use]
     pub fn kept(&self) -> u128 {
@@ -419,6 +290,15 @@ pub enum Verdict {
         /// How long.
         ttl_ms: Option<u64>,
     },
+}
+
+/// How fast a tenant sends; what is absent stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Sends per second, 0 for no limit; `Some(None)` for what is configured.
+    pub rate: Option<Option<u32>>,
+    /// Requests in flight; `Some(None)` for what is configured.
+    pub concurrency: Option<Option<u32>>,
 }
 
 /// A run that a person wants.
@@ -636,6 +516,8 @@ pub struct SendJob {
     pub fence: u64,
     /// The request's body.
     pub body: String,
+    /// Requests in flight that the tenant may have.
+    pub concurrency: u32,
 }
 
 /// A pull run to do.

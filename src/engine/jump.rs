@@ -74,6 +74,8 @@ impl<K: Kv> Engine<K> {
             let before = state.clone();
             state.hold_until = state.hold_until.min(super::tenants::longest_rest(now, &state));
             state.rate_at_us = state.rate_at_us.min(now.0.saturating_mul(1_000));
+            state.pace_at = state.pace_at.min(now);
+            state.burst_at = state.burst_at.min(now);
             if state != before {
                 self.tx.store.write(key, &state);
             }
@@ -177,9 +179,11 @@ impl<K: Kv> Engine<K> {
     /// Notices that wait in their tenant's lane for longer than their first delivery does.
     fn mend_lanes(&mut self, now: Timestamp) -> Result<(), Fault> {
         let tenants: Vec<_> = self.tx.names.tenants().map(|(number, _)| number).collect();
-        for tenant in tenants {
-            let prefix = Lane::Tenant(tenant).prefix();
-            let (mut from, end) = (Lane::Tenant(tenant).key(now, &[]), keys::after_prefix(&prefix));
+        let lanes =
+            tenants.iter().flat_map(|tenant| [Lane::Urgent(*tenant), Lane::Tenant(*tenant)]);
+        for lane in lanes {
+            let prefix = lane.prefix();
+            let (mut from, end) = (lane.key(now, &[]), keys::after_prefix(&prefix));
             loop {
                 let page =
                     self.tx.store.scan(Tree::Delay, &from, &end, Order::Ascending, PAGE_ROWS)?;

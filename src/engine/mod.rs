@@ -12,6 +12,7 @@
 //! A handler checks everything before it changes anything: a refusal leaves no trace. Faults are
 //! returned outside of refusals and end the process.
 
+mod allowance;
 pub mod attention;
 pub mod audit;
 mod clock;
@@ -38,6 +39,7 @@ mod tenants;
 mod timer;
 mod tx;
 pub mod view;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -204,7 +206,7 @@ impl<K: Kv> Engine<K> {
     /// pull per schedule, and some whose claim ended before a worker took them.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        let sends = self.tx.rules.tenants.values().map(|rule| outbox::slots(rule) as usize);
+        let sends = self.tx.rules.tenants.values().map(|_| allowance::most_slots() as usize);
         let pushes = self.tx.rules.queues.values().map(|rule| match &rule.deliver {
             Deliver::Push(push) => push.concurrency as usize,
             Deliver::Claim => 0,
@@ -262,6 +264,12 @@ impl<K: Kv> Engine<K> {
             Command::CancelTask(task) => self.queue.cancel_task(&mut self.tx, task)?,
             Command::MoveTask { task, due, priority } => {
                 self.queue.reschedule_task(&mut self.tx, task, due, priority)?
+            }
+            Command::LimitTenant { tenant, limits } => {
+                tenants::limit_tenant(&mut self.tx, &tenant, limits)?
+            }
+            Command::SaveQuota { tenant, quota } => {
+                tenants::save_quota(&mut self.tx, &tenant, quota)?
             }
             Command::ResumeTenant(tenant) => tenants::resume_tenant(&mut self.tx, &tenant)?,
             Command::PauseQueue { kind, paused } => {

@@ -15,8 +15,11 @@ pub(super) const UNFOLLOWED: &str = "unfollowed";
 /// Skipped since the person switched the template off.
 pub(super) const REFUSED: &str = "refused";
 
+/// Skipped since the person had as many messages as the tenant's cap allows.
+pub(super) const CAP: &str = "cap";
+
 /// The row of a person, if there is one.
-pub(super) fn read<K: Kv>(
+pub(super) fn person_of<K: Kv>(
     tx: &Tx<K>,
     tenant: TenantNo,
     openid: &str,
@@ -24,7 +27,7 @@ pub(super) fn read<K: Kv>(
     tx.store.read::<Person>(&keys::person(tenant, openid))
 }
 
-fn write<K: Kv>(tx: &mut Tx<K>, tenant: TenantNo, openid: &str, person: &Person) {
+fn keep_person<K: Kv>(tx: &mut Tx<K>, tenant: TenantNo, openid: &str, person: &Person) {
     let key = keys::person(tenant, openid);
     if person.is_nobody() {
         tx.store.delete(Tree::People, &key);
@@ -41,9 +44,9 @@ pub(super) fn hear<K: Kv>(
     gone: bool,
     at: Timestamp,
 ) -> Result<(), Fault> {
-    let mut person = read(tx, tenant, openid)?.unwrap_or_default();
+    let mut person = person_of(tx, tenant, openid)?.unwrap_or_default();
     if person.hear(gone, at.min(tx.now)) {
-        write(tx, tenant, openid, &person);
+        keep_person(tx, tenant, openid, &person);
     }
     Ok(())
 }
@@ -54,9 +57,9 @@ pub(super) fn seen_gone<K: Kv>(
     tenant: TenantNo,
     openid: &str,
 ) -> Result<(), Fault> {
-    let mut person = read(tx, tenant, openid)?.unwrap_or_default();
+    let mut person = person_of(tx, tenant, openid)?.unwrap_or_default();
     person.seen_gone(tx.now);
-    write(tx, tenant, openid, &person);
+    keep_person(tx, tenant, openid, &person);
     Ok(())
 }
 
@@ -67,9 +70,9 @@ pub(super) fn seen_refusing<K: Kv>(
     openid: &str,
     template_id: &str,
 ) -> Result<(), Fault> {
-    let mut person = read(tx, tenant, openid)?.unwrap_or_default();
+    let mut person = person_of(tx, tenant, openid)?.unwrap_or_default();
     person.refuse(template_id, tx.now);
-    write(tx, tenant, openid, &person);
+    keep_person(tx, tenant, openid, &person);
     Ok(())
 }
 
@@ -81,10 +84,46 @@ pub(super) fn seen_taking<K: Kv>(
     template_id: &str,
     at: Timestamp,
 ) -> Result<(), Fault> {
-    let Some(mut person) = read(tx, tenant, openid)? else { return Ok(()) };
+    let Some(mut person) = person_of(tx, tenant, openid)? else { return Ok(()) };
     let here = person.seen_here(at);
     if person.take(template_id) || here {
-        write(tx, tenant, openid, &person);
+        keep_person(tx, tenant, openid, &person);
+    }
+    Ok(())
+}
+
+/// Notes that a message leaves for a person, where people get only so many.
+pub(super) fn sends<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: TenantNo,
+    delivery: &Delivery,
+) -> Result<(), Fault> {
+    // A repetition of what may have been seen already is the same message.
+    let Some(cap) = tx.cap(tenant).filter(|_| delivery.doubt_since.is_none()) else {
+        return Ok(());
+    };
+    let mut person = person_of(tx, tenant, &delivery.openid)?.unwrap_or_default();
+    let since = tx.now.minus(cap.per_ms);
+    person.sent.retain(|at| since < *at && *at <= tx.now);
+    person.sent.push(delivery.started);
+    keep_person(tx, tenant, &delivery.openid, &person);
+    Ok(())
+}
+
+/// The message that left at `at` was not taken: it does not count.
+pub(super) fn not_sent<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: TenantNo,
+    openid: &str,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    if tx.cap(tenant).is_none() {
+        return Ok(());
+    }
+    let Some(mut person) = person_of(tx, tenant, openid)? else { return Ok(()) };
+    if let Some(place) = person.sent.iter().position(|sent| *sent == at) {
+        person.sent.remove(place);
+        keep_person(tx, tenant, openid, &person);
     }
     Ok(())
 }
@@ -101,7 +140,7 @@ pub(super) fn reason_to_skip<K: Kv>(
     delivery: &Delivery,
     template_id: impl FnOnce(&mut Tx<K>) -> Result<String, Fault>,
 ) -> Result<Option<&'static str>, Fault> {
-    let Some(person) = read(tx, TenantNo(notice.tenant), &delivery.openid)? else {
+    let Some(person) = person_of(tx, TenantNo(notice.tenant), &delivery.openid)? else {
         return Ok(None);
     };
     let is_asked_again = delivery.reason.as_deref() == Some(SENT_AGAIN);
@@ -110,6 +149,13 @@ pub(super) fn reason_to_skip<K: Kv>(
         let counts = known.told && !is_asked_again || asked < known.at;
         if counts {
             return Ok(Some(UNFOLLOWED));
+        }
+    }
+    if let Some(cap) = tx.cap(TenantNo(notice.tenant)).filter(|_| delivery.doubt_since.is_none()) {
+        let since = tx.now.minus(cap.per_ms);
+        let sent = person.sent.iter().filter(|at| since < **at && **at <= tx.now).count();
+        if sent >= cap.messages as usize {
+            return Ok(Some(CAP));
         }
     }
     let template_id = template_id(tx)?;

@@ -2,24 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::command::Reply;
+use crate::engine::allowance;
+use crate::engine::command::{Reply, TenantLimits};
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::streaks;
 use crate::engine::tx::{Decision, Tx};
 use crate::kv::{Fault, Kv};
 use crate::limits;
-use crate::model::tenant::{StoredToken, TenantState};
+use crate::model::day::{next_day, shanghai_day};
+use crate::model::tenant::{FULL_PACE, Quota, StoredToken, TenantState};
 use crate::store::keys::{self, TenantNo};
 use crate::text::cut;
-use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
 /// The first rest of a tenant whose account is refused; doubled up to [`TENANT_REST_MAX_MS`].
 const TENANT_REST_MS: u64 = 30 * SECOND_MS;
 const TENANT_REST_MAX_MS: u64 = 10 * MINUTE_MS;
-/// After midnight in Shanghai, by this much, the day's quota is tried again.
-const DAY_GRACE_MS: u64 = 5 * MINUTE_MS;
-/// Shanghai is eight hours ahead and has no summer time.
-const SHANGHAI_MS: u64 = 8 * HOUR_MS;
 
 pub(super) fn change_tenant<K: Kv>(
     tx: &mut Tx<K>,
@@ -115,6 +113,81 @@ pub(super) fn count_requests<K: Kv>(
     })
 }
 
+/// Changes how fast a tenant sends.
+pub(super) fn limit_tenant<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: &str,
+    limits: TenantLimits,
+) -> Result<Decision, Fault> {
+    let Some(number) = tx.configured_tenant(tenant) else {
+        return Ok(Err(Refusal::new(Code::NotFound, tx.no_tenant(tenant))));
+    };
+    change_tenant(tx, number, |state| {
+        state.rate = limits.rate.unwrap_or(state.rate);
+        state.concurrency = limits.concurrency.unwrap_or(state.concurrency);
+        // Who sets it has seen why it was slow.
+        state.set_pace(FULL_PACE);
+        true
+    })?;
+    Ok(Ok(Reply::Done))
+}
+
+/// Keeps what the provider told of the day's quota.
+pub(super) fn save_quota<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: &str,
+    (limit, used): (u64, u64),
+) -> Result<Decision, Fault> {
+    let (day, at) = (shanghai_day(tx.now), tx.now);
+    if let Some(number) = tx.configured_tenant(tenant) {
+        change_tenant(tx, number, |state| {
+            let sent = if u64::from(state.day) == day { state.sent_today } else { 0 };
+            state.quota = Some(Quota { limit, used, sent, at });
+            true
+        })?;
+    }
+    Ok(Ok(Reply::Done))
+}
+
+/// The provider's limit per minute is reached: slower from now on.
+pub(super) fn slow_down<K: Kv>(tx: &mut Tx<K>, tenant: TenantNo) -> Result<(), Fault> {
+    let (name, now) = (tx.names.tenant_name(tenant).to_owned(), tx.now);
+    change_tenant(tx, tenant, |state| {
+        let slower = allowance::slow_down(state, now);
+        if slower {
+            tell_pace(&name, state);
+        }
+        slower
+    })
+}
+
+/// An attempt had no clear answer.
+pub(super) fn unclear<K: Kv>(tx: &mut Tx<K>, tenant: TenantNo) -> Result<(), Fault> {
+    let (name, now) = (tx.names.tenant_name(tenant).to_owned(), tx.now);
+    change_tenant(tx, tenant, |state| {
+        if allowance::unclear(state, now) {
+            tell_pace(&name, state);
+        }
+        true
+    })
+}
+
+/// A message was taken.
+pub(super) fn went_well<K: Kv>(tx: &mut Tx<K>, tenant: TenantNo) -> Result<(), Fault> {
+    let now = tx.now;
+    change_tenant(tx, tenant, |state| allowance::went_well(state, now))
+}
+
+fn tell_pace(name: &str, state: &TenantState) {
+    let percent = state.pace() / 10;
+    tracing::warn!(
+        event = "tenant.slower",
+        tenant = name,
+        percent,
+        "WeChat wants it slower, or gives no clear answers: {percent} % of the rate; it grows back"
+    );
+}
+
 /// Ends a tenant's rest, whatever began it: an operator knows better.
 pub(super) fn resume_tenant<K: Kv>(tx: &mut Tx<K>, tenant: &str) -> Result<Decision, Fault> {
     let number = tx.names.known_tenant(tenant);
@@ -162,24 +235,15 @@ fn note_rest(name: &str, state: &mut TenantState, until: Timestamp, why: &str) {
 /// The latest that a tenant's rest may end, however it was begun.
 pub(super) fn longest_rest(now: Timestamp, state: &TenantState) -> Timestamp {
     match state.hold_reason.as_deref() {
-        Some(DAY_IS_OVER) => next_day(now),
+        Some(DAY_IS_OVER | LIMIT_IS_REACHED) => next_day(now),
         Some(_) | None => now.plus(TENANT_REST_MAX_MS),
     }
 }
 
 /// Why a tenant rests until tomorrow.
+pub(super) const LIMIT_IS_REACHED: &str = "its limit of the day is reached";
+/// Why a tenant rests until tomorrow.
 const DAY_IS_OVER: &str = "the provider's quota of the day is used up";
-
-/// Days since 1970 in Shanghai, where the provider's day begins.
-pub(super) fn shanghai_day(now: Timestamp) -> u64 {
-    (now.0 + SHANGHAI_MS) / DAY_MS
-}
-
-/// A few minutes after the next midnight in Shanghai.
-fn next_day(now: Timestamp) -> Timestamp {
-    let days = shanghai_day(now) + 1;
-    Timestamp((days * DAY_MS).saturating_sub(SHANGHAI_MS)).plus(DAY_GRACE_MS)
-}
 
 /// Takes the access tokens out of the store that an earlier version left in it, by tenant.
 pub(super) fn take_tokens<K: Kv>(tx: &mut Tx<K>) -> Result<BTreeMap<String, StoredToken>, Fault> {
@@ -196,16 +260,4 @@ pub(super) fn take_tokens<K: Kv>(tx: &mut Tx<K>) -> Result<BTreeMap<String, Stor
         tx.store.write(key, &state);
     }
     Ok(tokens)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_day_ends_at_midnight_in_shanghai() {
-        let at = |text: &str| Timestamp::parse(text).unwrap();
-        assert_eq!(next_day(at("2026-11-23T15:59:59Z")), at("2026-11-23T16:05:00Z"));
-        assert_eq!(next_day(at("2026-11-23T16:00:00Z")), at("2026-11-24T16:05:00Z"));
-    }
 }

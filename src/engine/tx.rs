@@ -11,7 +11,7 @@ use crate::id::Id;
 use crate::kv::Kv;
 use crate::model::notice::Notice;
 use crate::model::retry::RetryPolicy;
-use crate::model::rules::{QueueRule, Rules, TemplateRule};
+use crate::model::rules::{Cap, QueueRule, Rules, TemplateRule};
 use crate::model::task::Task;
 use crate::near;
 use crate::store::Store;
@@ -89,6 +89,11 @@ impl<K: Kv> Tx<K> {
     pub(super) fn has_receipts(&self, tenant: TenantNo) -> bool {
         let rule = self.rules.tenants.get(self.names.tenant_name(tenant));
         rule.is_some_and(|rule| rule.receipts)
+    }
+
+    /// Messages that one person of a tenant gets at most.
+    pub(super) fn cap(&self, tenant: TenantNo) -> Option<Cap> {
+        self.rules.tenants.get(self.names.tenant_name(tenant)).and_then(|rule| rule.cap)
     }
 
     /// Says that there is no such tenant, and which one was probably meant.

@@ -106,6 +106,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("store.upgraded", "the store was brought up to today's format"),
     ("tenant.goes_on", "a tenant's rest is over"),
     ("tenant.rests", "a tenant rests: nothing of it is sent for now"),
+    ("tenant.slower", "a tenant sends more slowly, as WeChat wants"),
     ("timer.unknown", "a timer of a kind that this version does not know was left alone"),
     ("token.changed", "the admin token is another one"),
     ("token.failed", "a tenant's access token could not be had"),

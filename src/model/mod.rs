@@ -7,6 +7,7 @@ pub mod attention;
 pub mod audience;
 pub mod callback;
 pub mod cron;
+pub mod day;
 pub mod delivery;
 pub mod errcode;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub mod keyword;
 pub mod message;
 pub mod notice;
 pub mod person;
+pub mod quiet;
 pub mod retry;
 pub mod rules;
 pub mod run;

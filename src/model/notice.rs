@@ -60,6 +60,8 @@ pub struct Notice {
     pub finished: Option<Timestamp>,
     /// Acceptances whose receipt is not late yet.
     pub awaited: Awaited,
+    /// Whether it is sent before others, in quiet hours, and from the reserve of the day.
+    pub urgent: bool,
     /// Whether its audience, or a part of it, is still to be read from where it is.
     pub awaits: bool,
     /// How often what it says was changed.
@@ -123,6 +125,7 @@ impl From<NoticeV1> for Notice {
             last_settled: old.last_settled,
             finished: old.finished,
             awaited: Awaited::default(),
+            urgent: false,
             awaits: false,
             revision: 0,
         }

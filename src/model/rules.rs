@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cron::CronRule;
 use super::keyword::Overflow;
+use super::quiet::Quiet;
 use super::retry::RetryPolicy;
 use crate::named::Named;
 use crate::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
@@ -36,6 +37,23 @@ pub struct TenantRule {
     pub send_timeout_ms: u64,
     /// Whether WeChat's own calls are taken, and receipts with them.
     pub receipts: bool,
+    /// Sends of a day in Shanghai; the provider's own limit counts as well.
+    pub daily_limit: Option<u32>,
+    /// Sends of a day that are kept for urgent notices.
+    pub reserve: u32,
+    /// When nothing is sent that is not urgent.
+    pub quiet: Option<Quiet>,
+    /// Messages that one person gets at most.
+    pub cap: Option<Cap>,
+}
+
+/// Messages that one person gets at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// So many, 1 to 100.
+    pub messages: u32,
+    /// In this time.
+    pub per_ms: u64,
 }
 
 impl Default for TenantRule {
@@ -47,6 +65,10 @@ impl Default for TenantRule {
             retry: RetryPolicy::deliveries(),
             send_timeout_ms: 10 * SECOND_MS,
             receipts: false,
+            daily_limit: None,
+            reserve: 0,
+            quiet: None,
+            cap: None,
         }
     }
 }

@@ -46,6 +46,8 @@ pub enum Lane {
     Timers,
     /// A tenant's notices with something to send, by the due time of their first delivery.
     Tenant(TenantNo),
+    /// The same of its urgent ones.
+    Urgent(TenantNo),
     /// A notice's pending deliveries, by due time.
     Notice(TenantNo, Id),
     /// Pending tasks of a type and priority, by due time.
@@ -53,6 +55,12 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// The lane in which a tenant's notice stands.
+    #[must_use]
+    pub fn of_notice(tenant: TenantNo, urgent: bool) -> Self {
+        if urgent { Self::Urgent(tenant) } else { Self::Tenant(tenant) }
+    }
+
     /// The bytes that all keys of the lane begin with.
     #[must_use]
     pub fn prefix(self) -> Key {
@@ -60,6 +68,7 @@ impl Lane {
         match self {
             Self::Timers => bytes.u8(lane::TIMERS),
             Self::Tenant(tenant) => bytes.u8(lane::TENANT).u32(tenant.0),
+            Self::Urgent(tenant) => bytes.u8(lane::URGENT).u32(tenant.0),
             Self::Notice(tenant, notice) => bytes.u8(lane::NOTICE).u32(tenant.0).u64(notice.0),
             Self::Queue(kind, priority) => bytes.u8(lane::QUEUE).u32(kind.0).u8(priority),
         }

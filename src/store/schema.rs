@@ -113,6 +113,8 @@ pub mod lane {
     pub const NOTICE: u8 = 3;
     /// A type's tasks.
     pub const QUEUE: u8 = 4;
+    /// A tenant's urgent notices.
+    pub const URGENT: u8 = 5;
 }
 
 /// First bytes of the keys in `log_index`.

@@ -17,6 +17,7 @@ mod old;
 mod oracle;
 mod outbox;
 mod patch;
+mod politeness;
 mod provider;
 mod receipts;
 mod rules;

@@ -44,6 +44,7 @@ impl Body for NoticeDraft {
             paused: None,
             seen_since: None,
             replace: form.flag("replace").unwrap_or(false),
+            urgent: form.flag("urgent").unwrap_or(false),
             fingerprint: 0,
             meaning: 0,
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::api::form::{Body, Form};
-use crate::engine::command::{Redrive, RunNow};
+use crate::engine::command::{Redrive, RunNow, TenantLimits};
 use crate::id::Id;
 use crate::limits;
 use crate::named::Named;
@@ -20,6 +20,41 @@ impl Body for Nothing {
 
     fn example() -> Json {
         json!({})
+    }
+}
+
+/// `POST /v1/tenants/{tenant}/limits`.
+///
+/// ```json
+/// {"rate": 50, "concurrency": 20}
+/// ```
+impl Body for TenantLimits {
+    const NAME: &'static str = "TenantLimits";
+
+    fn fields(form: &mut Form<'_>) -> Self {
+        let number = |number: u64| Some(u32::try_from(number).unwrap_or(u32::MAX));
+        let rate = form.whole("rate", 0..=u64::from(limits::RATE_MAX)).map(number);
+        form.also("rate", json!({"description": "sends per second, 0 for no limit"}));
+        let concurrency = form.whole("concurrency", 1..=u64::from(limits::CONCURRENCY_MAX));
+        form.also("concurrency", json!({"description": "requests in flight"}));
+        let concurrency = concurrency.map(number);
+        let reset = form.flag("reset").unwrap_or(false);
+        form.also("reset", json!({"default": false, "description": "both as configured"}));
+        let given = rate.is_some() || concurrency.is_some();
+        if reset && given {
+            form.wrong("reset", "goes without rate and concurrency: it is as configured then");
+        } else if !reset && !given && !form.has_errors() {
+            form.wrong_here("give rate, concurrency or both, or \"reset\": true");
+        }
+        if reset {
+            Self { rate: Some(None), concurrency: Some(None) }
+        } else {
+            Self { rate, concurrency }
+        }
+    }
+
+    fn example() -> Json {
+        json!({"rate": 50, "concurrency": 20})
     }
 }
 

@@ -10,12 +10,13 @@ use serde_json::json;
 use super::Engine;
 use super::mode::Mode;
 use super::query::page::SCAN_ROWS;
+use super::waits::{first_due_of, what_holds};
 use crate::kv::{Fault, Kv};
 use crate::model::attention::{Act, Kind, Row};
 use crate::model::run::RunOutcome;
 use crate::model::tenant::TenantState;
 use crate::store::Order;
-use crate::store::keys::{self, DeadItem, Lane, TenantNo, TypeNo};
+use crate::store::keys::{self, DeadItem, TenantNo, TypeNo};
 use crate::store::schema::Tree;
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
@@ -305,8 +306,9 @@ impl<K: Kv> Engine<K> {
             self.tx.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
         for (number, name) in tenants {
             let parked = rows.iter().any(|row| row.key() == (Kind::TenantParked, &name));
-            let first = self.tx.store.delay_first(Lane::Tenant(number), 1)?.pop();
-            let late_ms = first.map_or(0, |(due, _)| now.since(due));
+            let holds = what_holds(&self.tx, now, number, false)?.is_some();
+            let first = first_due_of(&mut self.tx, number)?.filter(|_| !holds);
+            let late_ms = first.map_or(0, |due| now.since(due));
             if parked || late_ms < LATE_MS || !self.tx.rules.tenants.contains_key(&name) {
                 continue;
             }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::allowance;
 use crate::engine::command::{Effect, SendJob};
 use crate::engine::outbox::{Outbox, doubt, lane};
-use crate::engine::pace::{rate_allows, rate_take};
 use crate::engine::people;
+use crate::engine::tenants;
 use crate::engine::tx::{Ticked, Tx};
 use crate::id::DeliveryId;
 use crate::kv::{Fault, Kv};
 use crate::limits;
+use crate::model::day::next_day;
 use crate::model::delivery::{Delivery, Settled, Standing};
 use crate::model::message;
 use crate::model::notice::Notice;
@@ -48,22 +50,28 @@ impl Outbox {
         name: &str,
         ticked: &mut Ticked,
     ) -> Result<(), Fault> {
-        let Some((due, _)) = tx.store.delay_first(Lane::Tenant(tenant), 1)?.pop() else {
+        let lanes = [Lane::Urgent(tenant), Lane::Tenant(tenant)];
+        let mut is_due = [false; 2];
+        for (lane, is_due) in lanes.into_iter().zip(&mut is_due) {
+            if let Some((due, _)) = tx.store.delay_first(lane, 1)?.pop() {
+                *is_due = due <= tx.now;
+                if !*is_due {
+                    ticked.wake_at(due);
+                }
+            }
+        }
+        let Some(rule) = tx.rules.tenants.get(name).filter(|_| is_due != [false; 2]) else {
             return Ok(());
         };
-        if due > tx.now {
-            ticked.wake_at(due);
-            return Ok(());
-        }
-        let Some(rule) = tx.rules.tenants.get(name) else { return Ok(()) };
-        let (rate, slots, timeout_ms) = (rule.rate, slots(rule), rule.send_timeout_ms);
+        let rule = rule.clone();
+        let state_key = keys::tenant_state(tenant);
+        let mut state = tx.store.read::<TenantState>(&state_key)?.unwrap_or_default();
         let busy = self.in_flight_of(tenant);
-        let free = slots.saturating_sub(busy);
+        let concurrency = allowance::concurrency(&rule, &state);
+        let free = allowance::slots(concurrency).saturating_sub(busy);
         if free == 0 {
             return Ok(());
         }
-        let state_key = keys::tenant_state(tenant);
-        let mut state = tx.store.read::<TenantState>(&state_key)?.unwrap_or_default();
         if state.hold_until > tx.now {
             ticked.wake_at(state.hold_until);
             return Ok(());
@@ -74,27 +82,70 @@ impl Outbox {
             (_, 0) => 1,
             _ => return Ok(()),
         };
-        let (allowed, wake) = rate_allows(rate, state.rate_at_us, tx.now, free);
+        let left_today = allowance::left_today(&rule, &state, tx.now, busy);
+        if left_today.is_some_and(|(all, _)| all == 0) {
+            if busy == 0 {
+                let until = next_day(tx.now);
+                tenants::hold(tx, tenant, until, tenants::LIMIT_IS_REACHED)?;
+                ticked.wake_at(until);
+            }
+            return Ok(());
+        }
+        let (allowed, wake) = allowance::by_rate(&rule, &state, tx.now, free);
         if let Some(wake) = wake {
             ticked.wake_at(wake);
         }
-        let mut left = allowed as usize;
+        let budget = Budget { name, concurrency, timeout_ms: rule.send_timeout_ms };
+        let mut taken = 0;
+        for (lane, is_due) in lanes.into_iter().zip(is_due) {
+            let urgent = matches!(lane, Lane::Urgent(_));
+            if !is_due {
+                continue;
+            }
+            if let Some(end) = quiet_end(&rule, tx.now).filter(|_| !urgent) {
+                ticked.wake_at(end);
+                continue;
+            }
+            let of_day =
+                left_today.map_or(u64::MAX, |(all, others)| if urgent { all } else { others });
+            let of_day = of_day.saturating_sub(u64::from(taken));
+            if of_day == 0 {
+                ticked.wake_at(next_day(tx.now));
+                continue;
+            }
+            let most = u64::from(allowed - taken).min(of_day);
+            taken += self.claim_lane(tx, lane, &budget, most, ticked)?;
+        }
+        if taken > 0 {
+            allowance::charge(&rule, &mut state, tx.now, taken);
+            tx.store.write(state_key, &state);
+        }
+        Ok(())
+    }
+
+    /// Claims up to `most` deliveries of a lane's notices; gives how many.
+    fn claim_lane<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        lane: Lane,
+        budget: &Budget<'_>,
+        most: u64,
+        ticked: &mut Ticked,
+    ) -> Result<u32, Fault> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let mut left = most as usize;
         while left > 0 && tx.store.group_bytes() < limits::GROUP_BYTES {
-            let taken = self.claim_turn(tx, tenant, name, left, timeout_ms, ticked)?;
+            let taken = self.claim_turn(tx, lane, budget, left, ticked)?;
             let Some(taken) = taken else { break };
             left -= taken;
         }
-        let taken = allowed - u32::try_from(left).unwrap_or(0);
-        if let Some((next, _)) = tx.store.delay_first(Lane::Tenant(tenant), 1)?.pop()
+        let taken = most - u32::try_from(left).unwrap_or(0);
+        if let Some((next, _)) = tx.store.delay_first(lane, 1)?.pop()
             && (next > tx.now || (left > 0 && taken > 0))
         {
             ticked.wake_at(next);
         }
-        if taken > 0 {
-            state.rate_at_us = rate_take(rate, state.rate_at_us, tx.now, taken);
-            tx.store.write(state_key, &state);
-        }
-        Ok(())
+        Ok(taken)
     }
 
     /// Claims up to `left` deliveries of the notice at the head of the tenant's lane. `None` when
@@ -102,34 +153,35 @@ impl Outbox {
     fn claim_turn<K: Kv>(
         &mut self,
         tx: &mut Tx<K>,
-        tenant: TenantNo,
-        name: &str,
+        place: Lane,
+        budget: &Budget<'_>,
         left: usize,
-        timeout_ms: u64,
         ticked: &mut Ticked,
     ) -> Result<Option<usize>, Fault> {
-        let Some((due, item)) = tx.store.delay_first(Lane::Tenant(tenant), 1)?.pop() else {
+        let Some((due, item)) = tx.store.delay_first(place, 1)?.pop() else {
             return Ok(None);
         };
         let Some(id) = keys::read_id(&item).filter(|_| due <= tx.now) else { return Ok(None) };
         let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id))? else {
-            tx.store.delay_delete(Lane::Tenant(tenant), due, &item);
+            tx.store.delay_delete(place, due, &item);
             return Ok(Some(0));
         };
-        assert_eq!(notice.tenant, tenant.0, "notice {id} stands in another tenant's lane");
+        let tenant = TenantNo(notice.tenant);
+        let right = place == Lane::of_notice(tenant, notice.urgent);
+        assert!(right, "notice {id} stands in another tenant's lane");
         if notice.expires_at.is_some_and(|expiry| expiry <= tx.now && !tx.is_over(expiry)) {
             // Too late by a clock that has just jumped: neither sent nor given up.
             lane::file(tx, &mut notice, Some(tx.now.plus(MINUTE_MS)));
             tx.store.write(keys::id(id), &notice);
             return Ok(Some(0));
         }
-        self.follow_template(tx, &mut notice, name)?;
+        self.follow_template(tx, &mut notice, budget.name)?;
         let lane = Lane::Notice(tenant, id);
         let mut taken = 0;
         for (row_due, number) in tx.store.delay_first(lane, left.min(NOTICE_TURN))? {
             let Some(number) = keys::read_u32(&number).filter(|_| row_due <= tx.now) else { break };
             let id = DeliveryId { notice: id, number };
-            let job = self.claim_delivery(tx, &mut notice, name, id, timeout_ms)?;
+            let job = self.claim_delivery(tx, &mut notice, budget, id)?;
             if let Some(job) = job {
                 ticked.effects.push(Effect::Send(job));
                 taken += 1;
@@ -148,9 +200,8 @@ impl Outbox {
         &mut self,
         tx: &mut Tx<K>,
         notice: &mut Notice,
-        tenant_name: &str,
+        budget: &Budget<'_>,
         id: DeliveryId,
-        timeout_ms: u64,
     ) -> Result<Option<SendJob>, Fault> {
         let tenant = TenantNo(notice.tenant);
         let row = tx.store.read::<Delivery>(&keys::delivery(tenant, id))?;
@@ -181,12 +232,13 @@ impl Outbox {
         delivery.fence += 1;
         delivery.started = tx.now;
         // The worker settles long before; this fires only if it was lost.
-        let until = tx.now.plus(3 * timeout_ms + 10 * SECOND_MS);
+        let until = tx.now.plus(3 * budget.timeout_ms + 10 * SECOND_MS);
         let reason = delivery.reason.take();
         self.move_delivery(tx, notice, id, &mut delivery, Standing::Sending { until }, reason);
-        let body = self.render(tx, tenant_name, tenant, id, &delivery, tx.now)?;
-        let tenant = tenant_name.to_owned();
-        Ok(Some(SendJob { tenant, delivery: id, fence: delivery.fence, body }))
+        people::sends(tx, tenant, &delivery)?;
+        let body = self.render(tx, budget.name, tenant, id, &delivery, tx.now)?;
+        let (tenant, concurrency) = (budget.name.to_owned(), budget.concurrency);
+        Ok(Some(SendJob { tenant, delivery: id, fence: delivery.fence, body, concurrency }))
     }
 
     /// The request of a delivery as it was, or would be, made at a time. What a notice said before it
@@ -226,8 +278,15 @@ impl Outbox {
     }
 }
 
-/// Deliveries that a tenant may have claimed at once: those on the wire, and enough queued behind
-/// them that a commit's latency never leaves a connection idle.
-pub(in crate::engine) fn slots(rule: &TenantRule) -> u32 {
-    rule.concurrency + rule.concurrency.div_ceil(4).max(2)
+/// What one turn of a tenant goes by.
+struct Budget<'a> {
+    /// The tenant's name.
+    name: &'a str,
+    concurrency: u32,
+    timeout_ms: u64,
+}
+
+/// When quiet hours end, if these are some.
+fn quiet_end(rule: &TenantRule, now: Timestamp) -> Option<Timestamp> {
+    rule.quiet.as_ref().and_then(|quiet| quiet.end(now))
 }

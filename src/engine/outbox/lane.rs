@@ -43,7 +43,7 @@ pub(in crate::engine) fn file<K: Kv>(
     if place == notice.lane_due {
         return;
     }
-    let lane = Lane::Tenant(TenantNo(notice.tenant));
+    let lane = Lane::of_notice(TenantNo(notice.tenant), notice.urgent);
     if let Some(due) = notice.lane_due {
         tx.store.delay_delete(lane, due, &keys::id(notice.id));
     }

@@ -38,8 +38,6 @@ use crate::model::delivery::Delivery;
 use crate::model::notice::{Notice, NoticeBody};
 use crate::store::keys::{self, TenantNo};
 
-pub(super) use claim::slots;
-
 /// What the outbox remembers beside its rows.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {

@@ -3,7 +3,7 @@
 //! | class | delivery | notice | tenant |
 //! |---|---|---|---|
 //! | ok, review | accepted | | refusals forgotten |
-//! | retry | pending again by policy, or dead | | 45011: rests a minute |
+//! | retry | pending again by policy, or dead | | 45011: rests a minute, then half as fast |
 //! | recipient | refused | | |
 //! | notice | refused | paused | |
 //! | no such template | pending again | after several in a row: paused | |
@@ -164,6 +164,9 @@ impl Outbox {
     ) -> Result<(), Fault> {
         let tenant = TenantNo(notice.tenant);
         let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
+        if !matches!(answer.class, Class::Ok | Class::Review | Class::InDoubt) {
+            people::not_sent(tx, tenant, &delivery.openid, delivery.started)?;
+        }
         if has_left(answer) {
             delivery.errcode = answer.errcode;
         }
@@ -174,6 +177,7 @@ impl Outbox {
                 notice.template_misses = 0;
                 streaks::forget(tx, &keys::notice_streak(notice.id))?;
                 trouble::answered(tx, tenant)?;
+                tenants::went_well(tx, tenant)?;
                 let reason = (answer.class == Class::Review).then(|| "in platform review".into());
                 self.settle_delivery(tx, notice, id, delivery, Settled::Accepted, reason);
                 let template_id = self.body(tx, id.notice)?.template_id.clone();
@@ -207,6 +211,7 @@ impl Outbox {
                 self.unsend(tx, notice, id, delivery, Unsent { due: tx.now, reason: Some(reason) });
             }
             Class::InDoubt => {
+                tenants::unclear(tx, tenant)?;
                 let failed = delivery.failed;
                 let rests = trouble::unsure(tx, notice, answer)?;
                 self.doubt(tx, notice, id, delivery, &reason);
@@ -251,6 +256,7 @@ impl Outbox {
         let reason = cut(&answer.errmsg, limits::TEXT_BYTES).to_owned();
         if answer.errcode.is_some_and(errcode::is_minute_limit) {
             let rest = tx.now.plus(MINUTE_MS);
+            tenants::slow_down(tx, tenant)?;
             tenants::hold(tx, tenant, rest, "the provider's limit per minute is reached")?;
             let unsent = Unsent { due: rest, reason: Some(reason) };
             self.unsend(tx, notice, id, delivery, unsent);

@@ -8,12 +8,12 @@ use crate::engine::command::{Audience, NoticeDraft, Recipient, Reply};
 use crate::engine::mode::Mode;
 use crate::engine::outbox::{Outbox, lane, plan};
 use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
-use crate::engine::tenants::shanghai_day;
 use crate::engine::timer::Timer;
 use crate::engine::tx::{Decision, Tx};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::limits;
+use crate::model::day::shanghai_day;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::keyword;
 use crate::model::message::{is_openid, json_bytes};
@@ -80,6 +80,7 @@ impl Outbox {
             last_settled: None,
             finished: None,
             awaited: Awaited::default(),
+            urgent: draft.urgent,
             awaits: false,
             revision: 0,
         };

@@ -11,6 +11,7 @@ mod rows;
 mod schedules;
 mod stats;
 mod tasks;
+mod tenants;
 mod walk;
 mod why;
 

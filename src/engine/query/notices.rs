@@ -3,9 +3,10 @@
 use super::super::Engine;
 use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{
-    At, AudienceView, Circuit, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry,
-    MiniprogramView, NoticeView, Raw, Row, TenantView, TokenView, Word,
+    At, AudienceView, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry,
+    MiniprogramView, NoticeView, Raw, Row, Word,
 };
+use super::super::waits;
 use super::page::{Page, SCAN_ROWS, Shown, cursor, hex, limit};
 use super::rows::Rows;
 use super::walk::Walk;
@@ -16,7 +17,6 @@ use crate::model::audience::Resolution;
 use crate::model::delivery::{Delivery, DeliveryState, Entry, KeyRow, Standing};
 use crate::model::errcode;
 use crate::model::notice::{Notice, NoticeBody, NoticeState};
-use crate::model::tenant::TenantState;
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
 use crate::store::{Order, codec};
@@ -119,6 +119,13 @@ impl<K: Kv> Engine<K> {
         let eta = rate
             .filter(|rate| *rate > 0.0 && notice.counts.outstanding() > 0)
             .map(|rate| now.plus((f64::from(notice.counts.outstanding()) / rate * 1000.0) as u64));
+        let waits = match notice.state() {
+            NoticeState::Sending | NoticeState::Expanding if notice.counts.outstanding() > 0 => {
+                waits::what_holds(&self.tx, now, TenantNo(notice.tenant), notice.urgent)?
+            }
+            _ => None,
+        };
+        let (goes_on_at, waits_for) = waits.unzip();
         Ok(NoticeView {
             id: IdText(notice.id),
             tenant: self.tx.names.tenant_name(TenantNo(notice.tenant)).to_owned(),
@@ -130,6 +137,9 @@ impl<K: Kv> Engine<K> {
             counts: (&notice.counts).into(),
             without_receipt: self.without_receipt(now, notice),
             audience: self.audience_view(notice, body)?,
+            urgent: notice.urgent,
+            goes_on_at: goes_on_at.map(At),
+            waits_for,
             rate,
             eta: eta.map(At),
             created: At(notice.id.made_at()),
@@ -312,43 +322,6 @@ impl<K: Kv> Engine<K> {
             }
         }
         Ok(attempts)
-    }
-
-    pub(super) fn list_tenants(&mut self, now: Timestamp) -> Result<Listed<TenantView>, Fault> {
-        let tenants: Vec<(TenantNo, String)> =
-            self.tx.names.tenants().map(|(number, name)| (number, name.to_owned())).collect();
-        let mut items = Rows::whole();
-        for (number, name) in tenants {
-            let state = self.tx.store.read::<TenantState>(&keys::tenant_state(number))?;
-            let state = state.unwrap_or_default();
-            let Some(rule) = self.tx.rules.tenants.get(&name) else { continue };
-            let held = state.hold_until > now;
-            let rests = held || state.refusals > 0;
-            let token = state.token.as_ref();
-            let today = self.is_today(now, state.day);
-            items.push(TenantView {
-                concurrency: rule.concurrency,
-                rate: rule.rate,
-                templates: rule.templates.keys().cloned().collect(),
-                in_flight: self.outbox.in_flight_of(number),
-                requests_today: if today { state.sent_today } else { 0 },
-                circuit: Word(Circuit::open_if(rests)),
-                held_until: held.then_some(At(state.hold_until)),
-                reason: state.hold_reason.clone().filter(|_| rests),
-                token: TokenView {
-                    fetches: state.token_fetches,
-                    fetched_at: token.map(|token| At(token.fetched_at)),
-                    expires_at: token.map(|token| At(token.expires_at)),
-                    age_ms: token.map(|token| now.since(token.fetched_at)),
-                },
-                tenant: name,
-            });
-        }
-        Ok(items.page(None))
-    }
-
-    fn is_today(&self, now: Timestamp, day: u32) -> bool {
-        u64::from(day) == super::super::tenants::shanghai_day(now)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Numbers for metrics and readiness: what can be told without walking the store.
 
 use super::asked::{QueueStats, Stats, TenantStats};
-use crate::engine::Engine;
+use crate::engine::{Engine, waits};
 use crate::kv::{Fault, Kv};
 use crate::model::task::QueueCounts;
 use crate::model::tenant::TenantState;
@@ -21,14 +21,14 @@ impl<K: Kv> Engine<K> {
         for (number, tenant) in names {
             let state = self.tx.store.read::<TenantState>(&keys::tenant_state(number))?;
             let state = state.unwrap_or_default();
-            let first = self.tx.store.delay_first(Lane::Tenant(number), 1)?.pop();
+            let first = waits::first_due_of(&mut self.tx, number)?;
             tenants.push(TenantStats {
                 tenant,
                 in_flight: self.outbox.in_flight_of(number),
                 held: state.hold_until > now || state.refusals > 0,
                 requests_today: state.sent_today,
                 token_fetches: state.token_fetches,
-                late_ms: first.map_or(0, |(due, _)| now.since(due)),
+                late_ms: first.map_or(0, |due| now.since(due)),
             });
         }
         let mut queues = Vec::new();

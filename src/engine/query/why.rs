@@ -3,13 +3,13 @@
 use super::super::Engine;
 use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{At, DeliveryText, Happening, IdText, LogEntry, WhyView, Word};
+use super::super::waits::{self, Waits};
 use super::page::Shown;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::model::delivery::{Delivery, DeliveryState, Standing};
 use crate::model::errcode;
 use crate::model::notice::{Notice, NoticeState};
-use crate::model::tenant::TenantState;
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
 use crate::text::cut;
@@ -46,9 +46,7 @@ impl<K: Kv> Engine<K> {
             Some((at, delivery)) => {
                 let attempts = self.attempts_of(number, at, openid)?;
                 timeline.extend(attempts.iter().map(of_attempt));
-                let state = self.tx.store.read::<TenantState>(&keys::tenant_state(number))?;
-                let rest = state.unwrap_or_default();
-                let rest = (rest.hold_until > now).then_some(rest);
+                let rest = waits::what_holds(&self.tx, now, number, notice.urgent)?;
                 sentence(&notice, delivery, at, rest.as_ref())
             }
         };
@@ -106,12 +104,7 @@ fn not_asked(notice: &Notice, openid: &str) -> String {
 }
 
 /// What is to be said of a delivery.
-fn sentence(
-    notice: &Notice,
-    delivery: &Delivery,
-    id: DeliveryId,
-    rest: Option<&TenantState>,
-) -> String {
+fn sentence(notice: &Notice, delivery: &Delivery, id: DeliveryId, rest: Option<&Waits>) -> String {
     let attempt = delivery.attempt;
     let code = delivery.errcode.filter(|code| *code != 0);
     let code = code.map(|code| code_in_words(code, Some(errcode::meaning(code))));
@@ -154,12 +147,7 @@ fn sentence(
 }
 
 /// Why a message is not sent yet.
-fn waits(
-    notice: &Notice,
-    delivery: &Delivery,
-    due: Timestamp,
-    rest: Option<&TenantState>,
-) -> String {
+fn waits(notice: &Notice, delivery: &Delivery, due: Timestamp, rest: Option<&Waits>) -> String {
     let due = due.max(notice.send_at);
     match (notice.state(), rest) {
         (NoticeState::Paused, _) => {
@@ -167,9 +155,7 @@ fn waits(
             format!("Not sent yet: the notice is paused: {why}. Resume it to go on.")
         }
         (NoticeState::Scheduled, _) => format!("Not sent yet: it is due at {due}."),
-        (_, Some(rest)) => {
-            let (until, why) =
-                (rest.hold_until, rest.hold_reason.as_deref().unwrap_or("it failed"));
+        (_, Some((until, why))) => {
             format!("Not sent yet: its tenant rests until {until}: {why}.")
         }
         _ if delivery.failed > 0 => {

@@ -21,7 +21,7 @@ pub use dead::{DeadLetter, DeadOrDoubt, DeliveryLetter, NoticeLetter, TaskLetter
 pub use delivery::{Counted, DeliveryView, LogEntry};
 pub use notice::{AudienceView, CountsView, MiniprogramView, NoticeView};
 pub use operate::{
-    QuarantinedRow, RunView, ScheduleView, TenantRun, TenantView, TokenView, Waiting,
+    QuarantinedRow, QuotaView, RunView, ScheduleView, TenantRun, TenantView, TokenView, Waiting,
 };
 pub use row::{Listed, Row};
 pub(in crate::engine) use scalars::raw_or_text;

@@ -35,6 +35,12 @@ pub struct NoticeView {
     /// How far its audience is, while it is read from elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<AudienceView>,
+    /// Whether it is sent before others, in quiet hours, and from the reserve of the day.
+    pub urgent: bool,
+    /// When its tenant goes on, while that sends nothing though it is due.
+    pub goes_on_at: Option<At>,
+    /// What its tenant waits for then.
+    pub waits_for: Option<String>,
     /// Deliveries settled a second since the first send.
     pub rate: Option<f64>,
     /// When it will be done at that rate.
@@ -69,7 +75,10 @@ pub struct NoticeView {
 
 impl Row for NoticeView {
     fn bytes(&self) -> usize {
-        ROW_BYTES + len(self.title.as_ref()) + len(self.reason.as_ref())
+        ROW_BYTES
+            + len(self.title.as_ref())
+            + len(self.reason.as_ref())
+            + len(self.waits_for.as_ref())
     }
 }
 

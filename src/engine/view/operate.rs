@@ -18,14 +18,24 @@ pub struct TenantView {
     pub tenant: String,
     /// Most messages on the wire at once.
     pub concurrency: u32,
-    /// Most messages a second.
+    /// Most messages a second; 0 without a limit.
     pub rate: u32,
+    /// How much of the rate is used at the moment: less after WeChat wanted it slower.
+    pub pace_percent: u32,
+    /// Most messages on the wire at once, as the configuration has it.
+    pub configured_concurrency: u32,
+    /// Most messages a second, as the configuration has it.
+    pub configured_rate: u32,
     /// The names of its templates.
     pub templates: Vec<String>,
     /// Messages on the wire.
     pub in_flight: u32,
     /// Requests to WeChat since midnight in Shanghai.
     pub requests_today: u64,
+    /// What the day has and what is left of it; absent when nobody limits it.
+    pub quota: Option<QuotaView>,
+    /// When the present quiet hours end.
+    pub quiet_until: Option<At>,
     /// Open while nothing of it is sent.
     pub circuit: Word<Circuit>,
     /// Until when it rests.
@@ -40,6 +50,22 @@ impl Row for TenantView {
     fn bytes(&self) -> usize {
         ROW_BYTES + len(self.reason.as_ref())
     }
+}
+
+/// Sends of the day in Shanghai.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Quota")]
+pub struct QuotaView {
+    /// How many there are: by the configuration or by WeChat, whichever is less.
+    pub limit: u64,
+    /// How many are used, as far as is known.
+    pub used: u64,
+    /// How many are left.
+    pub left: u64,
+    /// How many of them are kept for urgent notices.
+    pub reserve: u32,
+    /// When WeChat last told.
+    pub told_at: Option<At>,
 }
 
 /// An access token, without the token.
