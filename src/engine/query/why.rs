@@ -40,7 +40,7 @@ impl<K: Kv> Engine<K> {
             Some(at) => self.tx.store.read::<Delivery>(&keys::delivery(number, at))?,
             None => None,
         };
-        let mut timeline = of_notice(&notice);
+        let mut timeline = notice_happened(&notice);
         let sentence = match delivery_id.zip(delivery.as_ref()) {
             None => not_asked(&notice, openid),
             Some((at, delivery)) => {
@@ -64,7 +64,7 @@ impl<K: Kv> Engine<K> {
 }
 
 /// What happened to the notice as a whole.
-fn of_notice(notice: &Notice) -> Vec<Happening> {
+fn notice_happened(notice: &Notice) -> Vec<Happening> {
     let mut found = vec![happening(notice.id.made_at(), "the notice was submitted".to_owned())];
     let mut also = |at: Option<Timestamp>, what: &str| {
         found.extend(at.map(|at| happening(at, what.to_owned())));
