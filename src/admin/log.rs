@@ -42,6 +42,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>) -> Answer {
         errcode: params.parse("errcode", "a whole number"),
         from: params.time("from"),
         to: params.time("to"),
+        marks: params.marks(),
     };
     let order = params.order(Order::Ascending);
     let mut page = params.page();

@@ -49,6 +49,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
             tenant: params.text("tenant"),
             state: params.word("state"),
             key: params.text("key"),
+            marks: params.marks(),
             order: params.order(Order::Descending),
             page: params.page(),
         },
@@ -65,6 +66,7 @@ pub(super) async fn show(port: &Port, call: Call<'_>, sight: Sight) -> Answer {
             kind: params.text("type"),
             state: params.word("state"),
             key: params.text("key"),
+            marks: params.marks(),
             payload: params.flag("payload"),
             order: params.order(Order::Ascending),
             page: params.page(),
@@ -103,10 +105,15 @@ fn why(params: &mut Params) -> Query {
     if openid.is_none() {
         params.wrong("openid", "is missing: give the openid that is asked about");
     }
-    if notice.is_none() {
-        params.wrong("notice", "give the id of a notice");
+    let reference = params.text("ref");
+    match (notice, &reference) {
+        (None, None) => {
+            params.wrong("notice", "give the id of a notice, or ref, your own id for it")
+        }
+        (Some(_), Some(_)) => params.wrong("ref", "give notice or ref, not both"),
+        _ => {}
     }
-    Query::Why { tenant, openid: openid.unwrap_or_default(), notice: notice.unwrap_or_default() }
+    Query::Why { tenant, openid: openid.unwrap_or_default(), notice, reference }
 }
 
 /// `POST /v1/queues/{type}/pause` and `resume`.

@@ -110,6 +110,8 @@ fn parameters(route: &Route) -> Vec<Json> {
         json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
     });
     let in_query = route.query.iter().map(|name| {
+        // One parameter for each label: label.NAME.
+        let name = if *name == "label" { &"label.{name}" } else { name };
         let schema = match *name {
             "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
             "errcode" => json!({"type": "integer", "format": "int64"}),

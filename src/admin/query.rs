@@ -7,9 +7,13 @@ use crate::api::form;
 use crate::api::unread::FieldError;
 use crate::engine::query::Page;
 use crate::limits;
+use crate::model::marks::{Mark, wrong_name, wrong_text};
 use crate::named::Named;
 use crate::store::Order;
 use crate::time::Timestamp;
+
+/// What a parameter for a label begins with.
+const LABEL: &str = "label.";
 
 /// Parameters, each taken once. All mistakes are told at once by [`Params::finish`].
 pub(super) struct Params {
@@ -29,7 +33,8 @@ impl Params {
         for pair in pairs {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name), decode(value));
-            if !known.contains(&name.as_str()) {
+            let is_label = name.starts_with(LABEL) && known.contains(&"label");
+            if !is_label && !known.contains(&name.as_str()) {
                 let detail = form::unknown("parameter", &name, known);
                 let pointer = format!("/{}", crate::text::cut(&name, 80));
                 params.errors.push(FieldError { pointer, detail, unknown: true });
@@ -85,6 +90,20 @@ impl Params {
                 None
             }
         }
+    }
+
+    /// The marks that are asked for: `ref=…` and `label.NAME=…`.
+    pub(super) fn marks(&mut self) -> Vec<Mark> {
+        let mut marks: Vec<Mark> = self.text("ref").map(Mark::Ref).into_iter().collect();
+        let labels = self.pairs.extract_if(.., |(name, _)| name.starts_with(LABEL));
+        for (name, value) in labels.collect::<Vec<_>>() {
+            let label = name.strip_prefix(LABEL).unwrap_or_default();
+            match wrong_name(label).or_else(|| wrong_text(&value)) {
+                Some(why) => self.wrong(&name, why),
+                None => marks.push(Mark::Label(label.to_owned(), value)),
+            }
+        }
+        marks
     }
 
     /// In which order a list is wanted.

@@ -10,6 +10,7 @@ use crate::model::attempt::Try;
 use crate::model::audience::Source;
 use crate::model::callback::Told;
 use crate::model::delivery::Resolution;
+use crate::model::marks::Marks;
 use crate::model::run::RunCounts;
 use crate::model::task::Terms;
 use crate::model::tenant::StoredToken;
@@ -216,6 +217,8 @@ pub struct TaskDraft {
     pub payload: String,
     /// What goes into the row as it is.
     pub terms: Terms,
+    /// What its caller calls it.
+    pub marks: Marks,
     /// Take the place of a task with the same key, whatever its state, unless it is claimed.
     pub replace: bool,
     /// Fingerprint of what was submitted.

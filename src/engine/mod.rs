@@ -22,6 +22,7 @@ mod dead;
 mod fire;
 mod jump;
 mod letter;
+mod marks;
 mod mend;
 mod mode;
 mod names;

@@ -4,6 +4,7 @@
 //! to the first id that is too young, and is over after a few rows when there is nothing to do.
 
 use crate::engine::letter;
+use crate::engine::marks::{drop_task_marks, forget_marks};
 use crate::engine::outbox::Outbox;
 use crate::engine::queue::{Queue, RequestRow};
 use crate::engine::streaks;
@@ -13,6 +14,7 @@ use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Key, Kv, Value};
 use crate::limits;
 use crate::model::delivery::{Delivery, Entry, KeyRow};
+use crate::model::marks::Marked;
 use crate::model::notice::{Notice, Sweep, SweepKind};
 use crate::model::run::Run;
 use crate::model::task::{EndedTask, Standing, Task};
@@ -118,6 +120,7 @@ impl Pruning {
                 let EndedTask(task) = codec::decode(value)?;
                 let before = now.minus(keep.tasks_ms);
                 if matches!(task.standing(), Standing::Ended { at, .. } if at < before) {
+                    drop_task_marks(tx, task.id)?;
                     tx.store.delete(tree, key);
                 }
                 Ok(Pruned::Next)
@@ -217,6 +220,7 @@ impl Pruning {
             && let Some(task) = tx.store.read::<Task>(&keys::id(id))?
             && task.state().is_dead()
         {
+            drop_task_marks(tx, id)?;
             queue.delete_task(tx, &task)?;
         }
         Ok(Pruned::Next)
@@ -258,6 +262,8 @@ impl Pruning {
         if let Some(expiry) = notice.expires_at {
             tx.clear_timer(expiry, &Timer::NoticeExpiry(notice.id));
         }
+        let marks = outbox.body(tx, notice.id)?.marks.clone();
+        forget_marks(tx, Marked::Notice, notice.id, &marks);
         delete_chunks(&mut tx.store, Tree::NoticeBodies, notice.id)?;
         outbox.forget_body(notice.id);
         tx.store.delete(Tree::Sources, &keys::id(notice.id));

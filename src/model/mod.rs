@@ -13,6 +13,7 @@ pub mod errcode;
 #[cfg(test)]
 mod hostile;
 pub mod keyword;
+pub mod marks;
 pub mod message;
 pub mod notice;
 pub mod person;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audience::Sourcing;
 use super::delivery::DeliveryState;
+use super::marks::Marks;
 use crate::id::Id;
 use crate::named::Named;
 use crate::store::schema::Tree;
@@ -388,6 +389,9 @@ pub struct NoticeBody {
     /// Where its recipients are, if they were not submitted with it.
     #[serde(default)]
     pub sourcing: Option<Sourcing>,
+    /// What its caller calls it.
+    #[serde(flatten)]
+    pub marks: Marks,
     /// Since when it says this; from the beginning when absent.
     #[serde(default)]
     pub since: Option<Timestamp>,

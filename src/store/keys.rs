@@ -211,6 +211,12 @@ pub fn log_by_openid(tenant: TenantNo, openid: &str) -> Key {
     Bytes::default().u8(log_index::OPENID).u32(tenant.0).raw(openid.as_bytes()).u8(0).0
 }
 
+/// The send log by notice, all of it.
+#[must_use]
+pub fn log_of_notices() -> Key {
+    vec![log_index::NOTICE]
+}
+
 /// The send log by notice, up to the entry's id.
 #[must_use]
 pub fn log_by_notice(notice: Id) -> Key {
@@ -361,6 +367,18 @@ pub fn read_receipt(key: &[u8]) -> Option<(TenantNo, String, String)> {
     Some((tenant, openid.to_owned(), msgid.to_owned()))
 }
 
+/// What has a mark of its kind, up to its id: `r` and a text, or `l`, a name, `=` and a value.
+#[must_use]
+pub fn mark(kind: u8, tag: u8, text: &str) -> Key {
+    Bytes::default().u8(b'x').u8(kind).u8(tag).raw(text.as_bytes()).u8(0).0
+}
+
+/// A task's marks.
+#[must_use]
+pub fn task_marks(task: Id) -> Key {
+    Bytes::default().u8(b't').u64(task.0).0
+}
+
 /// A name's entry.
 #[must_use]
 pub fn name(space: u8, name: &str) -> Key {
@@ -440,6 +458,7 @@ mod tests {
             queue_state(kind),
             tenant_state(tenant),
             receipt(tenant, &text, &text),
+            with_id(mark(2, b'l', &text), id),
             name(b't', &text),
         ];
         all.extend(

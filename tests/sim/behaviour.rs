@@ -122,6 +122,7 @@ fn old_rows_go_and_a_late_entry_outlives_its_notice() {
         tenant: None,
         state: None,
         key: None,
+        marks: Vec::new(),
         order: Order::Descending,
         page,
     });

@@ -340,6 +340,7 @@ fn a_doubt_is_as_old_as_time_that_really_passed_whatever_the_wall_clock_shows() 
                     tenant: None,
                     state: None,
                     key: None,
+                    marks: Vec::new(),
                     order: Order::Descending,
                     page: Page::default(),
                 };

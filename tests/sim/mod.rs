@@ -13,6 +13,7 @@ mod behaviour;
 mod clock;
 mod corners;
 mod crashes;
+mod marks;
 mod old;
 mod oracle;
 mod outbox;

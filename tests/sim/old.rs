@@ -41,6 +41,7 @@ fn notices(world: &mut World) -> usize {
         tenant: None,
         state: None,
         key: None,
+        marks: Vec::new(),
         order: Order::Descending,
         page: Default::default(),
     };
@@ -126,6 +127,7 @@ fn a_removed_notice_leaves_no_timer() {
         tenant: None,
         state: None,
         key: None,
+        marks: Vec::new(),
         order: Order::Descending,
         page: Default::default(),
     });

@@ -320,6 +320,7 @@ impl Outbox {
             tenant: None,
             state: None,
             key: None,
+            marks: Vec::new(),
             order: Order::Descending,
             page,
         });

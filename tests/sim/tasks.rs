@@ -228,6 +228,7 @@ impl Tasks {
         self.names += 1;
         let keyed = self.rng.u8(0..3) == 0;
         TaskDraft {
+            marks: Default::default(),
             kind: self.kind(),
             priority: self.rng.u8(0..3),
             due: None,

@@ -12,7 +12,12 @@ use super::rules;
 use super::world::World;
 
 fn why(world: &mut World, notice: Id, openid: &str) -> serde_json::Value {
-    world.look(Query::Why { tenant: None, openid: openid.to_owned(), notice })
+    world.look(Query::Why {
+        tenant: None,
+        openid: openid.to_owned(),
+        notice: Some(notice),
+        reference: None,
+    })
 }
 
 fn says(world: &mut World, notice: Id, openid: &str) -> String {
@@ -61,7 +66,8 @@ fn each_state_is_told_in_a_sentence_and_with_what_happened() {
     let ask = |tenant: &str, notice| Query::Why {
         tenant: Some(tenant.to_owned()),
         openid: "o0".to_owned(),
-        notice,
+        notice: Some(notice),
+        reference: None,
     };
     let wrong = world.ask(Command::Query(ask("a", id))).unwrap_err();
     assert_eq!((wrong.code, wrong.fields[0].0.as_str()), (Code::Invalid, "/tenant"));

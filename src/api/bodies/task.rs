@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::marks::marks;
 use crate::api::form::{Body, Form, describe, named};
 use crate::engine::command::{ClaimRequest, TaskDraft, Verdict};
 use crate::id::Id;
@@ -49,6 +50,7 @@ impl Body for TaskDraft {
                     .and_then(|most| u32::try_from(most).ok()),
                 key: form.text("key", limits::KEY_BYTES),
             },
+            marks: marks(form),
             replace: form.flag("replace").unwrap_or(false),
             fingerprint: 0,
             meaning: 0,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::id::Id;
 use crate::model::audience::Sourcing;
 use crate::model::delivery::DeliveryState;
+use crate::model::marks::Marks;
 use crate::model::notice::{InDoubt, Miniprogram};
 use crate::time::Timestamp;
 
@@ -40,6 +41,8 @@ pub struct NoticeDraft {
     pub seen_since: Option<Timestamp>,
     /// Take the place of a notice with the same key that is over.
     pub replace: bool,
+    /// What its caller calls it.
+    pub marks: Marks,
     /// It is sent before others, in quiet hours, and from the reserve of the day.
     pub urgent: bool,
     /// Fingerprint of the submitted body.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::command::{Audience, NoticeDraft, Recipient, Reply};
+use crate::engine::marks::note_marks;
 use crate::engine::mode::Mode;
 use crate::engine::outbox::{Outbox, lane, plan};
 use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
@@ -16,6 +17,7 @@ use crate::limits;
 use crate::model::day::shanghai_day;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::keyword;
+use crate::model::marks::Marked;
 use crate::model::message::{is_openid, json_bytes};
 use crate::model::notice::{Awaited, Counts, Notice, NoticeBody};
 use crate::model::rules::TemplateRule;
@@ -95,6 +97,7 @@ impl Outbox {
             let row = KeyRow { id, fingerprint: draft.kept(), at: tx.now };
             tx.store.write(keys::notice_key(tenant, key), &row);
         }
+        note_marks(tx, Marked::Notice, id, &draft.marks);
         for recipient in &recipients {
             self.add_delivery(tx, &mut notice, recipient)?;
         }
@@ -341,6 +344,7 @@ fn body_of(
         data,
         url: draft.url.clone(),
         miniprogram: draft.miniprogram.clone(),
+        marks: draft.marks.clone(),
         since: None,
         before: None,
         sourcing: match &draft.audience {

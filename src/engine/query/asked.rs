@@ -4,6 +4,7 @@ use super::page::Page;
 use crate::engine::mode::Mode;
 use crate::id::{DeliveryId, Id};
 use crate::model::delivery::DeliveryState;
+use crate::model::marks::Mark;
 use crate::model::notice::NoticeState;
 use crate::model::task::{QueueCounts, TaskState};
 use crate::named::Named;
@@ -20,6 +21,8 @@ pub enum Query {
         state: Option<NoticeState>,
         /// The one with this key; needs the tenant, since keys belong to one.
         key: Option<String>,
+        /// Those with all of these marks.
+        marks: Vec<Mark>,
         order: Order,
         page: Page,
     },
@@ -42,6 +45,8 @@ pub enum Query {
         state: Option<TaskState>,
         /// The one with this key; needs the type, since keys belong to one.
         key: Option<String>,
+        /// Those with all of these marks.
+        marks: Vec<Mark>,
         /// With what was given to do.
         payload: bool,
         order: Order,
@@ -84,7 +89,9 @@ pub enum Query {
     Why {
         tenant: Option<String>,
         openid: String,
-        notice: Id,
+        notice: Option<Id>,
+        /// Or the newest one that its caller calls so.
+        reference: Option<String>,
     },
     /// Deliveries in doubt, of all notices or one.
     Doubts {
@@ -175,6 +182,8 @@ pub struct LogFilter {
     pub from: Option<Timestamp>,
     /// Before.
     pub to: Option<Timestamp>,
+    /// Entries of notices with all of these marks.
+    pub marks: Vec<Mark>,
 }
 
 /// A snapshot of the engine's numbers.

@@ -1,16 +1,18 @@
 //! The send log: by recipient, notice, code and time.
 
 use super::super::Engine;
+use super::super::marks::{has_marks, mark_key};
 use super::super::refusal::{Code, Refusal};
 use super::super::view::{At, DeliveryText, IdText, Listed, LogEntry, Raw, Word};
 use super::asked::LogFilter;
-use super::page::{Page, SCAN_ROWS, Shown, limit};
+use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
 use super::rows::Rows;
 use super::walk::Walk;
 use crate::id::Id;
 use crate::kv::{Fault, Key, Kv};
 use crate::model::delivery::{Delivery, Entry};
 use crate::model::errcode;
+use crate::model::marks::{Mark, Marked};
 use crate::store::Order;
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
@@ -36,6 +38,9 @@ impl<K: Kv> Engine<K> {
             Ok(source) => source,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let (Some(mark), None, None) = (filter.marks.first(), &filter.openid, filter.notice) {
+            return self.list_log_of_mark(mark, filter, tenant, order, page);
+        }
         let first = filter.from.map_or(Id(0), Id::at);
         let end = match filter.to {
             // Ids never go back, so after a step of the clock they are ahead of what happened then.
@@ -61,7 +66,7 @@ impl<K: Kv> Engine<K> {
                 walk.pass(&key);
                 let Some(id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
                 let Some(entry) = self.tx.store.read::<Entry>(&keys::id(id))? else { continue };
-                if fits(filter, tenant, &entry) {
+                if self.fits(filter, tenant, &entry)? {
                     items.push(self.entry_view(id, &entry)?);
                 }
                 if items.is_full() {
@@ -70,6 +75,93 @@ impl<K: Kv> Engine<K> {
             }
         }
         Ok(Ok(items.page(Some(walk.place()))))
+    }
+
+    /// The entries of all notices with a mark, notice by notice.
+    fn list_log_of_mark(
+        &mut self,
+        mark: &Mark,
+        filter: &LogFilter,
+        tenant: Option<TenantNo>,
+        order: Order,
+        page: &Page,
+    ) -> Result<Shown<Listed<LogEntry>>, Fault> {
+        let marked = mark_key(Marked::Notice, mark);
+        let all = keys::log_of_notices();
+        let begin = match order {
+            Order::Ascending => all.clone(),
+            Order::Descending => keys::after_prefix(&all),
+        };
+        let mut at = match cursor(page, begin) {
+            Ok(at) => at,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (mut items, mut looked) = (Rows::new(page), 0);
+        while looked < SCAN_ROWS {
+            let Some(notice) = self.next_marked(&marked, &at, order)? else {
+                return Ok(Ok(items.page(None)));
+            };
+            looked += 1;
+            let prefix = keys::log_by_notice(notice);
+            let end = keys::after_prefix(&prefix);
+            let (from, to) = match order {
+                Order::Ascending => (at.clone().max(prefix.clone()), end.clone()),
+                Order::Descending => (prefix.clone(), at.clone().min(end.clone())),
+            };
+            let rows = self.tx.store.scan(Tree::LogIndex, &from, &to, order, limit(page))?;
+            let whole = rows.len() < limit(page);
+            for (key, _) in rows {
+                looked += 1;
+                at = match order {
+                    Order::Ascending => keys::after(&key),
+                    Order::Descending => key.clone(),
+                };
+                let Some(id) = key.get(prefix.len()..).and_then(keys::read_id) else { continue };
+                let Some(entry) = self.tx.store.read::<Entry>(&keys::id(id))? else { continue };
+                if self.fits(filter, tenant, &entry)? {
+                    items.push(self.entry_view(id, &entry)?);
+                }
+                if items.is_full() {
+                    return Ok(Ok(items.page(Some(at))));
+                }
+            }
+            if whole {
+                at = match order {
+                    Order::Ascending => end,
+                    Order::Descending => prefix,
+                };
+            }
+        }
+        Ok(Ok(items.page(Some(at))))
+    }
+
+    /// The next notice with a mark, from a place in the log by notice.
+    fn next_marked(&self, marked: &Key, at: &Key, order: Order) -> Result<Option<Id>, Fault> {
+        let all = keys::log_of_notices();
+        let notice = at.get(all.len()..).and_then(keys::read_id);
+        let within = |id: u64| keys::with_id(marked.clone(), Id(id));
+        let (from, to) = match (order, notice) {
+            (Order::Ascending, Some(notice)) => (within(notice.0), keys::after_prefix(marked)),
+            // At the very beginning of a notice nothing of it is left.
+            (Order::Descending, Some(notice)) if at.len() > all.len() + 8 => {
+                (marked.clone(), within(notice.0 + 1))
+            }
+            (Order::Descending, Some(notice)) => (marked.clone(), within(notice.0)),
+            (_, None) => (marked.clone(), keys::after_prefix(marked)),
+        };
+        let found = self.tx.store.scan(Tree::Marks, &from, &to, order, 1)?;
+        Ok(found.first().and_then(|(key, _)| key.get(marked.len()..)).and_then(keys::read_id))
+    }
+
+    fn fits(
+        &self,
+        filter: &LogFilter,
+        tenant: Option<TenantNo>,
+        entry: &Entry,
+    ) -> Result<bool, Fault> {
+        let notice = entry.delivery.notice;
+        Ok(fits(filter, tenant, entry)
+            && has_marks(&self.tx, Marked::Notice, notice, &filter.marks)?)
     }
 
     /// The narrowest index for a filter.
@@ -134,6 +226,8 @@ impl<K: Kv> Engine<K> {
             rid: entry.rid.clone(),
             template_id: body.as_ref().map(|body| body.as_of(entry.at).template_id.clone()),
             title: body.as_ref().and_then(|body| body.as_of(entry.at).title.clone()),
+            reference: body.as_ref().and_then(|body| body.marks.reference.clone()),
+            labels: body.as_ref().map(|body| body.marks.labels.clone()).unwrap_or_default(),
             worker: entry.worker.clone(),
             term: entry.term,
             request: request.map(Raw::or_string),

@@ -55,8 +55,8 @@ impl<K: Kv> Engine<K> {
             Query::Notices { tenant, state, key: Some(key), .. } => {
                 self.notice_of_key(now, tenant, state, &key)?.map(View::Notices)
             }
-            Query::Notices { tenant, state, key: None, order, page } => {
-                self.list_notices(now, tenant, state, order, &page)?.map(View::Notices)
+            Query::Notices { tenant, state, key: None, marks, order, page } => {
+                self.list_notices(now, tenant, state, &marks, order, &page)?.map(View::Notices)
             }
             Query::Notice(id) => self.show_notice(now, id)?.map(|it| View::Notice(Box::new(it))),
             Query::Deliveries { notice, state, openid, page } => {
@@ -70,8 +70,9 @@ impl<K: Kv> Engine<K> {
             Query::Tasks { kind, state, key: Some(key), payload, .. } => {
                 self.task_of_key(kind, state, &key, payload)?.map(View::Tasks)
             }
-            Query::Tasks { kind, state, key: None, payload, order, page } => {
-                self.list_tasks(kind, state, payload, order, &page)?.map(View::Tasks)
+            Query::Tasks { kind, state, key: None, marks, payload, order, page } => {
+                let filter = (kind, state, marks);
+                self.list_tasks(filter, payload, order, &page)?.map(View::Tasks)
             }
             Query::Task(id) => self.show_task(id)?.map(|it| View::Task(Box::new(it))),
             Query::Queues { kind, page } => self.list_queues(now, kind, &page)?.map(View::Queues),
@@ -92,8 +93,13 @@ impl<K: Kv> Engine<K> {
             Query::Count { notice, states, errcode, page } => {
                 self.count_deliveries(notice, &states, errcode, &page)?.map(View::Count)
             }
-            Query::Why { tenant, openid, notice } => {
-                self.why(now, tenant.as_deref(), &openid, notice)?.map(|it| View::Why(Box::new(it)))
+            Query::Why { tenant, openid, notice, reference } => {
+                let tenant = tenant.as_deref();
+                let id = match self.notice_meant(tenant, &openid, notice, reference)? {
+                    Ok(id) => id,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                self.why(now, tenant, &openid, id)?.map(|it| View::Why(Box::new(it)))
             }
             Query::Doubts { tenant, notice, page } => {
                 self.list_doubts(tenant, notice, &page)?.map(View::Deliveries)
@@ -165,7 +171,14 @@ mod tests {
         let mut look = || {
             let page = Page { limit: 10, cursor: None };
             let order = Order::Descending;
-            let query = Query::Notices { tenant: None, state: None, key: None, order, page };
+            let query = Query::Notices {
+                tenant: None,
+                state: None,
+                key: None,
+                marks: Vec::new(),
+                order,
+                page,
+            };
             let Handled::Now(decision) = engine.handle(now, Command::Query(query)).unwrap() else {
                 panic!("a query does not wait")
             };

@@ -1,6 +1,7 @@
 //! Notices, deliveries and tenants as people see them.
 
 use super::super::Engine;
+use super::super::marks::has_marks;
 use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{
     At, AudienceView, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry,
@@ -9,13 +10,14 @@ use super::super::view::{
 use super::super::waits;
 use super::page::{Page, SCAN_ROWS, Shown, cursor, hex, limit};
 use super::rows::Rows;
-use super::walk::Walk;
+use super::walk::{Walk, by_mark};
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::audience::Resolution;
 use crate::model::delivery::{Delivery, DeliveryState, Entry, KeyRow, Standing};
 use crate::model::errcode;
+use crate::model::marks::{Mark, Marked};
 use crate::model::notice::{Notice, NoticeBody, NoticeState};
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
@@ -31,10 +33,13 @@ impl<K: Kv> Engine<K> {
         now: Timestamp,
         tenant: Option<String>,
         state: Option<NoticeState>,
+        marks: &[Mark],
         order: Order,
         page: &Page,
     ) -> Result<Shown<Listed<NoticeView>>, Fault> {
-        let mut walk = match Walk::new(Tree::Notices, Vec::new(), vec![0xff; 9], order, page) {
+        let place = by_mark(Marked::Notice, marks, Tree::Notices);
+        let prefix = place.prefix.len();
+        let mut walk = match Walk::new(place.tree, place.prefix, place.end, order, page) {
             Ok(Some(walk)) => walk,
             Ok(None) => return Ok(Ok(Rows::whole().page(None))),
             Err(refusal) => return Ok(Err(refusal)),
@@ -49,7 +54,15 @@ impl<K: Kv> Engine<K> {
             for (key, bytes) in rows {
                 looked += 1;
                 walk.pass(&key);
-                let notice: Notice = codec::decode(&bytes)?;
+                let Some(id) = key.get(prefix..).and_then(keys::read_id) else { continue };
+                let notice = match place.tree {
+                    Tree::Notices => Some(codec::decode(&bytes)?),
+                    _ => self.tx.store.read::<Notice>(&keys::id(id))?,
+                };
+                let Some(notice) = notice else { continue };
+                if !has_marks(&self.tx, Marked::Notice, id, marks)? {
+                    continue;
+                }
                 let of_tenant = tenant.is_none_or(|tenant| tenant == Some(TenantNo(notice.tenant)));
                 if of_tenant && state.is_none_or(|state| state == notice.state()) {
                     let body = self.outbox.body(&mut self.tx, notice.id)?;
@@ -131,6 +144,8 @@ impl<K: Kv> Engine<K> {
             tenant: self.tx.names.tenant_name(TenantNo(notice.tenant)).to_owned(),
             template: body.template.clone(),
             title: body.title.clone(),
+            reference: body.marks.reference.clone(),
+            labels: body.marks.labels.clone(),
             state: Word(notice.state()),
             reason: notice.paused.clone(),
             total: notice.counts.total(),

@@ -2,6 +2,7 @@
 
 use super::super::Engine;
 use super::super::letter;
+use super::super::marks;
 use super::super::queue::payload;
 use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{
@@ -11,11 +12,12 @@ use super::super::view::{
 use super::asked::DeadKind;
 use super::page::{Page, SCAN_ROWS, Shown, cursor, limit};
 use super::rows::Rows;
-use super::walk::Walk;
+use super::walk::{Walk, by_mark};
 use crate::id::Id;
 use crate::kv::{Fault, Kv};
 use crate::model::delivery::{Delivery, KeyRow};
 use crate::model::errcode;
+use crate::model::marks::{Mark, Marked};
 use crate::model::notice::Notice;
 use crate::model::rules::Deliver;
 use crate::model::task::{self, EndedTask, Standing, Task, TaskState};
@@ -30,8 +32,7 @@ const ROWS_AT_ONCE: usize = 100;
 impl<K: Kv> Engine<K> {
     pub(super) fn list_tasks(
         &mut self,
-        kind: Option<String>,
-        state: Option<TaskState>,
+        (kind, state, marked): (Option<String>, Option<TaskState>, Vec<Mark>),
         payload: bool,
         order: Order,
         page: &Page,
@@ -44,7 +45,9 @@ impl<K: Kv> Engine<K> {
             Some(TaskState::Acked | TaskState::Cancelled) => Tree::TaskHistory,
             _ => Tree::Tasks,
         };
-        let mut walk = match Walk::new(tree, Vec::new(), vec![0xff; 9], order, page) {
+        let place = by_mark(Marked::Task, &marked, tree);
+        let prefix = place.prefix.len();
+        let mut walk = match Walk::new(place.tree, place.prefix, place.end, order, page) {
             Ok(Some(walk)) => walk,
             Ok(None) => return Ok(Ok(Rows::whole().page(None))),
             Err(refusal) => return Ok(Err(refusal)),
@@ -58,11 +61,16 @@ impl<K: Kv> Engine<K> {
             for (key, bytes) in rows {
                 looked += 1;
                 walk.pass(&key);
-                let task: Result<Task, Fault> = match tree {
-                    Tree::Tasks => codec::decode(&bytes),
-                    _ => codec::decode::<EndedTask>(&bytes).map(|ended| ended.0),
+                let Some(id) = key.get(prefix..).and_then(keys::read_id) else { continue };
+                let task = match place.tree {
+                    Tree::Tasks => codec::decode(&bytes).ok(),
+                    Tree::TaskHistory => codec::decode(&bytes).ok().map(|EndedTask(task)| task),
+                    _ => self.task(id)?,
                 };
-                let Ok(task) = task else { continue };
+                let Some(task) = task else { continue };
+                if !marks::has_marks(&self.tx, Marked::Task, id, &marked)? {
+                    continue;
+                }
                 let of_kind = kind.is_none_or(|kind| kind == Some(TypeNo(task.kind)));
                 if of_kind && state.is_none_or(|state| state == task.state()) {
                     items.push(self.task_view(&task, payload)?);
@@ -124,8 +132,11 @@ impl<K: Kv> Engine<K> {
             true => raw_or_text(payload::text(&self.tx, task)?),
             false => (None, None),
         };
+        let marks = marks::task_marks(&self.tx, task.id)?;
         Ok(TaskView {
             id: IdText(task.id),
+            reference: marks.reference,
+            labels: marks.labels,
             kind: self.tx.names.kind_name(TypeNo(task.kind)).to_owned(),
             priority: task.priority,
             state: Word(task.state()),

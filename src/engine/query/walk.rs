@@ -1,11 +1,30 @@
 //! A walk over the keys of a list, in either direction, that can be gone on with.
 
 use super::page::{Page, cursor};
+use crate::engine::marks::mark_key;
 use crate::engine::refusal::Refusal;
 use crate::kv::{Fault, Key, Kv, Value};
+use crate::model::marks::{Mark, Marked};
 use crate::store::keys;
 use crate::store::schema::Tree;
 use crate::store::{Order, Store};
+
+/// Where a list's keys are: those of a tree, or those of the first mark that is asked for.
+pub(super) struct Place {
+    pub(super) tree: Tree,
+    /// What all keys begin with; their id is behind it.
+    pub(super) prefix: Key,
+    pub(super) end: Key,
+}
+
+/// Where things with these marks are found: by the first, or in their own tree without one.
+pub(super) fn by_mark(kind: Marked, marks: &[Mark], tree: Tree) -> Place {
+    let Some(first) = marks.first() else {
+        return Place { tree, prefix: Vec::new(), end: vec![0xff; 9] };
+    };
+    let prefix = mark_key(kind, first);
+    Place { tree: Tree::Marks, end: keys::after_prefix(&prefix), prefix }
+}
 
 /// What is left of a range of keys.
 #[derive(Clone, Debug)]

@@ -1,21 +1,67 @@
 //! Why somebody got a message, or did not: in one sentence, with what happened.
 
 use super::super::Engine;
+use super::super::marks::mark_key;
 use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{At, DeliveryText, Happening, IdText, LogEntry, WhyView, Word};
 use super::super::waits::{self, Waits};
 use super::page::Shown;
 use crate::id::{DeliveryId, Id};
 use crate::kv::{Fault, Kv};
+use crate::limits;
 use crate::model::delivery::{Delivery, DeliveryState, Standing};
 use crate::model::errcode;
+use crate::model::marks::{Mark, Marked};
 use crate::model::notice::{Notice, NoticeState};
+use crate::store::Order;
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
 use crate::text::cut;
 use crate::time::Timestamp;
 
 impl<K: Kv> Engine<K> {
+    /// The notice that is asked about: by its id, or the newest that its caller calls so; rather one
+    /// that has the person than one that has not.
+    pub(super) fn notice_meant(
+        &self,
+        tenant: Option<&str>,
+        openid: &str,
+        notice: Option<Id>,
+        reference: Option<String>,
+    ) -> Result<Shown<Id>, Fault> {
+        let (Some(reference), None) = (reference, notice) else {
+            return Ok(Ok(notice.unwrap_or_default()));
+        };
+        let marked = mark_key(Marked::Notice, &Mark::Ref(reference.clone()));
+        let end = keys::after_prefix(&marked);
+        let found = self.tx.store.scan(
+            Tree::Marks,
+            &marked,
+            &end,
+            Order::Descending,
+            limits::PAGE_ITEMS,
+        )?;
+        let mut newest = None;
+        for (key, _) in found {
+            let Some(id) = key.get(marked.len()..).and_then(keys::read_id) else { continue };
+            let Some(row) = self.tx.store.read::<Notice>(&keys::id(id))? else { continue };
+            let number = TenantNo(row.tenant);
+            if tenant.is_some_and(|tenant| tenant != self.tx.names.tenant_name(number)) {
+                continue;
+            }
+            let place = keys::recipient(number, id, openid);
+            if self.tx.store.get(Tree::Recipients, &place)?.is_some() {
+                return Ok(Ok(id));
+            }
+            newest.get_or_insert(id);
+        }
+        let none = || {
+            let detail = format!("no notice is called {:?} by its caller", cut(&reference, 80));
+            Refusal::new(Code::NotFound, detail)
+        };
+        Ok(newest.ok_or_else(none))
+    }
+
     /// What became of a notice for one person.
     pub(super) fn why(
         &mut self,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::engine::command::{AddedTask, Reply, TaskDraft};
+use crate::engine::marks::keep_task_marks;
 use crate::engine::queue::Queue;
 use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
 use crate::engine::tx::{Decision, Tx};
@@ -123,6 +124,7 @@ impl Queue {
         let mut task = Task::new(id, kind.0, draft.priority, tx.now, due);
         task.terms = draft.terms;
         task.payload = payload;
+        keep_task_marks(tx, id, &draft.marks);
         self.file_task(tx, &task);
         Ok(Ok(AddedTask { id, created: true, state: TaskState::Pending.name() }))
     }

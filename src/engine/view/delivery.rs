@@ -1,5 +1,7 @@
 //! Deliveries and the send log as people see them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -101,6 +103,11 @@ pub struct LogEntry {
     pub template_id: Option<String>,
     /// The notice's title, likewise.
     pub title: Option<String>,
+    /// The caller's own id for the notice, while that is kept.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// The caller's labels on it, likewise.
+    pub labels: BTreeMap<String, String>,
     /// Which process sent it.
     pub worker: String,
     /// In which term of the daemon.

@@ -21,6 +21,11 @@ pub struct NoticeView {
     pub template: String,
     /// What it is called, for people.
     pub title: Option<String>,
+    /// The caller's own id for it.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// The caller's labels on it.
+    pub labels: BTreeMap<String, String>,
     /// Where it stands.
     pub state: Word<NoticeState>,
     /// Why it is paused.

@@ -1,5 +1,7 @@
 //! Tasks and queues as people see them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -17,6 +19,11 @@ pub struct TaskView {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The caller's own id for it.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// The caller's labels on it.
+    pub labels: BTreeMap<String, String>,
     /// 0 to 255, lower first.
     pub priority: u8,
     /// Where it stands.
