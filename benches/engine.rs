@@ -44,7 +44,7 @@ fn engine() -> Memory {
     let template = TemplateRule {
         id: "TEMPLATE".into(),
         overflow: Overflow::Truncate,
-        fields: BTreeMap::new(),
+        ..TemplateRule::default()
     };
     let tenant = TenantRule {
         rate: 0,

@@ -11,9 +11,9 @@ use super::port::Port;
 use super::problem::Problem;
 use super::query::Params;
 use super::respond;
-use super::{Role, metrics};
+use super::{AccountAct, Role, metrics};
 use crate::api::answers::{Count, Dropped, Health, Queue, Readiness, Released, RunStarted, Tenant};
-use crate::api::bodies::operate::{Pending, Redriven, Release, Run};
+use crate::api::bodies::operate::{Confirm, Pending, Redriven, Release, Run};
 use crate::api::unread::Unread;
 use crate::engine::command::{Command, Reply, RunNow, TenantLimits};
 use crate::engine::query::Query;
@@ -138,6 +138,26 @@ pub(super) async fn resume_tenant(port: &Port, call: Call<'_>) -> Answer {
     no_fields(port, call).await?;
     port.call(Command::ResumeTenant(tenant.clone())).await?;
     Ok(respond::ok(&Tenant { tenant, circuit: Word(Circuit::Closed) }))
+}
+
+/// What is done with a tenant's account at WeChat.
+pub(super) async fn account(port: &Port, call: Call<'_>, act: AccountAct) -> Answer {
+    let tenant = call.id(0).to_owned();
+    no_fields(port, call).await?;
+    Ok(respond::ok(&port.ports.actions.account(tenant, act).await?))
+}
+
+/// `POST /v1/tenants/{tenant}/quota/clear`.
+pub(super) async fn clear_quota(port: &Port, call: Call<'_>) -> Answer {
+    let tenant = call.id(0).to_owned();
+    let Confirm(confirm) = body::read(port, &call.head.headers, call.body).await?;
+    if confirm != tenant {
+        let detail = format!(
+            "say the tenant's name once more, {tenant:?}: it can be done ten times a month"
+        );
+        return Err(Problem::field("/confirm", detail));
+    }
+    Ok(respond::ok(&port.ports.actions.account(tenant, AccountAct::ClearQuota).await?))
 }
 
 /// `POST /v1/tenants/{tenant}/limits`.

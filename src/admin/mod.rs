@@ -49,7 +49,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::api::answers::Backup;
+use crate::api::answers::{AccountDone, Backup};
 use crate::engine::refusal::{Code, Refusal};
 use crate::mailbox::Mailbox;
 use crate::model::attention::{Kind, Row};
@@ -228,6 +228,24 @@ pub trait Actions: Send + Sync {
 
     /// Lets a held daemon work. With `hold`, its unfinished notices are paused first.
     fn release(&self, hold: bool) -> BoxFuture<'_, Result<(), Refusal>>;
+
+    /// Does something with a tenant's account at WeChat.
+    fn account(
+        &self,
+        tenant: String,
+        act: AccountAct,
+    ) -> BoxFuture<'_, Result<AccountDone, Refusal>>;
+}
+
+/// What can be done with a tenant's account at WeChat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountAct {
+    /// Fetch the access token anew.
+    RefreshToken,
+    /// Set the day's counters back: ten times a month.
+    ClearQuota,
+    /// Ask for the list of templates.
+    RefreshTemplates,
 }
 
 /// For a process that cannot do anything yet: a standby answers these calls before they get here.
@@ -239,6 +257,10 @@ impl Actions for NoActions {
     }
 
     fn release(&self, _: bool) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(async { Err(not_leading()) })
+    }
+
+    fn account(&self, _: String, _: AccountAct) -> BoxFuture<'_, Result<AccountDone, Refusal>> {
         Box::pin(async { Err(not_leading()) })
     }
 }

@@ -7,31 +7,83 @@ use hyper::{HeaderMap, StatusCode};
 use super::body;
 use super::call::{Answer, Call};
 use super::no_fields::no_fields;
-use super::port::Port;
+use super::port::{Port, view};
 use super::problem::Problem;
 use super::respond;
-use crate::api::answers::{NoticeState, Submitted, Tested};
+use crate::api::answers::{
+    ItemError, NoticeState, Submission, Submitted, SubmittedMany, SubmittedOne, Tested, TriedMany,
+};
 use crate::api::bodies::notice::{Resend, Resolve, Test};
 use crate::api::{form, submitted};
 use crate::engine::command::{Act, Audience, Command, NoticeDraft, NoticePatch, Reply};
 use crate::engine::query::{Page, Query};
-use crate::engine::view::{DeliveryText, IdText, View};
+use crate::engine::view::{DeliveryText, DryRunView, IdText, View};
 use crate::id::{DeliveryId, Id};
 use crate::model::delivery::DeliveryState;
+use crate::model::templates::remarks;
 
 /// `POST /v1/notices`.
 pub(super) async fn submit(port: &Port, call: Call<'_>) -> Answer {
+    let mut params = call.query();
+    let dry_run = params.flag("dry_run");
+    params.finish()?;
     let headers = call.head.headers;
     let bytes = body::json_bytes(port, &headers, call.body).await?;
     let read = move |bytes: &[u8]| keyed(submitted::text(bytes)?, &headers);
     let draft = body::off(port, bytes, read).await?;
+    let tenants = draft.tenants.clone();
+    let of = |tenant: &String| NoticeDraft { tenant: tenant.clone(), ..draft.clone() };
+    if dry_run {
+        if tenants.is_empty() {
+            return Ok(respond::ok(&Submission::Tried(try_out(port, draft).await?)));
+        }
+        let mut tried = Vec::with_capacity(tenants.len());
+        for tenant in &tenants {
+            tried.push(try_out(port, of(tenant)).await?);
+        }
+        return Ok(respond::ok(&Submission::TriedMany(TriedMany { tenants: tried })));
+    }
+    if tenants.is_empty() {
+        let answer = submit_one(port, draft).await?;
+        let status = if answer.created { StatusCode::ACCEPTED } else { StatusCode::OK };
+        return Ok(respond::json(status, &Submission::One(answer)));
+    }
+    let mut notices = Vec::with_capacity(tenants.len());
+    let mut first = None;
+    for tenant in &tenants {
+        let (notice, error) = match submit_one(port, of(tenant)).await {
+            Ok(notice) => (Some(notice), None),
+            Err(problem) => {
+                let error = ItemError(problem.item());
+                first.get_or_insert(problem);
+                (None, Some(error))
+            }
+        };
+        notices.push(SubmittedOne { tenant: tenant.clone(), notice, error });
+    }
+    // When none was taken it is a refusal like any other.
+    if let Some(problem) = first.filter(|_| notices.iter().all(|one| one.notice.is_none())) {
+        return Err(problem);
+    }
+    let created = notices.iter().flat_map(|one| &one.notice).any(|one| one.created);
+    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(respond::json(status, &Submission::Many(SubmittedMany { notices })))
+}
+
+async fn submit_one(port: &Port, draft: NoticeDraft) -> Result<Submitted, Problem> {
     let named = named(&draft.audience);
+    let warnings = remarks(&draft.data);
     let reply = port.call(Command::SubmitNotice(Box::new(draft))).await?;
     let Reply::Notice { id, state, created } = reply else { return Err(Problem::unexpected()) };
-    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
     let (recipients, duplicates) = named.unzip();
-    let answer = Submitted { id: IdText(id), state, created, recipients, duplicates };
-    Ok(respond::json(status, &answer))
+    Ok(Submitted { id: IdText(id), state, created, recipients, duplicates, warnings })
+}
+
+async fn try_out(port: &Port, draft: NoticeDraft) -> Result<DryRunView, Problem> {
+    match view(port.call(Command::Rehearse(Box::new(draft))).await?)? {
+        View::DryRun(view) => Ok(*view),
+        _ => Err(Problem::unexpected()),
+    }
 }
 
 /// How many recipients are named in the notice itself, and how often one is named again: each gets one

@@ -121,7 +121,9 @@ fn parameters(route: &Route) -> Vec<Json> {
             "cursor" => json!({"type": "string", "pattern": "^([0-9a-f]{2})*$", "maxLength": 512}),
             "notice" => json!({"type": "string", "pattern": "^[0-9]{1,20}$"}),
             "standby" => json!({"type": "string", "enum": ["ok"]}),
-            "atomic" | "done" | "payload" => json!({"type": "boolean", "default": false}),
+            "atomic" | "done" | "dry_run" | "payload" => {
+                json!({"type": "boolean", "default": false})
+            }
             _ => json!({"type": "string"}),
         };
         json!({"name": name, "in": "query", "schema": schema})

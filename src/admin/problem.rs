@@ -206,6 +206,7 @@ fn status_of(code: Code) -> u16 {
         Code::Held | Code::Draining => 503,
         Code::Storage => 507,
         Code::Unreadable => 500,
+        Code::Provider => 502,
     }
 }
 

@@ -5,8 +5,8 @@ use super::legacy::Old;
 use super::look::Sight;
 use super::route::{Handler, Note, Route, Time, Who};
 use super::{
-    attention, callback, claim, legacy, letters, log, look, notices, page, recipients, settle,
-    tasks,
+    AccountAct, attention, callback, claim, legacy, letters, log, look, notices, page, recipients,
+    settle, tasks,
 };
 use crate::api::bodies::task::{Ack, Extend, Nack, Reject};
 use crate::engine::command::Act;
@@ -146,6 +146,7 @@ pub(super) static ROUTES: &[Route] = &[
     ),
     post("/v1/queues/{type}/resume", run!(look::pause, false), "Resume a type", "", (200, "Queue")),
     Route {
+        query: &["dry_run"],
         body_bytes: limits::BODY_BYTES,
         notes: &[Note::Keyed, Note::Known],
         ..post(
@@ -153,7 +154,7 @@ pub(super) static ROUTES: &[Route] = &[
             run!(notices::submit),
             "Submit a notice",
             "Notice",
-            (202, "Submitted"),
+            (202, "Submission"),
         )
     },
     get(
@@ -309,6 +310,27 @@ pub(super) static ROUTES: &[Route] = &[
         "Send one message to one openid",
         "Test",
         (202, "Tested"),
+    ),
+    post(
+        "/v1/tenants/{tenant}/token/refresh",
+        run!(look::account, AccountAct::RefreshToken),
+        "Fetch the access token anew",
+        "",
+        (200, "AccountDone"),
+    ),
+    post(
+        "/v1/tenants/{tenant}/quota/clear",
+        run!(look::clear_quota),
+        "Set WeChat's counters of the day back: ten times a month",
+        "Confirm",
+        (200, "AccountDone"),
+    ),
+    post(
+        "/v1/tenants/{tenant}/templates/refresh",
+        run!(look::account, AccountAct::RefreshTemplates),
+        "Ask WeChat for the list of templates",
+        "",
+        (200, "AccountDone"),
     ),
     post(
         "/v1/tenants/{tenant}/limits",

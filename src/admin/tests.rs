@@ -16,14 +16,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Actions, BoxFuture, NoCallbacks, Ports, Readiness, Role, Settings, Status, serve};
-use crate::api::answers::Backup;
+use super::{
+    AccountAct, Actions, BoxFuture, NoCallbacks, Ports, Readiness, Role, Settings, Status, serve,
+};
+use crate::api::answers::{AccountDone, Backup};
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::{Engine, Identity, Mode};
 use crate::kv::memory::MemoryKv;
 use crate::kv::{Fault, Write};
 use crate::mailbox::{Journal, Mailbox, Writer};
-use crate::model::keyword::Overflow;
 use crate::model::retry::RetryPolicy;
 use crate::model::rules::{Rules, TemplateRule, TenantRule};
 use crate::store::Store;
@@ -58,11 +59,18 @@ impl Actions for Daemon {
     fn release(&self, _: bool) -> BoxFuture<'_, Result<(), Refusal>> {
         Box::pin(async { Err(Refusal::new(Code::WrongState, "this daemon is not held")) })
     }
+
+    fn account(
+        &self,
+        tenant: String,
+        _: AccountAct,
+    ) -> BoxFuture<'_, Result<AccountDone, Refusal>> {
+        Box::pin(async move { Ok(AccountDone::of(&tenant)) })
+    }
 }
 
 fn rules() -> Rules {
-    let template =
-        TemplateRule { id: "T1".into(), overflow: Overflow::Reject, fields: BTreeMap::new() };
+    let template = TemplateRule { id: "T1".into(), ..TemplateRule::default() };
     let tenant = TenantRule {
         concurrency: 1_000,
         rate: 0,

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use crate::engine::command;
-use crate::engine::view::{At, Circuit, DeliveryText, IdText, Raw, Row, Waiting, Word};
+use crate::engine::view::{At, Circuit, DeliveryText, DryRunView, IdText, Raw, Row, Waiting, Word};
 use crate::id::Id;
 use crate::model::attention;
 use crate::model::task::TaskState;
@@ -282,6 +282,50 @@ pub struct Submitted {
     /// How often one was named again: each gets one message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicates: Option<usize>,
+    /// What is sent and will not be seen as it was given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A submission's answer: of one notice, of one for each tenant, or of one that was only tried.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Submission {
+    /// Of one.
+    One(Submitted),
+    /// Of one for each tenant, in their order.
+    Many(SubmittedMany),
+    /// Of one that was only tried.
+    Tried(DryRunView),
+    /// Of those that were only tried, one for each tenant.
+    TriedMany(TriedMany),
+}
+
+/// One notice for each tenant.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SubmittedMany {
+    /// In the order of `tenants`.
+    pub notices: Vec<SubmittedOne>,
+}
+
+/// What was tried, for each tenant.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct TriedMany {
+    /// In the order of `tenants`.
+    pub tenants: Vec<DryRunView>,
+}
+
+/// A tenant's notice, or why there is none.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SubmittedOne {
+    /// The tenant.
+    pub tenant: String,
+    /// Its notice.
+    #[serde(flatten)]
+    pub notice: Option<Submitted>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ItemError>,
 }
 
 /// A notice after an act on it.
@@ -356,6 +400,29 @@ pub struct Tenant {
     pub tenant: String,
     /// `closed`: it works.
     pub circuit: Word<Circuit>,
+}
+
+/// What was done with a tenant's account at WeChat.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct AccountDone {
+    /// Its name.
+    pub tenant: String,
+    /// True.
+    pub done: bool,
+    /// When the access token ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_expires_at: Option<At>,
+    /// How many templates WeChat lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub templates: Option<usize>,
+}
+
+impl AccountDone {
+    /// That it was done.
+    #[must_use]
+    pub fn of(tenant: &str) -> Self {
+        Self { tenant: tenant.to_owned(), done: true, token_expires_at: None, templates: None }
+    }
 }
 
 /// A dead letter that was forgotten.

@@ -5,12 +5,12 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value as Json, json};
 
 use super::answers::{
-    AddedRecipients, AddedTasks, AttentionRow, Backup, CancelledTask, ClaimedTasks, Count, Dropped,
-    Forgotten, Health, NoticeState, ProblemView, Queue, Readiness, Released, RunStarted, Settled,
-    SettledTask, Submitted, Tenant, Tested,
+    AccountDone, AddedRecipients, AddedTasks, AttentionRow, Backup, CancelledTask, ClaimedTasks,
+    Count, Dropped, Forgotten, Health, NoticeState, ProblemView, Queue, Readiness, Released,
+    RunStarted, Settled, SettledTask, Submission, Tenant, Tested,
 };
 use super::bodies::notice::{Resend, Resolve, Test};
-use super::bodies::operate::{Nothing, Redriven, Release, Run};
+use super::bodies::operate::{Confirm, Nothing, Redriven, Release, Run};
 use super::bodies::task::{Ack, Extend, Move, Nack, OneOfMany, Reject, Settlements};
 use super::bodies::{notice, recipient, task};
 use super::form::{Body, describe};
@@ -49,6 +49,7 @@ fn bodies() -> Map<String, Json> {
     put::<Resolve>(&mut all);
     put::<Test>(&mut all);
     put::<TenantLimits>(&mut all);
+    put::<Confirm>(&mut all);
     put::<Release>(&mut all);
     put::<Redriven>(&mut all);
     put::<Run>(&mut all);
@@ -94,12 +95,13 @@ fn answers() -> Map<String, Json> {
     add::<Queue>(&mut of);
     add::<Dropped>(&mut of);
     add::<Tested>(&mut of);
-    add::<Submitted>(&mut of);
+    add::<Submission>(&mut of);
     add::<NoticeState>(&mut of);
     add::<AddedRecipients>(&mut of);
     add::<Count>(&mut of);
     add::<RunStarted>(&mut of);
     add::<Tenant>(&mut of);
+    add::<AccountDone>(&mut of);
     add::<Forgotten>(&mut of);
     add::<Backup>(&mut of);
     add::<Released>(&mut of);

@@ -195,7 +195,49 @@ fn read_template(section: &Section<'_>) -> TemplateRule {
             }
         }
     }
-    TemplateRule { id: id.to_owned(), overflow, fields }
+    let alias = read_names(section, "alias", |field| {
+        let why =
+            format!("names no field of a template: {field:?} is none such as thing1 or time2");
+        is_field(field).then_some(()).ok_or(why)
+    });
+    let default = read_names(section, "default", |_| Ok(()));
+    for field in default.keys().filter(|field| !is_field(field)) {
+        let what = "is no field of a template such as thing1 or time2";
+        section.problem(&format!("default.{field}"), what);
+    }
+    TemplateRule { id: id.to_owned(), overflow, fields, alias, default }
+}
+
+/// Texts under names that the operator chose.
+fn read_names(
+    section: &Section<'_>,
+    key: &'static str,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (name, value) in section.entries(key) {
+        let place = format!("{key}.{name}");
+        match value.as_str().map(|text| check(text).map(|()| text)) {
+            Some(Ok(text)) => {
+                found.insert(name.to_owned(), text.to_owned());
+            }
+            Some(Err(why)) => section.problem(&place, why),
+            None => {
+                let got = describe(value);
+                section.problem(&place, format!("must be a text in quotes, found {got}"));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a text can be a field's name: a kind and a number, or one of the old ones.
+fn is_field(name: &str) -> bool {
+    let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    name == "first"
+        || name == "remark"
+        || (!kind.is_empty() && kind.len() < name.len() && kind.bytes().all(plain))
 }
 
 /// Two tenants with one account have two rates and two tokens for it: legal, hardly meant.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::accounts::Accounts;
 use super::duties::ImageRequest;
 use super::phase::Phase;
 use super::state::State;
-use crate::admin::{self, BoxFuture, Role};
-use crate::api::answers::Backup;
+use crate::admin::{self, AccountAct, BoxFuture, Role};
+use crate::api::answers::{AccountDone, Backup};
 use crate::data_dir::identity;
 use crate::engine::command::{Command, Reply};
 use crate::engine::refusal::{Code, Refusal};
@@ -21,6 +22,7 @@ pub(super) struct Actions {
     pub(super) mailbox: Mailbox,
     pub(super) state: Arc<State>,
     pub(super) data_dir: PathBuf,
+    pub(super) accounts: Accounts,
 }
 
 impl admin::Actions for Actions {
@@ -32,6 +34,14 @@ impl admin::Actions for Actions {
             let gone = |_| Refusal::new(Code::Draining, "the daemon is stopping");
             answer.await.map_err(gone)?.map_err(|words| Refusal::new(Code::Storage, words))
         })
+    }
+
+    fn account(
+        &self,
+        tenant: String,
+        act: AccountAct,
+    ) -> BoxFuture<'_, Result<AccountDone, Refusal>> {
+        Box::pin(async move { self.accounts.act(&tenant, act).await })
     }
 
     fn release(&self, hold: bool) -> BoxFuture<'_, Result<(), Refusal>> {

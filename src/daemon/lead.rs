@@ -35,6 +35,8 @@ use crate::store::schema::{self, Tree};
 use crate::store::{Store, keys};
 use crate::time::{Clock, SystemClock};
 
+/// Tenants whose quota is used up and of whom the day's watch has not heard yet.
+const USED_UP: usize = 64;
 /// How long a stop waits, beyond the drain, for cut-off work to be recorded.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// The writer and the runtime count as alive when they moved within this.
@@ -264,7 +266,10 @@ impl Leading {
         let (phase, mailbox) = (state.phases(), writer.mailbox.clone());
         let may_send = Arc::new(move |needs_ms| may_send.may_send(needs_ms));
         let tools = Tools { mailbox: mailbox.clone(), clock, phase: phase.clone(), may_send };
-        let workers = Workers::new(&config, &tools, &tokens).map_err(Ended::Usage)?;
+        let (tell_used_up, used_up) = mpsc::channel(USED_UP);
+        let workers = Workers::new(&config, &tools, &tokens, tell_used_up).map_err(Ended::Usage)?;
+        let accounts = workers.accounts(&config);
+        panics::spawn_vital(accounts.clone().watch(phase.clone(), used_up));
         panics::spawn_vital(workers.dispatch(writer.take_effects(), phase.clone()));
         let duties = Duties { instance, image_wanted, phase: &phase, state: &state };
         let (images, marks) = duties.start(&config, &writer, &kv);
@@ -277,8 +282,13 @@ impl Leading {
         }
         state.enter(if held.is_some() { Phase::Held } else { Phase::Working }, held);
         let (state_too, data_dir) = (state.clone(), config.data_dir.clone());
-        let actions =
-            actions::Actions { images, mailbox: mailbox.clone(), state: state_too, data_dir };
+        let actions = actions::Actions {
+            images,
+            mailbox: mailbox.clone(),
+            state: state_too,
+            data_dir,
+            accounts,
+        };
         let (status, actions) = (state.clone(), Arc::new(actions));
         let callbacks = Arc::new(Gates::new(&config, Arc::new(SystemClock)));
         let ports = admin::Ports { mailbox: Some(mailbox), status, actions, callbacks };

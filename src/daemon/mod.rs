@@ -5,6 +5,7 @@
 //! wire gets until the deadline, then it is recorded as in doubt; the writer ends and the base holds
 //! everything; a clean mark; the lease is released.
 
+mod accounts;
 mod actions;
 mod attention;
 mod audiences;

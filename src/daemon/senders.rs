@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::panics;
 use super::phase::{Phase, Phases};
@@ -51,6 +51,8 @@ pub(super) struct Senders {
     pub(super) phase: Phases,
     /// Whether the lease lasts for a send of this many milliseconds.
     pub(super) may_send: Arc<dyn Fn(u64) -> bool + Send + Sync>,
+    /// Is told of a tenant whose quota of the day is used up.
+    pub(super) used_up: mpsc::Sender<String>,
 }
 
 impl Senders {
@@ -61,6 +63,10 @@ impl Senders {
         panics::spawn_vital(async move {
             let SendJob { tenant, delivery, fence, body, concurrency } = job;
             let tries = senders.send(&tenant, body, concurrency).await;
+            if tries.iter().flatten().any(|one| one.class == Class::Day) {
+                // Full says that it is known.
+                let _ = senders.used_up.try_send(tenant);
+            }
             let command = match tries {
                 Some(tries) => Command::SettleSend { delivery, fence, tries },
                 None => Command::ReturnSend { delivery, fence },

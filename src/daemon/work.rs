@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::accounts::Accounts;
 use super::audiences::Audiences;
 use super::phase::{Phase, Phases};
 use super::pulls::Pulls;
@@ -73,6 +74,7 @@ impl Workers {
         config: &Config,
         tools: &Tools,
         tokens: &Arc<Tokens>,
+        used_up: mpsc::Sender<String>,
     ) -> Result<Self, String> {
         let channels = channels(config, tools, tokens)?;
         let audiences = Audiences {
@@ -88,6 +90,7 @@ impl Workers {
             clock: tools.clock.clone(),
             phase: tools.phase.clone(),
             may_send: tools.may_send.clone(),
+            used_up,
         };
         let pushers = Pushers {
             hooks: Hooks::new().map_err(|error| error.to_string())?,
@@ -105,6 +108,16 @@ impl Workers {
         };
         let (senders, pushers, pulls) = (Arc::new(senders), Arc::new(pushers), Arc::new(pulls));
         Ok(Self { senders, pushers, pulls, audiences: Arc::new(audiences) })
+    }
+
+    /// What is asked of the provider beside the sends.
+    pub(super) fn accounts(&self, config: &Config) -> Accounts {
+        let appid = |(name, tenant): (&String, &Tenant)| (name.clone(), tenant.appid.clone());
+        Accounts {
+            channels: Arc::new(self.senders.channels.clone()),
+            mailbox: self.senders.mailbox.clone(),
+            appids: Arc::new(config.tenants.iter().map(appid).collect()),
+        }
     }
 
     /// Gives effects to their workers until the writer ends. When the daemon drains, what was

@@ -13,6 +13,7 @@ use crate::model::delivery::Resolution;
 use crate::model::marks::Marks;
 use crate::model::run::RunCounts;
 use crate::model::task::Terms;
+use crate::model::templates::Listing;
 use crate::model::tenant::StoredToken;
 use crate::time::Timestamp;
 
@@ -25,6 +26,8 @@ use super::view::View;
 /// One thing to decide. The list is closed.
 #[derive(Debug)]
 pub enum Command {
+    /// Tell what a submission would come to.
+    Rehearse(Box<NoticeDraft>),
     /// Submit a notice.
     SubmitNotice(Box<NoticeDraft>),
     /// Add recipients to an open notice.
@@ -140,12 +143,12 @@ pub enum Command {
         /// How fast.
         limits: TenantLimits,
     },
-    /// The provider told what the day's quota is.
-    SaveQuota {
+    /// The provider answered a question about an account.
+    AccountTold {
         /// The tenant's name.
         tenant: String,
-        /// Sends of a day, and how many are used.
-        quota: (u64, u64),
+        /// What it told.
+        told: AccountTold,
     },
     /// End a tenant's rest.
     ResumeTenant(String),
@@ -293,6 +296,15 @@ pub enum Verdict {
         /// How long.
         ttl_ms: Option<u64>,
     },
+}
+
+/// What the provider tells of an account when it is asked.
+#[derive(Clone, Debug)]
+pub enum AccountTold {
+    /// Sends of a day, and how many of them are used.
+    Quota(u64, u64),
+    /// All its templates.
+    Templates(Vec<Listing>),
 }
 
 /// How fast a tenant sends; what is absent stays as it is.

@@ -224,6 +224,7 @@ impl<K: Kv> Engine<K> {
     pub fn handle(&mut self, now: Timestamp, command: Command) -> Result<Handled, Fault> {
         self.look_at_clock(now)?;
         let decision = match command {
+            Command::Rehearse(draft) => self.outbox.rehearse(&mut self.tx, &draft)?,
             Command::SubmitNotice(draft) => self.outbox.submit_notice(&mut self.tx, *draft)?,
             Command::AddRecipients { notice, recipients, done } => {
                 self.outbox.add_recipients(&mut self.tx, notice, recipients, done)?
@@ -269,8 +270,8 @@ impl<K: Kv> Engine<K> {
             Command::LimitTenant { tenant, limits } => {
                 tenants::limit_tenant(&mut self.tx, &tenant, limits)?
             }
-            Command::SaveQuota { tenant, quota } => {
-                tenants::save_quota(&mut self.tx, &tenant, quota)?
+            Command::AccountTold { tenant, told } => {
+                tenants::account_told(&mut self.tx, &tenant, told)?
             }
             Command::ResumeTenant(tenant) => tenants::resume_tenant(&mut self.tx, &tenant)?,
             Command::PauseQueue { kind, paused } => {

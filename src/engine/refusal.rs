@@ -56,6 +56,7 @@ pub enum Code {
     Draining,
     Storage,
     Unreadable,
+    Provider,
 }
 
 impl Code {
@@ -89,6 +90,7 @@ impl Code {
             Self::Draining => "draining",
             Self::Storage => "storage_low",
             Self::Unreadable => "unreadable",
+            Self::Provider => "provider_refused",
         }
     }
 

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::engine::allowance;
-use crate::engine::command::{Reply, TenantLimits};
+use crate::engine::command::{AccountTold, Reply, TenantLimits};
 use crate::engine::refusal::{Code, Refusal};
 use crate::engine::streaks;
 use crate::engine::tx::{Decision, Tx};
 use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::day::{next_day, shanghai_day};
+use crate::model::templates::{Learned, Listing, TEMPLATES};
 use crate::model::tenant::{FULL_PACE, Quota, StoredToken, TenantState};
 use crate::store::keys::{self, TenantNo};
+use crate::store::schema::Tree;
+use crate::store::{Order, codec};
 use crate::text::cut;
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
@@ -132,11 +135,23 @@ pub(super) fn limit_tenant<K: Kv>(
     Ok(Ok(Reply::Done))
 }
 
-/// Keeps what the provider told of the day's quota.
-pub(super) fn save_quota<K: Kv>(
+/// Keeps what the provider told of an account.
+pub(super) fn account_told<K: Kv>(
     tx: &mut Tx<K>,
     tenant: &str,
-    (limit, used): (u64, u64),
+    told: AccountTold,
+) -> Result<Decision, Fault> {
+    match told {
+        AccountTold::Quota(limit, used) => save_quota(tx, tenant, limit, used),
+        AccountTold::Templates(list) => save_templates(tx, tenant, list),
+    }
+}
+
+fn save_quota<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: &str,
+    limit: u64,
+    used: u64,
 ) -> Result<Decision, Fault> {
     let (day, at) = (shanghai_day(tx.now), tx.now);
     if let Some(number) = tx.configured_tenant(tenant) {
@@ -145,6 +160,40 @@ pub(super) fn save_quota<K: Kv>(
             state.quota = Some(Quota { limit, used, sent, at });
             true
         })?;
+    }
+    Ok(Ok(Reply::Done))
+}
+
+/// Keeps what the provider listed of a tenant's templates. One that is listed no longer is kept as gone.
+fn save_templates<K: Kv>(
+    tx: &mut Tx<K>,
+    tenant: &str,
+    list: Vec<Listing>,
+) -> Result<Decision, Fault> {
+    let Some(number) = tx.configured_tenant(tenant).filter(|_| !list.is_empty()) else {
+        // An account that can send has templates: an empty list says nothing.
+        return Ok(Ok(Reply::Done));
+    };
+    let prefix = keys::templates(number);
+    let to = keys::after_prefix(&prefix);
+    let known = tx.store.scan(Tree::Templates, &prefix, &to, Order::Ascending, 2 * TEMPLATES)?;
+    for (key, bytes) in known {
+        let learned: Learned = codec::decode(&bytes)?;
+        let listed = list.iter().any(|one| key == keys::template(number, &one.id));
+        if !listed && learned.gone.is_none() {
+            let title = learned.title.as_str();
+            tracing::warn!(
+                event = "template.gone",
+                tenant,
+                title,
+                "WeChat lists a template no longer: notices with it are paused"
+            );
+            tx.store.write(key, &Learned { gone: Some(tx.now), ..learned });
+        }
+    }
+    for Listing { id, title, fields } in list.into_iter().take(TEMPLATES) {
+        let learned = Learned { title, fields, seen: tx.now, gone: None };
+        tx.store.write(keys::template(number, &id), &learned);
     }
     Ok(Ok(Reply::Done))
 }

@@ -3,6 +3,7 @@
 
 /// Name and words, in order of the names. A line that brings no message of its own says these.
 const EVENTS: &[(&str, &str)] = &[
+    ("account.not_told", "WeChat did not tell of an account what was asked"),
     ("admin.accept_failed", "a connection to the admin port could not be taken"),
     ("admin.call", "a call that changes something was answered"),
     ("admin.connection_ended", "a connection to the admin port ended early"),
@@ -78,6 +79,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("pull.refused", "a pulled notice was refused and kept"),
     ("query.failed", "what was asked for cannot be read"),
     ("queue.many_types", "half of the task types that there may be are taken"),
+    ("quota.cleared", "WeChat's counters of the day were set back by hand"),
     (
         "recover.in_doubt",
         "deliveries that were on the wire when the last process ended are in doubt",
@@ -104,6 +106,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("store.open", "the store is open"),
     ("store.packed", "rows of an older store were packed"),
     ("store.upgraded", "the store was brought up to today's format"),
+    ("template.gone", "WeChat lists a template no longer"),
     ("tenant.goes_on", "a tenant's rest is over"),
     ("tenant.rests", "a tenant rests: nothing of it is sent for now"),
     ("tenant.slower", "a tenant sends more slowly, as WeChat wants"),

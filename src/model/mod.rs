@@ -22,4 +22,5 @@ pub mod retry;
 pub mod rules;
 pub mod run;
 pub mod task;
+pub mod templates;
 pub mod tenant;

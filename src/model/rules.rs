@@ -74,7 +74,7 @@ impl Default for TenantRule {
 }
 
 /// One template.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TemplateRule {
     /// The provider's template id.
     pub id: String,
@@ -82,6 +82,10 @@ pub struct TemplateRule {
     pub overflow: Overflow,
     /// Exceptions by field (`thing1`).
     pub fields: BTreeMap<String, Overflow>,
+    /// Fields by other names that notices may use: `title` for `thing1`.
+    pub alias: BTreeMap<String, String>,
+    /// Values of fields that a notice does not give.
+    pub default: BTreeMap<String, String>,
 }
 
 impl TemplateRule {

@@ -13,6 +13,9 @@ use super::world::Sandbox;
 pub(super) fn templates(sandbox: &Sandbox, token: Option<&str>) -> Result<Value, Refusal> {
     let world = sandbox.world();
     world.open(token, world.now())?;
+    if world.faults.template_list_refused {
+        return Err(Refusal::DAY_QUOTA);
+    }
     drop(world);
     let list: Vec<Value> = sandbox.templates().iter().map(listed).collect();
     Ok(json!({ "template_list": list }))

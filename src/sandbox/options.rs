@@ -111,6 +111,8 @@ pub struct Faults {
     pub receipt_failed_permille: u16,
     /// How long after its send a receipt comes.
     pub receipt_delay_ms: u64,
+    /// The list of templates is refused with 45009: it has a small quota of its own.
+    pub template_list_refused: bool,
 }
 
 impl Faults {

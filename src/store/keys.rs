@@ -373,6 +373,18 @@ pub fn mark(kind: u8, tag: u8, text: &str) -> Key {
     Bytes::default().u8(b'x').u8(kind).u8(tag).raw(text.as_bytes()).u8(0).0
 }
 
+/// A tenant's templates as the provider lists them, up to the id of one.
+#[must_use]
+pub fn templates(tenant: TenantNo) -> Key {
+    Bytes::default().u32(tenant.0).0
+}
+
+/// A template as the provider lists it.
+#[must_use]
+pub fn template(tenant: TenantNo, id: &str) -> Key {
+    Bytes(templates(tenant)).raw(id.as_bytes()).0
+}
+
 /// A task's marks.
 #[must_use]
 pub fn task_marks(task: Id) -> Key {

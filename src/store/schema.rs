@@ -28,6 +28,7 @@
 //! | `counters` | `a` notice id · `A` tenant u32 | failures in a row, `Streak` |
 //! | `people` | tenant u32, openid | `Person` |
 //! | `receipts` | tenant u32, openid, 0, the message's id | `EarlyReceipt` |
+//! | `templates` | tenant u32, the provider's template id | `Learned` |
 //! | `marks` | `x` kind u8, `r` ref or `l` label=value, 0, id · `t` task id | empty · a task's `Marks`, raw JSON |
 //! | `sources` | notice id | `Resolution`, of an audience that is still to be read |
 //! | `quarantine` | tree u8, key | the damaged value as found |
@@ -200,6 +201,7 @@ trees! {
     21 Receipts "receipts" PLAIN,
     22 Sources "sources" PLAIN,
     23 Marks "marks" PLAIN,
+    24 Templates "templates" PLAIN,
 }
 
 impl Tree {

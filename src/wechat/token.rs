@@ -187,6 +187,15 @@ impl TokenOwner {
         finish(step).await
     }
 
+    /// Fetches the token anew, whatever is known of the present one: an operator wants it.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn renew(&self) -> Result<Token, TokenError> {
+        let step = self.inner.renew();
+        finish(step).await
+    }
+
     /// As [`Self::report_bad`], for a caller that does not want another token now.
     pub fn note_bad(&self, used: &Secret) {
         drop(self.inner.step(Some(used)));
@@ -241,6 +250,15 @@ impl Inner {
                 Step::Wait(fetch)
             }
         }
+    }
+
+    /// The fetch under way, or a new one.
+    fn renew(self: &Arc<Self>) -> Step {
+        let mut state = self.lock();
+        let under_way = state.fetch.clone().filter(|fetch| fetch.has_changed().is_ok());
+        let fetch = under_way.unwrap_or_else(|| self.start_fetch());
+        state.fetch = Some(fetch.clone());
+        Step::Wait(fetch)
     }
 
     fn start_fetch(self: &Arc<Self>) -> watch::Receiver<Option<Outcome>> {

@@ -16,6 +16,8 @@ fn a_missing_field_is_mended_and_the_books_are_those_of_the_ledger() {
     let people = rounds("DUEBOX_MEND", 2_000);
     let http = Http::new();
     let sandbox = Sandbox::start(people, 3);
+    // Nothing is known of the template: what is wrong with the notice is found by sending it.
+    sandbox.faults(&http, &json!({"template_list_refused": true}));
     let home = Home::new("", &tenant(&sandbox, 0));
     let daemon = Daemon::start(&home, &http);
     let mut draft = notice(0, 0, people, "mend");
@@ -27,7 +29,7 @@ fn a_missing_field_is_mended_and_the_books_are_those_of_the_ledger() {
     });
     assert!(paused["reason"].as_str().unwrap().contains("47003"), "{paused}");
     assert_eq!(sandbox.shown(&http, 0), 0);
-    sandbox.faults(&http, &json!({"lost_answer_permille": 20}));
+    sandbox.faults(&http, &json!({"lost_answer_permille": 20, "template_list_refused": true}));
     let mended = json!({"data": {"time2": "2026-11-23 09:00"}});
     let said = http.patch(&daemon.at(&format!("/v1/notices/{id}")), &mended).good();
     assert_eq!(said["data"]["time2"], "2026-11-23 09:00");

@@ -26,6 +26,7 @@ mod pages;
 mod power;
 mod pulls;
 mod readme;
+mod rehearsal;
 mod relay;
 mod slow_copies;
 mod stop;

@@ -50,8 +50,10 @@ fn the_example_of_each_body_is_read() {
         let Some(name) = schema["$ref"].as_str() else { continue };
         let name = name.rsplit('/').next().unwrap();
         let mut example = document["components"]["schemas"][name]["examples"][0].clone();
-        if example.get("tenant").is_some() {
-            example["tenant"] = json!("t0");
+        for name in ["tenant", "confirm"] {
+            if example.get(name).is_some() {
+                example[name] = json!("t0");
+            }
         }
         let path = path.replace("{tenant}", "t0").replace(['{', '}'], "");
         let path = path

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use duebox::engine::command::{Command, NoticeDraft, SendJob, TenantLimits};
+use duebox::engine::command::{AccountTold, Command, NoticeDraft, SendJob, TenantLimits};
 use duebox::engine::query::Query;
 use duebox::id::Id;
 use duebox::model::attempt::Class;
@@ -81,7 +81,9 @@ fn the_reserve_of_the_day_is_for_urgent_notices() {
 #[test]
 fn what_the_provider_told_of_the_day_counts_too() {
     let mut world = World::new(0, with(|rule| rule.daily_limit = Some(100)));
-    world.ask(Command::SaveQuota { tenant: "a".into(), quota: (50, 45) }).unwrap();
+    world
+        .ask(Command::AccountTold { tenant: "a".into(), told: AccountTold::Quota(50, 45) })
+        .unwrap();
     let (id, jobs) = begin(&mut world, draft("a", 25));
     accept_all(&mut world, jobs);
     assert_eq!(count(&mut world, id, "accepted"), 5, "others send for the account as well");

@@ -1,7 +1,5 @@
 //! The configuration that the simulated daemon runs with.
 
-use std::collections::BTreeMap;
-
 use duebox::model::cron::CronRule;
 use duebox::model::keyword::Overflow;
 use duebox::model::rules::{Action, QueueRule, Rules, ScheduleRule, TemplateRule, TenantRule};
@@ -9,8 +7,11 @@ use duebox::time::SECOND_MS;
 
 /// A tenant with one template that refuses long values and one that cuts them.
 pub(crate) fn tenant() -> TenantRule {
-    let template =
-        |id: &str, overflow| TemplateRule { id: id.to_owned(), overflow, fields: BTreeMap::new() };
+    let template = |id: &str, overflow| TemplateRule {
+        id: id.to_owned(),
+        overflow,
+        ..TemplateRule::default()
+    };
     TenantRule {
         concurrency: 8,
         rate: 0,

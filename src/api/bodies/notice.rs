@@ -31,7 +31,8 @@ impl Body for NoticeDraft {
 
     fn fields(form: &mut Form<'_>) -> Self {
         Self {
-            tenant: form.must_text("tenant", limits::NAME_BYTES),
+            tenant: tenant(form),
+            tenants: tenants(form),
             template: form.must_text("template", limits::NAME_BYTES),
             title: form.text("title", limits::TITLE_BYTES),
             data: form.strings("data", limits::NOTICE_DATA_BYTES),
@@ -60,6 +61,33 @@ impl Body for NoticeDraft {
             "audience": {"openids": [recipient::OPENID]},
         })
     }
+}
+
+/// Most tenants of one submission.
+const TENANTS: usize = 100;
+
+fn tenant(form: &mut Form<'_>) -> String {
+    if form.is_given("tenants") {
+        let tenant = form.text("tenant", limits::NAME_BYTES);
+        if tenant.is_some() {
+            form.wrong("tenants", "give tenant or tenants, not both");
+        }
+        return tenant.unwrap_or_default();
+    }
+    form.must_text("tenant", limits::NAME_BYTES)
+}
+
+fn tenants(form: &mut Form<'_>) -> Vec<String> {
+    let schema = || json!({"type": "string"});
+    let read = |value: &Json| value.as_str().map(str::to_owned);
+    let given = form.is_given("tenants");
+    let tenants = form.list("tenants", TENANTS, "a tenant's name", schema, read);
+    form.also("tenants", json!({"description": "one notice for each, in place of tenant"}));
+    let tenants = tenants.unwrap_or_default();
+    if given && tenants.is_empty() && !form.has_errors() {
+        form.wrong("tenants", "name at least one tenant");
+    }
+    tenants
 }
 
 const IN_DOUBT: &str = "hold (an operator decides) or resend (rather twice than never)";

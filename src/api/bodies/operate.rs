@@ -58,6 +58,28 @@ impl Body for TenantLimits {
     }
 }
 
+/// `POST /v1/tenants/{tenant}/quota/clear`.
+///
+/// ```json
+/// {"confirm": "acme"}
+/// ```
+pub struct Confirm(
+    /// The tenant's name, once more.
+    pub String,
+);
+
+impl Body for Confirm {
+    const NAME: &'static str = "Confirm";
+
+    fn fields(form: &mut Form<'_>) -> Self {
+        Self(form.must_text("confirm", limits::NAME_BYTES))
+    }
+
+    fn example() -> Json {
+        json!({"confirm": "acme"})
+    }
+}
+
 /// What becomes of the unfinished notices of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pending {

@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 pub struct NoticeDraft {
     /// The tenant's name.
     pub tenant: String,
+    /// Or several: one notice is submitted for each.
+    pub tenants: Vec<String>,
     /// The template's name.
     pub template: String,
     /// For people.

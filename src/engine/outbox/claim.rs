@@ -176,6 +176,11 @@ impl Outbox {
             return Ok(Some(0));
         }
         self.follow_template(tx, &mut notice, budget.name)?;
+        if !notice.is_active() {
+            lane::refile_behind(tx, &mut notice)?;
+            tx.store.write(keys::id(id), &notice);
+            return Ok(Some(0));
+        }
         let lane = Lane::Notice(tenant, id);
         let mut taken = 0;
         for (row_due, number) in tx.store.delay_first(lane, left.min(NOTICE_TURN))? {

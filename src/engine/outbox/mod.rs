@@ -2,7 +2,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `submit` | notices and recipients come in |
+//! | `submit`, `fit` | notices and recipients come in; values fit their template |
+//! | `rehearse` | what a submission would come to |
 //! | `plan`, `audience` | when recipients are read from where they are; their reading |
 //! | `claim` | which deliveries are sent now |
 //! | `settle` | what an answer does |
@@ -16,6 +17,7 @@
 pub(super) mod audience;
 mod claim;
 mod doubt;
+mod fit;
 pub(super) mod lane;
 mod log;
 mod operate;
@@ -23,6 +25,7 @@ mod patch;
 mod plan;
 mod receipt;
 mod recover;
+mod rehearse;
 mod settle;
 mod submit;
 mod transition;

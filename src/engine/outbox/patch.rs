@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use crate::engine::command::{NoticePatch, Reply};
+use crate::engine::outbox::fit::Fit;
 use crate::engine::outbox::operate::{being_forgotten, wrong_state};
-use crate::engine::outbox::submit::{check_data, check_times};
+use crate::engine::outbox::submit::check_times;
 use crate::engine::outbox::{Outbox, lane};
 use crate::engine::refusal::{Code, Refusal, not_found};
 use crate::engine::streaks;
@@ -16,6 +17,7 @@ use crate::id::Id;
 use crate::kv::{Fault, Kv};
 use crate::model::delivery::DeliveryState;
 use crate::model::notice::{Notice, NoticeBody, SweepKind};
+use crate::model::templates::Learned;
 use crate::store::chunks::{delete_chunks, write_chunks};
 use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
@@ -40,7 +42,12 @@ impl Outbox {
             return Ok(Err(wrong_state(&notice, "a cancelled notice stays cancelled")));
         }
         let before = self.body(tx, id)?;
-        let body = match patched(tx, &notice, &before, &patch) {
+        let name = patch.template.as_ref().unwrap_or(&before.template);
+        let fit = match Fit::look_up(tx, TenantNo(notice.tenant), name)? {
+            Ok(fit) => fit,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let body = match patched(tx, &fit, &notice, &before, &patch) {
             Ok(body) => body,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -86,6 +93,17 @@ impl Outbox {
     ) -> Result<(), Fault> {
         let before = self.body(tx, notice.id)?;
         let Ok(template) = tx.template(tenant, &before.template) else { return Ok(()) };
+        let key = keys::template(TenantNo(notice.tenant), &template.id);
+        let learned = tx.store.read::<Learned>(&key)?;
+        if let Some(since) = learned.and_then(|it| it.gone).filter(|_| notice.paused.is_none()) {
+            let name = &before.template;
+            notice.paused = Some(format!(
+                "WeChat lists the template {name} no longer, since {since}: it was deleted, or its \
+                 category was changed. Give it a new id in the configuration, or PATCH the notice to \
+                 another template, and resume"
+            ));
+            return Ok(());
+        }
         if template.id == before.template_id {
             return Ok(());
         }
@@ -123,13 +141,11 @@ impl Outbox {
 /// What the notice says after the change, if that can be.
 fn patched<K: Kv>(
     tx: &Tx<K>,
+    fit: &Fit,
     notice: &Notice,
     before: &NoticeBody,
     patch: &NoticePatch,
 ) -> Result<NoticeBody, Refusal> {
-    let tenant = tx.names.tenant_name(TenantNo(notice.tenant));
-    let name = patch.template.as_ref().unwrap_or(&before.template);
-    let template = tx.template(tenant, name)?;
     if patch.send_at.is_some() && notice.started {
         let detail = "it may be sent already: pause it, or leave send_at out";
         return Err(Refusal::field(Code::WrongState, "/send_at", detail));
@@ -145,12 +161,15 @@ fn patched<K: Kv>(
         Some(_) if patch.data.is_some() => std::collections::BTreeMap::new(),
         _ => before.data.clone(),
     };
-    data.extend(patch.data.clone().unwrap_or_default());
+    if patch.template.is_some() {
+        data = fit.named_values(&data, "/data")?;
+    }
+    data.extend(fit.named_values(&patch.data.clone().unwrap_or_default(), "/data")?);
     Ok(NoticeBody {
-        template: name.clone(),
-        template_id: template.id.clone(),
+        template: patch.template.clone().unwrap_or_else(|| before.template.clone()),
+        template_id: fit.template_id().to_owned(),
         title: patch.title.clone().or_else(|| before.title.clone()),
-        data: check_data(template, &data, "/data")?,
+        data: fit.with_defaults(data),
         url: patch.url.clone().or_else(|| before.url.clone()),
         miniprogram: patch.miniprogram.clone().or_else(|| before.miniprogram.clone()),
         ..before.clone()

@@ -70,7 +70,7 @@ impl Outbox {
         msgid: &str,
         failed: Option<String>,
     ) -> Result<(), Fault> {
-        let found = find(tx, tenant, openid, at, msgid)?;
+        let found = find_sent(tx, tenant, openid, at, msgid)?;
         if let Some(id) = found.sent {
             let Some((mut notice, mut delivery)) = read_delivery(tx, id)? else { return Ok(()) };
             let is_of_it = delivery.msgid.as_deref() == Some(msgid);
@@ -111,8 +111,8 @@ impl Outbox {
         };
         let key = keys::receipt(tenant, &delivery.openid, &msgid);
         let Some(early) = tx.store.read::<EarlyReceipt>(&key)? else { return Ok(()) };
-        forget(tx, &key, &early);
-        let (end, reason) = outcome(early.failed);
+        forget_early(tx, &key, &early);
+        let (end, reason) = ended_as(early.failed);
         self.settle_delivery(tx, notice, id, delivery, end, reason);
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Outbox {
         let first = keys::receipts(tenant, &openid);
         let to = keys::after_prefix(&first);
         let others = tx.store.scan(Tree::Receipts, &first, &to, Order::Ascending, 1)?;
-        let found = find(tx, tenant, &openid, early.at, &msgid)?;
+        let found = find_sent(tx, tenant, &openid, early.at, &msgid)?;
         // With two receipts or two deliveries nobody knows which is whose: rather in doubt than wrong.
         let ([id], true) = (found.untold.as_slice(), others.is_empty()) else { return Ok(()) };
         let Some((mut notice, mut delivery)) = read_delivery(tx, *id)? else { return Ok(()) };
@@ -146,27 +146,27 @@ impl Outbox {
         delivery: &mut Delivery,
         failed: Option<String>,
     ) -> Result<(), Fault> {
-        let (end, reason) = outcome(failed);
+        let (end, reason) = ended_as(failed);
         self.settle_delivery(tx, notice, id, delivery, end, reason);
         lane::close(tx, notice)
     }
 }
 
 /// What a receipt makes of a delivery.
-fn outcome(failed: Option<String>) -> (Settled, Option<String>) {
+fn ended_as(failed: Option<String>) -> (Settled, Option<String>) {
     match failed {
         None => (Settled::Delivered, None),
         Some(status) => (Settled::Failed, Some(status)),
     }
 }
 
-fn forget<K: Kv>(tx: &mut Tx<K>, key: &Key, early: &EarlyReceipt) {
+fn forget_early<K: Kv>(tx: &mut Tx<K>, key: &Key, early: &EarlyReceipt) {
     tx.clear_timer(early.until, &Timer::EarlyReceipt(key.clone()));
     tx.store.delete(Tree::Receipts, key);
 }
 
 /// Looks through the send log of a person around the time of a receipt.
-fn find<K: Kv>(
+fn find_sent<K: Kv>(
     tx: &Tx<K>,
     tenant: TenantNo,
     openid: &str,

@@ -1,12 +1,12 @@
 //! Submitting notices, and fan-out: turning recipients into deliveries.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::command::{Audience, NoticeDraft, Recipient, Reply};
 use crate::engine::marks::note_marks;
 use crate::engine::mode::Mode;
+use crate::engine::outbox::fit::Fit;
 use crate::engine::outbox::{Outbox, lane, plan};
 use crate::engine::refusal::{Code, Refusal, key_reused, not_found};
 use crate::engine::timer::Timer;
@@ -16,11 +16,8 @@ use crate::kv::{Fault, Kv};
 use crate::limits;
 use crate::model::day::shanghai_day;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
-use crate::model::keyword;
 use crate::model::marks::Marked;
-use crate::model::message::{is_openid, json_bytes};
 use crate::model::notice::{Awaited, Counts, Notice, NoticeBody};
-use crate::model::rules::TemplateRule;
 use crate::store::chunks::{read_chunks, write_chunks};
 use crate::store::codec;
 use crate::store::keys::{self, Lane, TenantNo};
@@ -56,7 +53,11 @@ impl Outbox {
         {
             return Ok(Err(refusal));
         }
-        let checked = self.check_draft(tx, &draft);
+        let fit = match Fit::look_up(tx, tenant, &draft.template)? {
+            Ok(fit) => fit,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let checked = self.check_draft(tx, &draft, &fit);
         let (body, recipients) = match checked {
             Ok(checked) => checked,
             Err(refusal) => return Ok(Err(refusal)),
@@ -149,16 +150,16 @@ impl Outbox {
         Ok(Some(Ok(Reply::Notice { id: row.id, state, created: false })))
     }
 
-    fn check_draft<K: Kv>(
+    pub(super) fn check_draft<K: Kv>(
         &self,
         tx: &Tx<K>,
         draft: &NoticeDraft,
+        fit: &Fit,
     ) -> Result<(NoticeBody, Vec<Recipient>), Refusal> {
-        let template = tx.template(&draft.tenant, &draft.template)?;
         check_times(tx.now, draft.send_at, draft.expires_at, draft.send_at)?;
-        let data = check_data(template, &draft.data, "/data")?;
+        let data = fit.notice_values(&draft.data)?;
         let Audience::Inline(recipients) = &draft.audience else {
-            return Ok((body_of(draft, template, data), Vec::new()));
+            return Ok((body_of(draft, fit.template_id(), data), Vec::new()));
         };
         if recipients.is_empty() {
             return Err(Refusal::field(
@@ -182,9 +183,9 @@ impl Outbox {
         let mut checked = Vec::with_capacity(recipients.len());
         for (at, recipient) in recipients.iter().enumerate() {
             let pointer = format!("/audience/openids/{at}");
-            checked.push(check_recipient(template, recipient, &pointer)?);
+            checked.push(fit.fitted(&data, recipient, &pointer)?);
         }
-        Ok((body_of(draft, template, data), checked))
+        Ok((body_of(draft, fit.template_id(), data), checked))
     }
 
     pub(in crate::engine) fn add_recipients<K: Kv>(
@@ -237,9 +238,8 @@ impl Outbox {
         recipients: Vec<Recipient>,
     ) -> Result<Result<Counted, Refusal>, Fault> {
         let body = self.body(tx, notice.id)?;
-        let tenant_name = tx.names.tenant_name(TenantNo(notice.tenant)).to_owned();
-        let template = match tx.template(&tenant_name, &body.template) {
-            Ok(template) => template.clone(),
+        let fit = match Fit::look_up(tx, TenantNo(notice.tenant), &body.template)? {
+            Ok(fit) => fit,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let (mut added, mut known) = (0, 0);
@@ -250,7 +250,7 @@ impl Outbox {
                 let refused = (at, Refusal::new(Code::TooManyRecipients, detail));
                 return Ok(Ok((added, known, Some(refused))));
             }
-            match check_recipient(&template, recipient, "") {
+            match fit.fitted(&body.data, recipient, "") {
                 Ok(recipient) if self.add_delivery(tx, notice, &recipient)? => added += 1,
                 Ok(_) => known += 1,
                 Err(refusal) => return Ok(Ok((added, known, Some((at, refusal))))),
@@ -332,14 +332,10 @@ impl Outbox {
     }
 }
 
-fn body_of(
-    draft: &NoticeDraft,
-    template: &TemplateRule,
-    data: BTreeMap<String, String>,
-) -> NoticeBody {
+fn body_of(draft: &NoticeDraft, template_id: &str, data: BTreeMap<String, String>) -> NoticeBody {
     NoticeBody {
         template: draft.template.clone(),
-        template_id: template.id.clone(),
+        template_id: template_id.to_owned(),
         title: draft.title.clone(),
         data,
         url: draft.url.clone(),
@@ -380,70 +376,4 @@ pub(super) fn check_times(
         ));
     }
     Ok(())
-}
-
-/// Checks template values against their kinds' limits; cuts where the template says so.
-pub(super) fn check_data(
-    template: &TemplateRule,
-    data: &BTreeMap<String, String>,
-    pointer: &str,
-) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut checked = BTreeMap::new();
-    let mut refusal: Option<Refusal> = None;
-    for (field, value) in data {
-        match keyword::check(field, value, template.overflow_of(field)) {
-            Ok(value) => {
-                checked.insert(field.clone(), Cow::into_owned(value));
-            }
-            Err(error) => {
-                let code = if matches!(
-                    error.problem,
-                    keyword::Problem::TooLong | keyword::Problem::TooLongForGood
-                ) {
-                    Code::FieldTooLong
-                } else {
-                    Code::FieldInvalid
-                };
-                let pointer = format!("{pointer}/{field}");
-                let words = error.to_string();
-                refusal
-                    .get_or_insert_with(|| Refusal::new(code, words.clone()))
-                    .fields
-                    .push((pointer, words));
-            }
-        }
-    }
-    match refusal {
-        Some(refusal) => Err(refusal),
-        None => Ok(checked),
-    }
-}
-
-fn check_recipient(
-    template: &TemplateRule,
-    recipient: &Recipient,
-    pointer: &str,
-) -> Result<Recipient, Refusal> {
-    let openid = &recipient.openid;
-    if !is_openid(openid) {
-        return Err(Refusal::field(
-            Code::BadOpenid,
-            format!("{pointer}/openid"),
-            format!(
-                "{:?} is no openid: 1 to {} letters, digits, - and _",
-                crate::text::cut(openid, 80),
-                limits::OPENID_BYTES
-            ),
-        ));
-    }
-    let data = check_data(template, &recipient.data, &format!("{pointer}/data"))?;
-    let bytes = json_bytes(&data);
-    if bytes > limits::OVERRIDE_BYTES {
-        return Err(Refusal::field(
-            Code::FieldTooLong,
-            format!("{pointer}/data"),
-            format!("{bytes} bytes as JSON, {} are allowed", limits::OVERRIDE_BYTES),
-        ));
-    }
-    Ok(Recipient { openid: openid.clone(), data })
 }

@@ -7,6 +7,7 @@ mod dead;
 mod delivery;
 mod notice;
 mod operate;
+mod rehearsal;
 mod row;
 mod scalars;
 mod task;
@@ -23,6 +24,7 @@ pub use notice::{AudienceView, CountsView, MiniprogramView, NoticeView};
 pub use operate::{
     QuarantinedRow, QuotaView, RunView, ScheduleView, TenantRun, TenantView, TokenView, Waiting,
 };
+pub use rehearsal::{DayView, DryRunView, FindingView};
 pub use row::{Listed, Row};
 pub(in crate::engine) use scalars::raw_or_text;
 pub use scalars::{At, DeliveryText, IdText, Raw, Word};
@@ -52,6 +54,7 @@ pub enum View {
     Pending(Waiting),
     Count(Counted),
     Why(Box<WhyView>),
+    DryRun(Box<DryRunView>),
     /// Numbers for metrics.
     #[serde(skip)]
     Stats(Box<Stats>),
