@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use duebox::id::{DeliveryId, Id};
 use duebox::model::attempt::Class;
 use duebox::model::delivery::{Delivery, DeliveryState, Entry, KeyRow, Settled, Standing};
-use duebox::model::notice::{Awaited, Counts, InDoubt, Notice, Sweep, SweepKind};
+use duebox::model::notice::{Awaited, Canary, Counts, InDoubt, Notice, Sweep, SweepKind};
 use duebox::model::run::{Run, RunCounts, RunOutcome, ScheduleRow, Trigger};
 use duebox::model::task::{
     self, AttemptEnd, Ended, EndedTask, Payload, QueueCounts, QueueState, Task, TaskAttempt,
@@ -114,6 +114,7 @@ fn the_outbox_of_format_1() {
         last_settled: None,
         finished: None,
         awaited: Awaited::default(),
+        canary: None,
         urgent: false,
         awaits: false,
         revision: 0,
@@ -122,6 +123,8 @@ fn the_outbox_of_format_1() {
     read("notice", &notice);
     notice.counts.add(DeliveryState::Failed);
     notice.awaited.add(NOW);
+    notice.canary =
+        Some(Canary { left: 7, claimed: 43, doubts: 1, wait_ms: 9, decides: Some(NOW) });
     notice.awaits = true;
     notice.revision = 3;
     check("notice_2", &notice);

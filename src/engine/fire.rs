@@ -58,6 +58,7 @@ impl<K: Kv> Engine<K> {
             }
             Timer::Mend => self.mend_step(now),
             Timer::Resolve(notice) => self.outbox.resolve_step(&mut self.tx, self.leads, notice),
+            Timer::Canary(notice) => self.outbox.decide_canary(&mut self.tx, notice),
             Timer::EarlyReceipt(key) => self.outbox.receipt_has_waited(&mut self.tx, &key),
         }
     }

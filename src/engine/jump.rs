@@ -167,7 +167,11 @@ impl<K: Kv> Engine<K> {
                 }
                 return Ok(None);
             }
-            Timer::Sweep(_) | Timer::Mend | Timer::EarlyReceipt(_) | Timer::Resolve(_) => now,
+            Timer::Sweep(_)
+            | Timer::Mend
+            | Timer::EarlyReceipt(_)
+            | Timer::Resolve(_)
+            | Timer::Canary(_) => now,
             Timer::TaskClaim(_)
             | Timer::DeliveryClaim(..)
             | Timer::NoticeStart(_)

@@ -28,6 +28,8 @@ pub(super) enum Timer {
     EarlyReceipt(Key),
     /// The next step of an audience's reading.
     Resolve(Id),
+    /// A notice's first few are looked at.
+    Canary(Id),
 }
 
 impl Timer {
@@ -44,6 +46,7 @@ impl Timer {
             Self::Schedule(name) => tagged(timer::SCHEDULE, name.as_bytes()),
             Self::Prune => vec![timer::PRUNE],
             Self::Mend => vec![timer::MEND],
+            Self::Canary(notice) => tagged(timer::CANARY, &keys::id(*notice)),
             Self::Resolve(notice) => tagged(timer::RESOLVE, &keys::id(*notice)),
             Self::EarlyReceipt(key) => tagged(timer::EARLY_RECEIPT, key),
         }
@@ -62,6 +65,7 @@ impl Timer {
             timer::SCHEDULE => String::from_utf8(item.to_vec()).ok().map(Self::Schedule),
             timer::PRUNE => Some(Self::Prune),
             timer::MEND => Some(Self::Mend),
+            timer::CANARY => keys::read_id(item).map(Self::Canary),
             timer::RESOLVE => keys::read_id(item).map(Self::Resolve),
             timer::EARLY_RECEIPT => Some(Self::EarlyReceipt(item.to_vec())),
             _ => None,
@@ -87,6 +91,7 @@ mod tests {
             Timer::Mend,
             Timer::EarlyReceipt(vec![1, 2, 3]),
             Timer::Resolve(Id(6)),
+            Timer::Canary(Id(7)),
         ] {
             assert_eq!(Timer::decode(&timer.encode()), Some(timer));
         }

@@ -61,6 +61,8 @@ pub struct Notice {
     pub finished: Option<Timestamp>,
     /// Acceptances whose receipt is not late yet.
     pub awaited: Awaited,
+    /// How far its first few are, while the rest waits for what comes of them.
+    pub canary: Option<Canary>,
     /// Whether it is sent before others, in quiet hours, and from the reserve of the day.
     pub urgent: bool,
     /// Whether its audience, or a part of it, is still to be read from where it is.
@@ -126,11 +128,48 @@ impl From<NoticeV1> for Notice {
             last_settled: old.last_settled,
             finished: old.finished,
             awaited: Awaited::default(),
+            canary: None,
             urgent: false,
             awaits: false,
             revision: 0,
         }
     }
+}
+
+/// The first few of a notice, on their way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Sends that may still begin.
+    pub left: u32,
+    /// Sends that have begun.
+    pub claimed: u32,
+    /// How many of them had no clear answer.
+    pub doubts: u32,
+    /// How long after the last answer is looked at what came of them.
+    pub wait_ms: u64,
+    /// When that is.
+    pub decides: Option<Timestamp>,
+}
+
+impl Canary {
+    /// Before the first of them.
+    #[must_use]
+    pub fn begin(rule: CanaryRule) -> Self {
+        Self { left: rule.first, wait_ms: rule.wait_ms, ..Self::default() }
+    }
+}
+
+/// When the rest of a notice goes on by itself after its first few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryRule {
+    /// How many are sent first.
+    pub first: u32,
+    /// At most so many percent of them refused, or failed by their receipt.
+    pub refused: Option<u32>,
+    /// At most so many percent of them without a clear answer.
+    pub in_doubt: Option<u32>,
+    /// How long is waited for receipts.
+    pub wait_ms: u64,
 }
 
 /// A receipt is late after this.
@@ -389,6 +428,9 @@ pub struct NoticeBody {
     /// Where its recipients are, if they were not submitted with it.
     #[serde(default)]
     pub sourcing: Option<Sourcing>,
+    /// Its first few go first.
+    #[serde(default)]
+    pub canary: Option<CanaryRule>,
     /// What its caller calls it.
     #[serde(flatten)]
     pub marks: Marks,

@@ -45,6 +45,7 @@
 //! | 7 · 8 | the next step of pruning · of mending | |
 //! | 9 | a receipt has waited for its send's answer | its key |
 //! | 10 | the next step of an audience's reading | notice id |
+//! | 11 | a notice's first few are looked at | notice id |
 //!
 //! Raw values are indexes or are checked when read; all others carry version and checksum.
 //!
@@ -103,6 +104,8 @@ pub mod timer {
     pub const EARLY_RECEIPT: u8 = 9;
     /// The next step of an audience's reading.
     pub const RESOLVE: u8 = 10;
+    /// A notice's first few are looked at.
+    pub const CANARY: u8 = 11;
 }
 
 /// First bytes of the keys in `delay`: the lanes.

@@ -10,6 +10,7 @@
 mod attention;
 mod audiences;
 mod behaviour;
+mod canary;
 mod clock;
 mod corners;
 mod crashes;

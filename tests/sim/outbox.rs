@@ -9,7 +9,7 @@ use duebox::engine::command::{
 use duebox::engine::query::{Page, Query};
 use duebox::id::{DeliveryId, Id};
 use duebox::model::delivery::{DeliveryState, Resolution};
-use duebox::model::notice::InDoubt;
+use duebox::model::notice::{CanaryRule, InDoubt};
 use duebox::store::Order;
 use duebox::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Steady};
 use fastrand::Rng;
@@ -247,7 +247,16 @@ impl Outbox {
         let mut later = |most| (self.rng.u8(0..3) == 0).then(|| self.rng.u64(1..most));
         let send_at = later(10 * MINUTE_MS).map(|ms| self.world.now.plus(ms));
         let expires_at = later(HOUR_MS).map(|ms| send_at.unwrap_or(self.world.now).plus(ms));
+        // It never stops here: whatever comes of the first few, the rest has to come to its end.
+        let all = Some(100);
+        let canary = (self.rng.u8(0..4) == 0).then(|| CanaryRule {
+            first: self.rng.u32(1..4),
+            refused: all,
+            in_doubt: all,
+            wait_ms: 2 * MINUTE_MS,
+        });
         Command::SubmitNotice(Box::new(NoticeDraft {
+            canary,
             tenant: if self.rng.bool() { "a" } else { "b" }.to_owned(),
             template: "strict".to_owned(),
             data: [("thing1".to_owned(), "all".to_owned())].into(),

@@ -1,6 +1,7 @@
 //! The bodies that are taken in.
 
 mod audience;
+mod canary;
 mod marks;
 pub mod notice;
 pub mod operate;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::audience::audience;
+use super::canary::canary;
 use super::marks::marks;
 use super::recipient;
 use super::task::either;
@@ -47,6 +48,7 @@ impl Body for NoticeDraft {
             seen_since: None,
             replace: form.flag("replace").unwrap_or(false),
             urgent: form.flag("urgent").unwrap_or(false),
+            canary: canary(form),
             marks: marks(form),
             fingerprint: 0,
             meaning: 0,

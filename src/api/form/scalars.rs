@@ -154,6 +154,17 @@ impl<'a> Form<'a> {
         Some(text)
     }
 
+    /// A value with a spelling of its own, described by its schema.
+    pub(in crate::api) fn special<T>(
+        &mut self,
+        name: &'static str,
+        wanted: &str,
+        schema: impl FnOnce() -> Json,
+        read: impl FnOnce(&Json) -> Option<T>,
+    ) -> Option<T> {
+        self.read(name, &|| wanted.to_owned(), schema, |value| read(&value))
+    }
+
     /// Any object, as text.
     pub(in crate::api) fn open_object(
         &mut self,

@@ -6,7 +6,7 @@ use crate::id::Id;
 use crate::model::audience::Sourcing;
 use crate::model::delivery::DeliveryState;
 use crate::model::marks::Marks;
-use crate::model::notice::{InDoubt, Miniprogram};
+use crate::model::notice::{CanaryRule, InDoubt, Miniprogram};
 use crate::time::Timestamp;
 
 /// A notice as submitted, its shape checked, its meaning not yet.
@@ -43,6 +43,8 @@ pub struct NoticeDraft {
     pub seen_since: Option<Timestamp>,
     /// Take the place of a notice with the same key that is over.
     pub replace: bool,
+    /// Its first few go first, and the rest when they did well.
+    pub canary: Option<CanaryRule>,
     /// What its caller calls it.
     pub marks: Marks,
     /// It is sent before others, in quiet hours, and from the reserve of the day.

@@ -183,7 +183,9 @@ impl Outbox {
         }
         let lane = Lane::Notice(tenant, id);
         let mut taken = 0;
-        for (row_due, number) in tx.store.delay_first(lane, left.min(NOTICE_TURN))? {
+        let first = notice.canary.as_ref().map_or(NOTICE_TURN, |canary| canary.left as usize);
+        let most = left.min(NOTICE_TURN).min(first);
+        for (row_due, number) in tx.store.delay_first(lane, most)? {
             let Some(number) = keys::read_u32(&number).filter(|_| row_due <= tx.now) else { break };
             let id = DeliveryId { notice: id, number };
             let job = self.claim_delivery(tx, &mut notice, budget, id)?;
@@ -194,6 +196,11 @@ impl Outbox {
         }
         if taken > 0 {
             notice.first_send.get_or_insert(tx.now);
+        }
+        if let Some(canary) = &mut notice.canary {
+            let some = u32::try_from(taken).unwrap_or(canary.left).min(canary.left);
+            canary.left -= some;
+            canary.claimed += some;
         }
         lane::refile_behind(tx, &mut notice)?;
         tx.store.write(keys::id(id), &notice);

@@ -1,5 +1,6 @@
 //! A notice's place in its tenant's lane, and its end.
 
+use crate::engine::outbox::canary::canary_settled;
 use crate::engine::tx::Tx;
 use crate::kv::{Fault, Kv};
 use crate::model::notice::Notice;
@@ -28,7 +29,8 @@ pub(in crate::engine) fn refile_behind<K: Kv>(
 }
 
 fn lane_place<K: Kv>(tx: &mut Tx<K>, notice: &Notice) -> Result<Option<Timestamp>, Fault> {
-    if !notice.is_active() {
+    let canary_is_out = notice.canary.as_ref().is_some_and(|canary| canary.left == 0);
+    if !notice.is_active() || canary_is_out {
         return Ok(None);
     }
     let lane = Lane::Notice(TenantNo(notice.tenant), notice.id);
@@ -63,6 +65,7 @@ pub(in crate::engine) fn finish_if_done<K: Kv>(tx: &mut Tx<K>, notice: &mut Noti
 /// Ends a change of a notice: notes its end if it has come, puts it where it belongs, writes it.
 pub(in crate::engine) fn close<K: Kv>(tx: &mut Tx<K>, notice: &mut Notice) -> Result<(), Fault> {
     finish_if_done(tx, notice);
+    canary_settled(tx, notice);
     refile(tx, notice)?;
     tx.store.write(keys::id(notice.id), notice);
     Ok(())

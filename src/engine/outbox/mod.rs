@@ -5,7 +5,7 @@
 //! | `submit`, `fit` | notices and recipients come in; values fit their template |
 //! | `rehearse` | what a submission would come to |
 //! | `plan`, `audience` | when recipients are read from where they are; their reading |
-//! | `claim` | which deliveries are sent now |
+//! | `claim`, `canary` | which deliveries are sent now; whether the rest follows the first few |
 //! | `settle` | what an answer does |
 //! | `receipt` | what a receipt does |
 //! | `recover` | what becomes of a delivery whose answer nobody will have |
@@ -15,6 +15,7 @@
 //! | `lane`, `log` | a notice's place among its tenant's; the send log |
 
 pub(super) mod audience;
+mod canary;
 mod claim;
 mod doubt;
 mod fit;

@@ -1,6 +1,7 @@
 //! What operators do to notices, and the sweeps that carry it through, one bounded step at a time.
 
 use crate::engine::command::{Act, Reply};
+use crate::engine::outbox::canary::canary_verdict;
 use crate::engine::outbox::{Outbox, lane, read_delivery};
 use crate::engine::refusal::{Code, Refusal, not_found};
 use crate::engine::streaks;
@@ -41,6 +42,7 @@ impl Outbox {
                     notice.started = true;
                 }
                 self.audience_is_due(tx, &mut notice);
+                notice.canary = None;
                 notice.paused = None;
                 notice.template_misses = 0;
                 streaks::forget(tx, &keys::notice_streak(id))?;
@@ -52,6 +54,10 @@ impl Outbox {
                 notice.paused.get_or_insert_with(|| PAUSED_BY_OPERATOR.into());
             }
             Act::Resume => {
+                if notice.paused.is_some() {
+                    // Whoever resumes it has seen what came of the first few, if they are out.
+                    notice.canary = notice.canary.take().filter(|canary| canary.left > 0);
+                }
                 notice.paused = None;
                 self.audience_goes_on(tx, &notice);
                 notice.template_misses = 0;
@@ -187,6 +193,30 @@ impl Outbox {
             | SweepKind::Mended
             | SweepKind::Forget => {}
         }
+    }
+
+    /// The first few of a notice are out: the rest goes on, or waits for a person.
+    pub(in crate::engine) fn decide_canary<K: Kv>(
+        &mut self,
+        tx: &mut Tx<K>,
+        id: Id,
+    ) -> Result<(), Fault> {
+        let Some(mut notice) = tx.store.read::<Notice>(&keys::id(id))? else { return Ok(()) };
+        if !notice.is_active() {
+            return Ok(());
+        }
+        let rule = self.body(tx, id)?.canary;
+        // The timer's own turn counts, not the clock: one that was put back may have called it early.
+        let decides = notice.canary.clone().filter(|it| it.decides.is_some());
+        let (Some(canary), Some(rule)) = (decides, rule) else { return Ok(()) };
+        let nothing_left = notice.finished.is_some();
+        match canary_verdict(&notice, &canary, &rule).filter(|_| !nothing_left) {
+            None => notice.canary = None,
+            Some(why) => {
+                notice.paused.get_or_insert(why);
+            }
+        }
+        lane::close(tx, &mut notice)
     }
 
     pub(in crate::engine) fn start_notice<K: Kv>(

@@ -15,6 +15,7 @@
 //! Retries that fail alike for everybody pause the notice, see `trouble`.
 
 use crate::engine::command::Reply;
+use crate::engine::outbox::canary::canary_doubted;
 use crate::engine::outbox::transition::{Unsent, withdrawn};
 use crate::engine::outbox::{Outbox, doubt, lane, log, read_delivery, trouble};
 use crate::engine::pace::RETURN_PAUSE_MS;
@@ -299,6 +300,9 @@ impl Outbox {
         delivery: &mut Delivery,
         reason: &str,
     ) {
+        if delivery.doubt_since.is_none() {
+            canary_doubted(notice);
+        }
         delivery.doubt_since.get_or_insert(tx.unwound(delivery.started));
         delivery.failed += 1;
         let pause = DOUBT_PAUSE_MS << (delivery.failed - 1).min(5);

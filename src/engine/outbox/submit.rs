@@ -17,7 +17,7 @@ use crate::limits;
 use crate::model::day::shanghai_day;
 use crate::model::delivery::{Delivery, DeliveryState, KeyRow};
 use crate::model::marks::Marked;
-use crate::model::notice::{Awaited, Counts, Notice, NoticeBody};
+use crate::model::notice::{Awaited, Canary, Counts, Notice, NoticeBody};
 use crate::store::chunks::{read_chunks, write_chunks};
 use crate::store::codec;
 use crate::store::keys::{self, Lane, TenantNo};
@@ -83,6 +83,7 @@ impl Outbox {
             last_settled: None,
             finished: None,
             awaited: Awaited::default(),
+            canary: draft.canary.map(Canary::begin),
             urgent: draft.urgent,
             awaits: false,
             revision: 0,
@@ -340,6 +341,7 @@ fn body_of(draft: &NoticeDraft, template_id: &str, data: BTreeMap<String, String
         data,
         url: draft.url.clone(),
         miniprogram: draft.miniprogram.clone(),
+        canary: draft.canary,
         marks: draft.marks.clone(),
         since: None,
         before: None,

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use crate::engine::outbox::Outbox;
+use crate::engine::outbox::canary::canary_unsent;
 use crate::engine::timer::Timer;
 use crate::engine::tx::Tx;
 use crate::id::DeliveryId;
@@ -39,6 +40,9 @@ impl Outbox {
             let (end, why) = (Settled::Skipped, "the notice expired");
             self.withdraw_delivery(tx, notice, id, delivery, end, why);
         } else {
+            if delivery.doubt_since.is_none() {
+                canary_unsent(tx, notice);
+            }
             let to = Standing::Pending { due: unsent.due };
             self.move_delivery(tx, notice, id, delivery, to, unsent.reason);
         }

@@ -4,7 +4,7 @@ use super::super::Engine;
 use super::super::marks::has_marks;
 use super::super::refusal::{Code, Refusal, not_found};
 use super::super::view::{
-    At, AudienceView, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry,
+    At, AudienceView, CanaryView, Counted, DeliveryText, DeliveryView, IdText, Listed, LogEntry,
     MiniprogramView, NoticeView, Raw, Row, Word,
 };
 use super::super::waits;
@@ -152,6 +152,12 @@ impl<K: Kv> Engine<K> {
             counts: (&notice.counts).into(),
             without_receipt: self.without_receipt(now, notice),
             audience: self.audience_view(notice, body)?,
+            canary: notice.canary.as_ref().map(|canary| CanaryView {
+                sent: canary.claimed,
+                left: canary.left,
+                in_doubt: canary.doubts,
+                decides_at: canary.decides.map(At),
+            }),
             urgent: notice.urgent,
             goes_on_at: goes_on_at.map(At),
             waits_for,

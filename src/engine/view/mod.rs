@@ -20,7 +20,7 @@ use crate::engine::query::asked::Stats;
 
 pub use dead::{DeadLetter, DeadOrDoubt, DeliveryLetter, NoticeLetter, TaskLetter};
 pub use delivery::{Counted, DeliveryView, LogEntry};
-pub use notice::{AudienceView, CountsView, MiniprogramView, NoticeView};
+pub use notice::{AudienceView, CanaryView, CountsView, MiniprogramView, NoticeView};
 pub use operate::{
     QuarantinedRow, QuotaView, RunView, ScheduleView, TenantRun, TenantView, TokenView, Waiting,
 };

@@ -40,6 +40,9 @@ pub struct NoticeView {
     /// How far its audience is, while it is read from elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<AudienceView>,
+    /// How far its first few are, while the rest waits for what comes of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryView>,
     /// Whether it is sent before others, in quiet hours, and from the reserve of the day.
     pub urgent: bool,
     /// When its tenant goes on, while that sends nothing though it is due.
@@ -105,6 +108,20 @@ pub struct AudienceView {
     pub error: Option<String>,
     /// When it is tried again.
     pub retry_at: Option<At>,
+}
+
+/// The first few of a notice.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Canary")]
+pub struct CanaryView {
+    /// How many have been sent.
+    pub sent: u32,
+    /// How many may still be.
+    pub left: u32,
+    /// How many had no clear answer.
+    pub in_doubt: u32,
+    /// When is looked at what came of them.
+    pub decides_at: Option<At>,
 }
 
 /// A mini program.
