@@ -21,16 +21,30 @@ use crate::time::SECOND_MS;
 /// One official account: how to reach it and prove to be it.
 #[derive(Clone, Debug)]
 pub struct Tenant {
-    /// The account's id.
+    /// The account's id. Empty only where a token service knows the account.
     pub appid: String,
-    /// The account's secret.
-    pub secret: Secret,
+    /// Where its access tokens come from.
+    pub token: TokenFrom,
     /// The provider's address without a trailing slash.
     pub base_url: String,
     /// What WeChat's own calls are checked with; without it they are refused.
     pub callback: Option<CallbackKeys>,
     /// What requests for audiences carry.
     pub audience: Option<AudienceHost>,
+}
+
+/// Where a tenant's access tokens come from.
+#[derive(Clone, Debug)]
+pub enum TokenFrom {
+    /// From the provider, for this secret of the account.
+    Provider(Secret),
+    /// From a service of the operator's own, asked with GET.
+    Service {
+        /// Its address, which may hold a key.
+        url: Secret,
+        /// What the requests carry.
+        carried: Carried,
+    },
 }
 
 /// Where audiences may be asked for with credentials.
@@ -89,24 +103,56 @@ pub(super) fn read(top: &Section<'_>) -> Tenants {
 }
 
 fn read_account(section: &Section<'_>) -> Tenant {
-    let appid = section.required_text("appid", "\"wx…\", from the account's page");
+    let service = section.section("token", read_token_service);
+    let appid = if service.is_some() {
+        section.text("appid").unwrap_or_default()
+    } else {
+        section.required_text("appid", "\"wx…\", from the account's page")
+    };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if APPID_BYTES < appid.len() || !appid.bytes().all(plain) {
         section.problem("appid", "must be the account's id: wx and letters and digits");
     }
-    let secret = secrets::required(section, &SECRET);
+    let token = match service {
+        None => TokenFrom::Provider(secrets::required(section, &SECRET)),
+        Some(service) => {
+            if SECRET.are_given(section) {
+                let what = "is for tokens from WeChat itself; keep secret, or token with its url";
+                section.problem("token", what);
+            }
+            service
+        }
+    };
     let base_url = section.text("base_url").unwrap_or(BASE_URL).trim_end_matches('/');
     match check_url(base_url) {
         Ok(_) if base_url.contains(['?', '#']) => {
             section.problem("base_url", "must end before any ? or #");
         }
         Ok(Route::Private) => {}
-        Ok(Route::Open) => section.warn("base_url", "sends the account's secret unencrypted"),
+        Ok(Route::Open) => section.warn("base_url", "sends secret or token unencrypted"),
         Err(why) => section.problem("base_url", why),
     }
     let callback = read_callback_keys(section);
+    if appid.is_empty() && callback.as_ref().is_some_and(|keys| keys.encoding_aes_key.is_some()) {
+        section.problem("encoding_aes_key", "needs the appid: encrypted calls name it");
+    }
     let audience = section.section("audience", read_audience);
-    Tenant { appid: appid.to_owned(), secret, base_url: base_url.to_owned(), callback, audience }
+    Tenant { appid: appid.to_owned(), token, base_url: base_url.to_owned(), callback, audience }
+}
+
+fn read_token_service(section: &Section<'_>) -> TokenFrom {
+    let url = section.hidden_text("url").unwrap_or_default();
+    if url.is_empty() {
+        let what = "is missing; add url = \"https://…\" of the service that gives tokens";
+        section.problem("url", what);
+    } else {
+        match check_url(url) {
+            Ok(Route::Open) => section.warn("url", "gives tokens unencrypted: https is safer"),
+            Ok(Route::Private) => {}
+            Err(why) => section.problem("url", why),
+        }
+    }
+    TokenFrom::Service { url: Secret::new(url), carried: requests::read(section) }
 }
 
 fn read_audience(section: &Section<'_>) -> AudienceHost {
@@ -243,7 +289,7 @@ fn is_field(name: &str) -> bool {
 /// Two tenants with one account have two rates and two tokens for it: legal, hardly meant.
 fn warn_of_twins(top: &Section<'_>, accounts: &BTreeMap<String, Tenant>) {
     let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-    for (name, tenant) in accounts {
+    for (name, tenant) in accounts.iter().filter(|(_, tenant)| !tenant.appid.is_empty()) {
         let account = (tenant.appid.as_str(), tenant.base_url.as_str());
         if let Some(first) = seen.insert(account, name) {
             let what = format!("is the account of tenants.{first} too; their limits add up");

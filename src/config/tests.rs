@@ -97,6 +97,45 @@ publish = "http://127.0.0.1:8082/api/v1/article/save"
 log = "90d"
 "#;
 
+fn secret_of(tenant: &Tenant) -> &str {
+    match &tenant.token {
+        TokenFrom::Provider(secret) => secret.expose(),
+        TokenFrom::Service { .. } => "",
+    }
+}
+
+#[test]
+fn tokens_may_come_from_a_service_in_place_of_appid_and_secret() {
+    let home = home();
+    write(&home.path().join("headers"), "X-Api-Key: canary-7f3a\n", 0o600);
+    let with = |lines: &str| load_in(&home, &format!("data_dir = '/d'\n[tenants.a]\n{lines}"));
+    let read =
+        with("token = { url = 'http://127.0.0.1:1/t?k=canary-7f3a', headers_file = 'headers' }");
+    let config = read.unwrap();
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert!(!format!("{config:?}").contains(CANARY));
+    let TokenFrom::Service { url, carried } = &config.tenants["a"].token else { panic!() };
+    assert!(url.expose().ends_with("/t?k=canary-7f3a") && carried.headers.len() == 1);
+    let key = "A".repeat(43);
+    let encrypted = format!(
+        "token = {{ url = 'http://127.0.0.1:1/t' }}\ncallback_token = 't'\nencoding_aes_key = '{key}'"
+    );
+    for (lines, told) in [
+        ("token = { url = 'http://127.0.0.1:1/t' }\nsecret = 's'", "tenants.a.token: is for"),
+        ("token = {}", "tenants.a.token.url: is missing"),
+        ("token = { url = 'canary-7f3a' }", "tenants.a.token.url: "),
+        ("token = { uri = 'x' }", "tenants.a.token.uri"),
+        ("token = 'canary-7f3a'", "tenants.a.token: must be a table"),
+        ("appid = 'wx1'", "tenants.a.secret: is missing"),
+        (&encrypted, "tenants.a.encoding_aes_key: needs the appid"),
+    ] {
+        let refused = with(lines).unwrap_err().to_string();
+        assert!(refused.contains(told) && !refused.contains(CANARY), "{refused}");
+    }
+    let open = with("token = { url = 'http://tokens.example/t' }").unwrap().warnings;
+    assert!(open[0].contains("unencrypted"), "{open:?}");
+}
+
 #[test]
 fn the_sample_loads_and_every_key_counts() {
     let config = load(SAMPLE).unwrap();
@@ -104,7 +143,7 @@ fn the_sample_loads_and_every_key_counts() {
     assert_eq!(config.data_dir, Path::new("/var/lib/duebox"));
     assert_eq!(config.admin.token.unwrap().expose(), "the-token");
     let acme = &config.tenants["acme"];
-    assert_eq!((acme.secret.expose(), acme.appid.as_str()), ("the-secret", "wx0000000000000001"));
+    assert_eq!((secret_of(acme), acme.appid.as_str()), ("the-secret", "wx0000000000000001"));
     assert_eq!(acme.callback.as_ref().unwrap().token.expose(), "token");
 
     let rule = &config.rules.tenants["acme"];
@@ -291,7 +330,7 @@ fn a_bare_name_is_a_credential_first_and_a_file_beside_the_configuration_else() 
         let text = format!("data_dir = '/d'\n[tenants.a]\nappid = 'x'\n{line}\n");
         write(&path, &text, 0o600);
         let config = Config::load_with(&path, Some(credentials.path())).unwrap();
-        config.tenants["a"].secret.expose().to_owned()
+        secret_of(&config.tenants["a"]).to_owned()
     };
     assert_eq!(secret("secret_file = 'acme.secret'"), "from systemd");
     assert_eq!(secret("secret_credential = 'acme.secret'"), "from systemd");
@@ -331,7 +370,7 @@ fn what_stands_at_the_ends_of_a_secret_by_mistake_is_left_out_and_told() {
     ] {
         write(&home.path().join("acme.secret"), written, 0o600);
         let config = load_in(&home, text).unwrap();
-        assert_eq!(config.tenants["a"].secret.expose(), read, "{written:?}");
+        assert_eq!(secret_of(&config.tenants["a"]), read, "{written:?}");
         let warnings = config.warnings.join("\n");
         assert_eq!(warnings.is_empty(), told.is_empty(), "{warnings}");
         assert!(warnings.contains(told) && !warnings.contains(CANARY), "{warnings}");

@@ -125,6 +125,10 @@ impl Accounts {
             }
             AccountAct::ClearQuota => {
                 let appid = self.appids.get(tenant).map_or("", String::as_str);
+                if appid.is_empty() {
+                    let what = format!("WeChat wants the appid for it: add tenants.{tenant}.appid");
+                    return Err(Refusal::new(Code::Invalid, what));
+                }
                 let body = json!({"appid": appid});
                 let cleared = provider.call("/cgi-bin/clear_quota", &[], Some(body)).await;
                 cleared.map_err(refused)?;

@@ -14,7 +14,7 @@ use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
 use super::tokens::{Kept, Tokens};
 use crate::audience::Sources;
-use crate::config::{Carried, Config, Pull, Tenant};
+use crate::config::{self, Carried, Config, Pull, Tenant};
 use crate::engine::command::{Command, Effect};
 use crate::mailbox::Mailbox;
 use crate::model::rules::Deliver;
@@ -24,7 +24,7 @@ use crate::secret::Secret;
 use crate::time::{Clock, SECOND_MS, SystemClock};
 use crate::webhook::{Hook, Hooks, SigningKeys};
 use crate::wechat::token::OnNewToken;
-use crate::wechat::{Account, Limits, Provider, Token};
+use crate::wechat::{Account, Limits, Provider, Token, TokenFrom};
 
 /// Longest time for one page of a pull.
 const PULL_TIMEOUT_MS: u64 = 20 * SECOND_MS;
@@ -62,7 +62,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     for (name, tenant) in &config.tenants {
         let limits = Limits { concurrency: 1, send_timeout: Duration::from_secs(1) };
         let clock = Arc::new(SystemClock);
-        Provider::new(account(name, tenant), limits, clock, None, Box::new(|_| ()))
+        Provider::new(account(name, tenant)?, limits, clock, None, Box::new(|_| ()))
             .map_err(|error| format!("tenants.{name}: {error}"))?;
     }
     Ok(())
@@ -166,15 +166,15 @@ fn channels(
             concurrency: rule.concurrency as usize,
             send_timeout: Duration::from_millis(rule.send_timeout_ms),
         };
-        let initial = tokens
-            .of(name, &tenant.appid)
+        let kept = is_from_provider(tenant).then(|| tokens.of(name, &tenant.appid)).flatten();
+        let initial = kept
             .map(|token| Token { value: Secret::new(token.value), expires_at: token.expires_at });
         let provider = Provider::new(
-            account(name, tenant),
+            account(name, tenant)?,
             limits,
             tools.clock.clone(),
             initial,
-            keep_token(name, &tenant.appid, tokens, tools),
+            keep_token(name, tenant, tokens, tools),
         )
         .map_err(|error| format!("tenants.{name}: {error}"))?;
         let channel = Channel {
@@ -188,22 +188,38 @@ fn channels(
     Ok(channels)
 }
 
-fn account(name: &str, tenant: &Tenant) -> Account {
-    Account {
+fn account(name: &str, tenant: &Tenant) -> Result<Account, String> {
+    let token = match &tenant.token {
+        config::TokenFrom::Provider(secret) => TokenFrom::Provider(secret.clone()),
+        config::TokenFrom::Service { url, carried } => {
+            let carried = credentials(carried);
+            let carried = carried.map_err(|why| format!("tenants.{name}.token: {why}"))?;
+            TokenFrom::Service(url.clone(), carried)
+        }
+    };
+    Ok(Account {
         tenant: name.to_owned(),
         appid: tenant.appid.clone(),
-        secret: tenant.secret.clone(),
+        token,
         base_url: tenant.base_url.clone(),
-    }
+    })
+}
+
+/// What a service gave is the service's to keep: nothing tells whose account it was for.
+fn is_from_provider(tenant: &Tenant) -> bool {
+    matches!(tenant.token, config::TokenFrom::Provider(_))
 }
 
 /// Keeps each new token, so that a restart does not fetch one, and stores that there is one.
-fn keep_token(tenant: &str, appid: &str, tokens: &Arc<Tokens>, tools: &Tools) -> OnNewToken {
-    let (tenant, mailbox, clock) = (tenant.to_owned(), tools.mailbox.clone(), tools.clock.clone());
-    let (appid, tokens) = (appid.to_owned(), tokens.clone());
+fn keep_token(name: &str, tenant: &Tenant, tokens: &Arc<Tokens>, tools: &Tools) -> OnNewToken {
+    let is_kept = is_from_provider(tenant);
+    let (tenant, appid) = (name.to_owned(), tenant.appid.clone());
+    let (mailbox, clock, tokens) = (tools.mailbox.clone(), tools.clock.clone(), tokens.clone());
     Box::new(move |token: &Token| {
-        let value = token.value.expose().to_owned();
-        tokens.keep(&tenant, Kept { appid: appid.clone(), value, expires_at: token.expires_at });
+        if is_kept {
+            let (appid, value) = (appid.clone(), token.value.expose().to_owned());
+            tokens.keep(&tenant, Kept { appid, value, expires_at: token.expires_at });
+        }
         let token = StoredToken {
             value: String::new(),
             expires_at: token.expires_at,

@@ -49,6 +49,12 @@ impl Credentials {
         self.headers.is_empty() && self.keys.is_none()
     }
 
+    /// `text` without the headers' values, for texts that come from outside and may repeat them.
+    pub(crate) fn scrub(&self, text: String) -> String {
+        let values = self.headers.iter().filter_map(|(_, value)| value.to_str().ok());
+        values.fold(text, |text, value| Secret::new(value).scrub(text))
+    }
+
     /// A request with them. `id` names this request; it holds no full stop.
     pub(crate) fn dress(
         &self,

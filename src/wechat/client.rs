@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 
 use crate::limits;
+use crate::outbound::credentials::Credentials;
 use crate::secret::Secret;
 
 /// A connection that does not stand after this long will not.
@@ -21,6 +22,16 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Largest answer that is read. Real ones have some hundred bytes.
 const ANSWER_MAX: usize = 64 * 1024;
 
+/// Where the access tokens of an account come from.
+#[derive(Clone, Debug)]
+pub enum TokenFrom {
+    /// From the provider, for the account's secret.
+    Provider(Secret),
+    /// From a service of the operator's own: a GET of this address with these headers, answered as
+    /// the provider does. The address may hold a key.
+    Service(Secret, Credentials),
+}
+
 /// One official account and where its API is.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -28,8 +39,8 @@ pub struct Account {
     pub tenant: String,
     /// The account's public id.
     pub appid: String,
-    /// The account's secret.
-    pub secret: Secret,
+    /// Where its tokens come from.
+    pub token: TokenFrom,
     /// Scheme, host and port, perhaps a path: `https://api.weixin.qq.com`.
     pub base_url: String,
 }
@@ -43,6 +54,9 @@ pub enum ClientError {
     /// The HTTP library refuses; without certificates on the host it does.
     #[error("no HTTP client: {0}")]
     Build(String),
+    /// The token service's address cannot be called.
+    #[error("token.url must be http:// or https:// with a host")]
+    TokenUrl,
 }
 
 impl Account {
@@ -132,6 +146,14 @@ pub(super) async fn ask(
     answer(request.timeout(within), most).await
 }
 
+/// Sends a request that is made, and reads the answer, at most 64 KiB of it.
+pub(super) async fn complete(
+    request: reqwest::RequestBuilder,
+    within: Duration,
+) -> Result<(StatusCode, Vec<u8>), Failure> {
+    answer(request.timeout(within), ANSWER_MAX).await
+}
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 async fn answer(
@@ -177,7 +199,7 @@ mod tests {
         Account {
             tenant: "a".into(),
             appid: "wx1".into(),
-            secret: Secret::new("s"),
+            token: TokenFrom::Provider(Secret::new("s")),
             base_url: base_url.into(),
         }
     }

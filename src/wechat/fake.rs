@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
-use super::Account;
+use super::{Account, TokenFrom};
 use crate::secret::Secret;
 
 /// What the server saw.
@@ -19,6 +19,7 @@ use crate::secret::Secret;
 pub(super) struct Seen {
     pub(super) path: String,
     pub(super) query: String,
+    pub(super) headers: hyper::HeaderMap,
     pub(super) body: String,
 }
 
@@ -68,6 +69,7 @@ impl Fake {
                         let request = Seen {
                             path: parts.uri.path().to_owned(),
                             query: parts.uri.query().unwrap_or_default().to_owned(),
+                            headers: parts.headers,
                             body: String::from_utf8_lossy(&body).into_owned(),
                         };
                         let reply = (shared.0)(&request);
@@ -88,7 +90,7 @@ impl Fake {
         Account {
             tenant: "a".into(),
             appid: "wx0000000000000001".into(),
-            secret: Secret::new("canary-secret"),
+            token: TokenFrom::Provider(Secret::new("canary-secret")),
             base_url: format!("http://{}", self.address),
         }
     }

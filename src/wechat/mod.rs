@@ -14,6 +14,6 @@ pub mod send;
 pub mod token;
 
 pub use calls::{CallError, People};
-pub use client::{Account, ClientError};
+pub use client::{Account, ClientError, TokenFrom};
 pub use send::{Limits, Message, Provider};
 pub use token::{Token, TokenError, TokenOwner};

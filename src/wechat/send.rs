@@ -369,7 +369,7 @@ mod tests {
         let account = Account {
             tenant: "a".into(),
             appid: "wx1".into(),
-            secret: Secret::new("canary-secret"),
+            token: crate::wechat::TokenFrom::Provider(Secret::new("canary-secret")),
             base_url: format!("http://{address}"),
         };
         let provider = provider(account, Some("canary-old"));

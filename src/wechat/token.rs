@@ -6,6 +6,8 @@
 //!
 //! Fetches use `stable_token` without force: it gives everybody the same token, so that two
 //! programs on one account do not invalidate each other's. Force is never used (20 per day).
+//!
+//! Where the operator has a token service, that is asked in place of the provider, in the same way.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +18,11 @@ use reqwest::{Client, Url};
 use tokio::sync::watch;
 
 use super::answer::split_rid;
-use super::client::{self, Account, ClientError};
+use super::client::{self, Account, ClientError, TokenFrom};
 use crate::limits;
 use crate::model::attempt::Class;
 use crate::model::errcode;
+use crate::outbound;
 use crate::secret::Secret;
 use crate::text::cut;
 use crate::time::{Clock, DAY_MS, SECOND_MS, Timestamp};
@@ -151,7 +154,7 @@ impl TokenOwner {
     /// The owner for an account, with the token of an earlier run if there is one.
     ///
     /// # Errors
-    /// When the account's base URL cannot be called.
+    /// When the account's base URL, or that of its token service, cannot be called.
     pub fn new(
         client: Client,
         account: Account,
@@ -159,7 +162,14 @@ impl TokenOwner {
         initial: Option<Token>,
         on_new: OnNewToken,
     ) -> Result<Self, ClientError> {
-        let url = account.url("/cgi-bin/stable_token")?;
+        let (client, url) = match &account.token {
+            TokenFrom::Provider(_) => (client, account.url("/cgi-bin/stable_token")?),
+            // Another host than the provider's, so with a client of its own.
+            TokenFrom::Service(url, _) => (
+                outbound::client().map_err(|error| ClientError::Build(error.to_string()))?,
+                outbound::parse_url(url.expose()).ok_or(ClientError::TokenUrl)?,
+            ),
+        };
         let state = Mutex::new(State { standing: Standing::new(initial), fetch: None });
         let fetches = AtomicU64::new(0);
         let inner = Inner { client, url, account, clock, on_new, fetches, state };
@@ -289,24 +299,43 @@ impl Inner {
         receiver
     }
 
-    /// One call of `stable_token`.
+    /// One call of `stable_token`, or of the operator's own service.
     async fn fetch(&self) -> Outcome {
         self.fetches.fetch_add(1, Ordering::Relaxed);
         let began = self.clock.now();
-        let body = serde_json::json!({
-            "grant_type": "client_credential",
-            "appid": self.account.appid,
-            "secret": self.account.secret.expose(),
-            "force_refresh": false,
-        });
-        let body = reqwest::Body::from(body.to_string());
-        let answer = client::post(&self.client, self.url.clone(), body, FETCH_TIMEOUT).await;
-        let (status, body) =
-            answer.map_err(|failure| TokenError::no_answer(failure.into_words()))?;
-        read(began, status.as_u16(), &body).map_err(|error| TokenError {
-            errmsg: self.account.secret.scrub(error.errmsg),
-            ..error
-        })
+        let url = self.url.clone();
+        let answer = match &self.account.token {
+            TokenFrom::Provider(secret) => {
+                let body = serde_json::json!({
+                    "grant_type": "client_credential",
+                    "appid": self.account.appid,
+                    "secret": secret.expose(),
+                    "force_refresh": false,
+                });
+                client::post(&self.client, url, body.to_string().into(), FETCH_TIMEOUT).await
+            }
+            TokenFrom::Service(_, credentials) => {
+                let id = format!("token_{}", began.0);
+                let request = credentials.dress(self.client.get(url), &id, "", began);
+                client::complete(request, FETCH_TIMEOUT).await
+            }
+        };
+        let outcome = answer
+            .map_err(|failure| TokenError::no_answer(failure.into_words()))
+            .and_then(|(status, body)| read(began, status.as_u16(), &body));
+        outcome.map_err(|error| TokenError { errmsg: self.in_words(error.errmsg), ..error })
+    }
+
+    /// The text of an error without secrets; it says who was asked, if that was not the provider.
+    fn in_words(&self, errmsg: String) -> String {
+        match &self.account.token {
+            TokenFrom::Provider(secret) => secret.scrub(errmsg),
+            TokenFrom::Service(url, credentials) => {
+                let text = credentials.scrub(url.scrub(errmsg));
+                let text = format!("the token service {}: {text}", outbound::shown(&self.url));
+                cut(&text, limits::TEXT_BYTES).to_owned()
+            }
+        }
     }
 }
 
@@ -432,6 +461,55 @@ mod tests {
             assert!(!format!("{error} {error:?} {owner:?}").contains("canary"), "{error}");
         }
         assert_eq!(owner.status().fetches, 1);
+    }
+
+    #[tokio::test]
+    async fn a_token_service_is_asked_once_and_again_when_its_token_was_refused() {
+        let fake = Fake::start(|request| {
+            assert_eq!(request.headers["x-api-key"], "canary-key");
+            assert_eq!((request.path.as_str(), request.query.as_str()), ("/token", "k=canary-q"));
+            assert!(request.body.is_empty());
+            Reply::json(r#"{"access_token":"T","expires_in":7200}"#)
+        })
+        .await;
+        let owner = owner_at_service(&fake);
+        let ask = || owner.get();
+        let (one, two) = tokio::join!(ask(), ask());
+        assert_eq!(
+            (one.unwrap(), two.unwrap()),
+            (token("T", 2 * HOUR_MS), token("T", 2 * HOUR_MS))
+        );
+        assert_eq!(fake.count("/token"), 1);
+        let again = owner.report_bad(&Secret::new("T")).await.unwrap_err();
+        assert_eq!(again.problem, TokenProblem::SameToken);
+        assert_eq!((fake.count("/token"), fake.count("/cgi-bin/stable_token")), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn a_token_service_that_gives_none_is_named_and_no_key_is_told() {
+        for (status, body) in [
+            (401, "canary-key is wrong"),
+            (200, "<html>canary-q</html>"),
+            (200, r#"{"errcode":40001,"errmsg":"canary-key"}"#),
+            (503, ""),
+        ] {
+            let fake = Fake::start(move |_| Reply::Text(status, body.to_owned())).await;
+            let error = owner_at_service(&fake).get().await.unwrap_err();
+            let words = format!("{error} {error:?}");
+            assert!(words.contains("the token service http://127.0.0.1:"), "{words}");
+            assert!(!words.contains("canary"), "{words}");
+        }
+    }
+
+    fn owner_at_service(fake: &Fake) -> TokenOwner {
+        let account = fake.account();
+        let url = Secret::new(format!("{}/token?k=canary-q", account.base_url));
+        let headers = [("x-api-key".to_owned(), Secret::new("canary-key"))];
+        let credentials = outbound::credentials::Credentials::new(&headers, None).unwrap();
+        let account = Account { token: TokenFrom::Service(url, credentials), ..account };
+        let client = client::build(&account, 10).unwrap();
+        let clock = Arc::new(ManualClock::new(NOW));
+        TokenOwner::new(client, account, clock, None, Box::new(|_| ())).unwrap()
     }
 
     #[tokio::test]

@@ -31,4 +31,5 @@ mod relay;
 mod slow_copies;
 mod stop;
 mod tasks;
+mod token_service;
 mod unreadable;
