@@ -70,7 +70,7 @@
 //! |---|---|---|
 //! | command line | [`cli`] | people |
 //! | assembly | [`daemon`] | everything below, in which order it starts and stops |
-//! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`audience`], [`lease`], [`data_dir`], [`config`], [`sandbox`], `outbound` (the one HTTP client) | HTTP, files, the kernel |
+//! | edges, strangers to each other | [`admin`], [`wechat`], [`webhook`], [`pull`], [`audience`], [`bound`], [`lease`], [`data_dir`], [`config`], [`sandbox`], `outbound` (the one HTTP client) | HTTP, files, the kernel |
 //! | API | [`api`] | bodies and answers: read, refused, described once; no HTTP |
 //! | commit | [`mailbox`] | the one writer thread, group commit, the clock, what growth must wait for |
 //! | decisions | [`engine`] | rows, and time as an argument; no clock, no I/O, no randomness |
@@ -120,6 +120,7 @@ pub mod api;
 
 pub mod admin;
 pub mod audience;
+pub mod bound;
 pub mod config;
 pub mod data_dir;
 pub mod lease;

@@ -25,7 +25,10 @@ const LAYERS: [&[&str]; 10] = [
     &["mailbox"],
     &["api"],
     &["outbound"],
-    &["admin", "audience", "config", "data_dir", "lease", "pull", "sandbox", "webhook", "wechat"],
+    &[
+        "admin", "audience", "bound", "config", "data_dir", "lease", "pull", "sandbox", "webhook",
+        "wechat",
+    ],
     &["daemon"],
 ];
 

@@ -40,7 +40,7 @@ pub use review::{Moderation, Review, Tencent};
 pub use schedules::Pull;
 pub use secrets::read_token;
 pub use storage::Storage;
-pub use tenants::{AudienceHost, CallbackKeys, Tenant, TokenFrom};
+pub use tenants::{AudienceHost, CallbackKeys, Service, Tenant, TokenFrom};
 
 use section::{Reading, Section};
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use toml::Value;
+
 use super::politeness;
 use super::queues::read_retry;
 use super::requests::{self, Carried};
@@ -31,6 +33,8 @@ pub struct Tenant {
     pub callback: Option<CallbackKeys>,
     /// What requests for audiences carry.
     pub audience: Option<AudienceHost>,
+    /// Who is asked right before sending whether the recipients are still bound.
+    pub check: Option<Service>,
 }
 
 /// Where a tenant's access tokens come from.
@@ -39,12 +43,16 @@ pub enum TokenFrom {
     /// From the provider, for this secret of the account.
     Provider(Secret),
     /// From a service of the operator's own, asked with GET.
-    Service {
-        /// Its address, which may hold a key.
-        url: Secret,
-        /// What the requests carry.
-        carried: Carried,
-    },
+    Service(Service),
+}
+
+/// A service of the operator's own.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its address, which may hold a key.
+    pub url: Secret,
+    /// What the requests carry.
+    pub carried: Carried,
 }
 
 /// Where audiences may be asked for with credentials.
@@ -103,7 +111,7 @@ pub(super) fn read(top: &Section<'_>) -> Tenants {
 }
 
 fn read_account(section: &Section<'_>) -> Tenant {
-    let service = section.section("token", read_token_service);
+    let service = section.section("token", |token| read_service(token, "gives tokens"));
     let appid = if service.is_some() {
         section.text("appid").unwrap_or_default()
     } else {
@@ -120,7 +128,7 @@ fn read_account(section: &Section<'_>) -> Tenant {
                 let what = "is for tokens from WeChat itself; keep secret, or token with its url";
                 section.problem("token", what);
             }
-            service
+            TokenFrom::Service(service)
         }
     };
     let base_url = section.text("base_url").unwrap_or(BASE_URL).trim_end_matches('/');
@@ -137,22 +145,37 @@ fn read_account(section: &Section<'_>) -> Tenant {
         section.problem("encoding_aes_key", "needs the appid: encrypted calls name it");
     }
     let audience = section.section("audience", read_audience);
-    Tenant { appid: appid.to_owned(), token, base_url: base_url.to_owned(), callback, audience }
+    let check = read_check(section);
+    let (appid, base_url) = (appid.to_owned(), base_url.to_owned());
+    Tenant { appid, token, base_url, callback, audience, check }
 }
 
-fn read_token_service(section: &Section<'_>) -> TokenFrom {
-    let url = section.hidden_text("url").unwrap_or_default();
-    if url.is_empty() {
-        let what = "is missing; add url = \"https://…\" of the service that gives tokens";
-        section.problem("url", what);
-    } else {
-        match check_url(url) {
-            Ok(Route::Open) => section.warn("url", "gives tokens unencrypted: https is safer"),
-            Ok(Route::Private) => {}
-            Err(why) => section.problem("url", why),
-        }
+/// `check`: an address, or a table with one that wants headers or a signature.
+fn read_check(section: &Section<'_>) -> Option<Service> {
+    const DOES: &str = "is told who gets messages";
+    if section.value("check").is_some_and(Value::is_table) {
+        return section.section("check", |check| read_service(check, DOES));
     }
-    TokenFrom::Service { url: Secret::new(url), carried: requests::read(section) }
+    let url = read_service_url(section, "check", DOES)?;
+    Some(Service { url, carried: Carried::default() })
+}
+
+fn read_service(section: &Section<'_>, does: &str) -> Service {
+    if !section.has("url") {
+        section.problem("url", "is missing; add url = \"https://…\" of the service to ask");
+    }
+    let url = read_service_url(section, "url", does).unwrap_or_else(|| Secret::new(""));
+    Service { url, carried: requests::read(section) }
+}
+
+fn read_service_url(section: &Section<'_>, key: &'static str, does: &str) -> Option<Secret> {
+    let url = section.hidden_text(key)?;
+    match check_url(url) {
+        Ok(Route::Open) => section.warn(key, format!("{does} unencrypted: https is safer")),
+        Ok(Route::Private) => {}
+        Err(why) => section.problem(key, why),
+    }
+    Some(Secret::new(url))
 }
 
 fn read_audience(section: &Section<'_>) -> AudienceHost {

@@ -100,7 +100,7 @@ log = "90d"
 fn secret_of(tenant: &Tenant) -> &str {
     match &tenant.token {
         TokenFrom::Provider(secret) => secret.expose(),
-        TokenFrom::Service { .. } => "",
+        TokenFrom::Service(_) => "",
     }
 }
 
@@ -114,8 +114,9 @@ fn tokens_may_come_from_a_service_in_place_of_appid_and_secret() {
     let config = read.unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert!(!format!("{config:?}").contains(CANARY));
-    let TokenFrom::Service { url, carried } = &config.tenants["a"].token else { panic!() };
-    assert!(url.expose().ends_with("/t?k=canary-7f3a") && carried.headers.len() == 1);
+    let TokenFrom::Service(service) = &config.tenants["a"].token else { panic!() };
+    assert!(service.url.expose().ends_with("/t?k=canary-7f3a"));
+    assert_eq!(service.carried.headers.len(), 1);
     let key = "A".repeat(43);
     let encrypted = format!(
         "token = {{ url = 'http://127.0.0.1:1/t' }}\ncallback_token = 't'\nencoding_aes_key = '{key}'"
@@ -134,6 +135,33 @@ fn tokens_may_come_from_a_service_in_place_of_appid_and_secret() {
     }
     let open = with("token = { url = 'http://tokens.example/t' }").unwrap().warnings;
     assert!(open[0].contains("unencrypted"), "{open:?}");
+}
+
+#[test]
+fn who_is_asked_before_sending_is_an_address_or_a_table_with_one() {
+    let home = home();
+    write(&home.path().join("headers"), "X-Api-Key: canary-7f3a\n", 0o600);
+    let with = |lines: &str| {
+        let account = "[tenants.a]\nappid = 'wx1'\nsecret = 's'";
+        load_in(&home, &format!("data_dir = '/d'\n{account}\n{lines}"))
+    };
+    for (lines, headers) in [
+        ("check = 'http://127.0.0.1:1/bound?k=canary-7f3a'", 0),
+        ("check = { url = 'http://127.0.0.1:1/bound', headers_file = 'headers' }", 1),
+    ] {
+        let config = with(lines).unwrap();
+        assert!(!format!("{config:?}").contains(CANARY));
+        assert_eq!(config.tenants["a"].check.as_ref().unwrap().carried.headers.len(), headers);
+    }
+    for (lines, told) in [
+        ("check = 'canary-7f3a'", "tenants.a.check: "),
+        ("check = ''", "tenants.a.check: "),
+        ("check = 1", "tenants.a.check: must be a text"),
+        ("check = {}", "tenants.a.check.url: is missing"),
+    ] {
+        let refused = with(lines).unwrap_err().to_string();
+        assert!(refused.contains(told) && !refused.contains(CANARY), "{refused}");
+    }
 }
 
 #[test]

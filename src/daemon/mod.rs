@@ -11,6 +11,7 @@ mod attention;
 mod audiences;
 mod board;
 mod callbacks;
+mod checks;
 mod duties;
 mod files;
 mod lead;

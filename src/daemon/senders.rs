@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hyper::body::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::checks::{Bound, Check};
 use super::panics;
 use super::phase::{Phase, Phases};
 use crate::engine::command::{Command, SendJob};
@@ -26,6 +27,18 @@ pub(super) struct Channel {
     pub(super) most: Mutex<u32>,
     /// The longest time one send may take.
     pub(super) timeout_ms: u64,
+    /// Who knows whether recipients are still bound.
+    pub(super) check: Option<Check>,
+}
+
+/// What came of a job.
+enum Sent {
+    /// What was put on the wire, and what came back.
+    Tried(Vec<Try>),
+    /// Nothing was, and nothing is known.
+    Unsent,
+    /// Nothing was: the business no longer knows the recipient.
+    Gone,
 }
 
 impl Channel {
@@ -61,15 +74,17 @@ impl Senders {
         let senders = self.clone();
         let guard = self.phase.guard();
         panics::spawn_vital(async move {
-            let SendJob { tenant, delivery, fence, body, concurrency } = job;
-            let tries = senders.send(&tenant, body, concurrency).await;
-            if tries.iter().flatten().any(|one| one.class == Class::Day) {
-                // Full says that it is known.
-                let _ = senders.used_up.try_send(tenant);
-            }
-            let command = match tries {
-                Some(tries) => Command::SettleSend { delivery, fence, tries },
-                None => Command::ReturnSend { delivery, fence },
+            let (delivery, fence, tenant) = (job.delivery, job.fence, job.tenant.clone());
+            let command = match senders.send(job).await {
+                Sent::Tried(tries) => {
+                    if tries.iter().any(|one| one.class == Class::Day) {
+                        // Full says that it is known.
+                        let _ = senders.used_up.try_send(tenant);
+                    }
+                    Command::SettleSend { delivery, fence, tries }
+                }
+                Sent::Unsent => Command::ReturnSend { delivery, fence, gone: false },
+                Sent::Gone => Command::ReturnSend { delivery, fence, gone: true },
             };
             // A closed mailbox means that the process is failing: recovery will find the claim.
             let _ = senders.mailbox.call(command).await;
@@ -77,18 +92,32 @@ impl Senders {
         });
     }
 
-    /// Sends. `None` when nothing was put on the wire.
-    async fn send(&self, tenant: &str, body: String, concurrency: u32) -> Option<Vec<Try>> {
-        let channel = self.channels.get(tenant)?;
-        channel.fit(concurrency);
+    async fn send(&self, job: SendJob) -> Sent {
+        let Some(channel) = self.channels.get(&job.tenant) else { return Sent::Unsent };
+        channel.fit(job.concurrency);
         let permit = tokio::select! {
-            permit = channel.permits.acquire() => permit.ok()?,
-            () = self.phase.reached(Phase::Draining) => return None,
+            permit = channel.permits.acquire() => permit,
+            () = self.phase.reached(Phase::Draining) => return Sent::Unsent,
         };
-        if self.phase.has_reached(Phase::Draining) || !(self.may_send)(channel.timeout_ms) {
-            return None;
+        let Ok(permit) = permit else { return Sent::Unsent };
+        let at = self.clock.now();
+        if let Some(check) = &channel.check {
+            let bound = tokio::select! {
+                bound = check.ask(job.delivery.notice, job.openid) => bound,
+                () = self.phase.reached(Phase::Draining) => return Sent::Unsent,
+            };
+            match bound {
+                Bound::Still => {}
+                Bound::Gone => return Sent::Gone,
+                Bound::Unknown(why) => {
+                    return Sent::Tried(vec![self.nothing_came(at, Class::Unreached, &why)]);
+                }
+            }
         }
-        let message = Message { body: Bytes::from(body) };
+        if self.phase.has_reached(Phase::Draining) || !(self.may_send)(channel.timeout_ms) {
+            return Sent::Unsent;
+        }
+        let message = Message { body: Bytes::from(job.body) };
         let at = self.clock.now();
         let on_wire = AtomicBool::new(false);
         let tries = tokio::select! {
@@ -96,23 +125,23 @@ impl Senders {
             () = self.phase.reached(Phase::Cut) => {
                 if !on_wire.load(Ordering::Relaxed) {
                     // It was still waiting for a token: there is nothing to doubt.
-                    return None;
+                    return Sent::Unsent;
                 }
-                vec![self.cut_off(at)]
+                vec![self.nothing_came(at, Class::InDoubt, "cut off when the daemon stopped")]
             }
         };
         drop(permit);
-        Some(tries)
+        Sent::Tried(tries)
     }
 
-    /// A try on the wire whose answer is not waited for any longer.
-    fn cut_off(&self, at: Timestamp) -> Try {
+    /// A try without an answer.
+    fn nothing_came(&self, at: Timestamp, class: Class, why: &str) -> Try {
         Try {
             at,
             duration_ms: self.clock.now().since(at),
-            class: Class::InDoubt,
+            class,
             errcode: None,
-            errmsg: cut("cut off when the daemon stopped", limits::TEXT_BYTES).to_owned(),
+            errmsg: cut(why, limits::TEXT_BYTES).to_owned(),
             msgid: None,
             rid: None,
             field: None,

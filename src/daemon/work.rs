@@ -8,12 +8,14 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::accounts::Accounts;
 use super::audiences::Audiences;
+use super::checks::Check;
 use super::phase::{Phase, Phases};
 use super::pulls::Pulls;
 use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
 use super::tokens::{Kept, Tokens};
 use crate::audience::Sources;
+use crate::bound::Register;
 use crate::config::{self, Carried, Config, Pull, Tenant};
 use crate::engine::command::{Command, Effect};
 use crate::mailbox::Mailbox;
@@ -62,6 +64,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     for (name, tenant) in &config.tenants {
         let limits = Limits { concurrency: 1, send_timeout: Duration::from_secs(1) };
         let clock = Arc::new(SystemClock);
+        register(name, tenant)?;
         Provider::new(account(name, tenant)?, limits, clock, None, Box::new(|_| ()))
             .map_err(|error| format!("tenants.{name}: {error}"))?;
     }
@@ -182,19 +185,29 @@ fn channels(
             permits: Arc::new(Semaphore::new(rule.concurrency as usize)),
             most: Mutex::new(rule.concurrency),
             timeout_ms: rule.send_timeout_ms,
+            check: register(name, tenant)?
+                .map(|register| Check::start(name.clone(), register, tools.clock.clone())),
         };
         channels.insert(name.clone(), Arc::new(channel));
     }
     Ok(channels)
 }
 
+/// Who is asked whether a tenant's recipients are still bound.
+fn register(name: &str, tenant: &Tenant) -> Result<Option<Register>, String> {
+    let register = tenant.check.as_ref().map(|check| {
+        credentials(&check.carried).and_then(|carried| Register::new(&check.url, carried))
+    });
+    register.transpose().map_err(|why| format!("tenants.{name}.check: {why}"))
+}
+
 fn account(name: &str, tenant: &Tenant) -> Result<Account, String> {
     let token = match &tenant.token {
         config::TokenFrom::Provider(secret) => TokenFrom::Provider(secret.clone()),
-        config::TokenFrom::Service { url, carried } => {
-            let carried = credentials(carried);
+        config::TokenFrom::Service(service) => {
+            let carried = credentials(&service.carried);
             let carried = carried.map_err(|why| format!("tenants.{name}.token: {why}"))?;
-            TokenFrom::Service(url.clone(), carried)
+            TokenFrom::Service(service.url.clone(), carried)
         }
     };
     Ok(Account {

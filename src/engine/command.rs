@@ -88,6 +88,8 @@ pub enum Command {
         delivery: DeliveryId,
         /// The fence.
         fence: u64,
+        /// Whether the business no longer knows its recipient.
+        gone: bool,
     },
     /// WeChat told something by itself.
     TakeTold {
@@ -529,6 +531,8 @@ pub struct SendJob {
     pub delivery: DeliveryId,
     /// The fence to settle with.
     pub fence: u64,
+    /// The recipient.
+    pub openid: String,
     /// The request's body.
     pub body: String,
     /// Requests in flight that the tenant may have.

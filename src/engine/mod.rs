@@ -243,8 +243,8 @@ impl<K: Kv> Engine<K> {
             Command::SettleSend { delivery, fence, tries } => {
                 self.outbox.settle_send(&mut self.tx, delivery, fence, tries)?
             }
-            Command::ReturnSend { delivery, fence } => {
-                self.outbox.return_send(&mut self.tx, delivery, fence)?
+            Command::ReturnSend { delivery, fence, gone } => {
+                self.outbox.return_send(&mut self.tx, delivery, fence, gone)?
             }
             Command::TakeTold { tenant, told } => self.take_told(&tenant, &told)?,
             Command::SaveToken { tenant, token } => {

@@ -8,6 +8,7 @@ mod attention;
 mod audiences;
 mod callback;
 mod canary;
+mod check;
 mod clock;
 mod copies;
 mod crash;

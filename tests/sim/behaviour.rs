@@ -197,7 +197,9 @@ fn a_cancel_withdraws_what_waits_and_what_comes_back() {
     let job = jobs.pop().unwrap();
     settle(&mut world, &job, Class::Ok, Some(0));
     let job = jobs.pop().unwrap();
-    world.ask(Command::ReturnSend { delivery: job.delivery, fence: job.fence }).unwrap();
+    world
+        .ask(Command::ReturnSend { delivery: job.delivery, fence: job.fence, gone: false })
+        .unwrap();
     let job = jobs.pop().unwrap();
     settle(&mut world, &job, Class::InDoubt, None);
     assert_eq!(count(&mut world, notice, "accepted"), 1);

@@ -55,6 +55,24 @@ fn the_rest_follows_when_the_first_did_well_also_over_a_crash() {
 }
 
 #[test]
+fn whoever_is_gone_leaves_its_place_among_the_first_to_another() {
+    let mut world = World::new(0, rules::outbox());
+    let (id, jobs) = begin(&mut world, 25);
+    assert_eq!(jobs.len(), 10);
+    let mut more = Vec::new();
+    for job in &jobs[..4] {
+        let (delivery, fence) = (job.delivery, job.fence);
+        more.extend(sends(world.run(Command::ReturnSend { delivery, fence, gone: true }).effects));
+    }
+    assert_eq!(more.len(), 4);
+    let first = jobs.into_iter().skip(4).chain(more).collect();
+    assert_eq!(refuse(&mut world, first, 0), 10);
+    let jobs = sends(world.pass(3 * MINUTE_MS));
+    accept_all(&mut world, jobs);
+    assert_eq!((count(&mut world, id, "accepted"), count(&mut world, id, "skipped")), (21, 4));
+}
+
+#[test]
 fn too_many_refused_stop_the_rest_until_somebody_resumes_it() {
     let mut world = World::new(0, rules::outbox());
     let (id, jobs) = begin(&mut world, 25);

@@ -471,7 +471,9 @@ fn what_a_worker_hands_back_is_not_handed_out_again_at_once() {
     let mut world = World::new(0, rules);
     let (_, jobs) = begin(&mut world, draft("a", 1));
     let (delivery, claim) = (jobs[0].delivery, jobs[0].fence);
-    assert!(world.run(Command::ReturnSend { delivery, fence: claim }).effects.is_empty());
+    assert!(
+        world.run(Command::ReturnSend { delivery, fence: claim, gone: false }).effects.is_empty()
+    );
     let again = sends(world.pass(SECOND_MS));
     assert_eq!(again.len(), 1);
     settle(&mut world, &again[0], Class::Ok, Some(0));

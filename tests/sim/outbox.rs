@@ -164,8 +164,10 @@ impl Outbox {
         assert!(new, "{} was given out twice under claim {}", job.delivery, job.fence);
         let (delivery, claim) = (job.delivery, job.fence);
         if self.rng.u8(0..50) == 0 {
-            self.answers
-                .push((self.provider.clock_ms, Command::ReturnSend { delivery, fence: claim }));
+            self.answers.push((
+                self.provider.clock_ms,
+                Command::ReturnSend { delivery, fence: claim, gone: false },
+            ));
             return;
         }
         let one = self.provider.send(&mut self.rng, job, self.world.now);

@@ -142,6 +142,43 @@ fn a_person_gets_so_many_messages_in_a_time_and_the_rest_is_skipped() {
 }
 
 #[test]
+fn what_came_back_unsent_does_not_count_against_the_cap() {
+    let cap = Cap { messages: 1, per_ms: DAY_MS };
+    let mut world = World::new(0, with(|rule| rule.cap = Some(cap)));
+    let (id, mut jobs) = begin(&mut world, draft("a", 1));
+    for _ in 0..3 {
+        let (delivery, fence) = (jobs[0].delivery, jobs[0].fence);
+        world.ask(Command::ReturnSend { delivery, fence, gone: false }).unwrap();
+        jobs = sends(world.pass(10 * SECOND_MS));
+        assert_eq!(jobs.len(), 1);
+    }
+    accept_all(&mut world, jobs);
+    assert_eq!(count(&mut world, id, "accepted"), 1);
+}
+
+#[test]
+fn whom_the_business_no_longer_knows_is_skipped_unless_it_may_have_been_shown_something() {
+    let mut world = World::new(0, with(|_| ()));
+    let (id, jobs) = begin(&mut world, draft("a", 2));
+    settle(&mut world, &jobs[1], Class::InDoubt, None);
+    let again = sends(world.pass(10 * SECOND_MS));
+    for job in [&jobs[0], &again[0]] {
+        let (delivery, fence) = (job.delivery, job.fence);
+        let told = || Command::ReturnSend { delivery, fence, gone: true };
+        world.ask(told()).unwrap();
+        world.ask(told()).unwrap();
+    }
+    assert_eq!(count(&mut world, id, "skipped"), 1);
+    assert_eq!(count(&mut world, id, "in_doubt"), 1);
+    let page = Default::default();
+    let rows = world.look(Query::Deliveries { notice: id, state: None, openid: None, page });
+    assert_eq!(
+        (&rows["items"][0]["reason"], &rows["items"][0]["attempt"]),
+        (&"gone".into(), &0.into())
+    );
+}
+
+#[test]
 fn a_tenant_that_shall_be_slower_is_and_grows_back() {
     let mut world = World::new(0, with(|rule| rule.rate = 100));
     let (_, jobs) = begin(&mut world, draft("a", 2_000));

@@ -249,8 +249,14 @@ impl Outbox {
         self.move_delivery(tx, notice, id, &mut delivery, Standing::Sending { until }, reason);
         people::sends(tx, tenant, &delivery)?;
         let body = self.render(tx, budget.name, tenant, id, &delivery, tx.now)?;
-        let (tenant, concurrency) = (budget.name.to_owned(), budget.concurrency);
-        Ok(Some(SendJob { tenant, delivery: id, fence: delivery.fence, body, concurrency }))
+        Ok(Some(SendJob {
+            tenant: budget.name.to_owned(),
+            delivery: id,
+            fence: delivery.fence,
+            openid: delivery.openid,
+            body,
+            concurrency: budget.concurrency,
+        }))
     }
 
     /// The request of a delivery as it was, or would be, made at a time. What a notice said before it

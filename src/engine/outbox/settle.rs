@@ -15,7 +15,7 @@
 //! Retries that fail alike for everybody pause the notice, see `trouble`.
 
 use crate::engine::command::Reply;
-use crate::engine::outbox::canary::canary_doubted;
+use crate::engine::outbox::canary::{canary_doubted, canary_unsent};
 use crate::engine::outbox::transition::{Unsent, withdrawn};
 use crate::engine::outbox::{Outbox, doubt, lane, log, read_delivery, trouble};
 use crate::engine::pace::RETURN_PAUSE_MS;
@@ -35,6 +35,8 @@ use crate::store::schema::Tree;
 use crate::text::cut;
 use crate::time::{MINUTE_MS, SECOND_MS};
 
+/// Why nothing was sent to whom the business no longer knows.
+const GONE: &str = "gone";
 /// Template codes in a row that pause a notice: the provider answers them by mistake now and then.
 const TEMPLATE_MISSES: u32 = 5;
 /// Pauses between attempts that are in doubt: short, since the window is.
@@ -43,17 +45,30 @@ const DOUBT_PAUSE_MS: u64 = 2 * SECOND_MS;
 const TOO_OFTEN_MS: u64 = 30 * MINUTE_MS;
 
 impl Outbox {
-    /// Hands a claimed delivery back that was certainly not put on the wire.
+    /// Hands a claimed delivery back that was certainly not put on the wire. One whose recipient is gone
+    /// is skipped, and its place among the first few is free for another.
     pub(in crate::engine) fn return_send<K: Kv>(
         &mut self,
         tx: &mut Tx<K>,
         id: DeliveryId,
         fence: u64,
+        gone: bool,
     ) -> Result<Decision, Fault> {
         let Some((mut notice, mut delivery)) = self.claimed_delivery(tx, id, fence)? else {
             return Ok(Ok(Reply::Done));
         };
         delivery.attempt -= 1;
+        people::not_sent(tx, TenantNo(notice.tenant), &delivery.openid, delivery.started)?;
+        if gone {
+            let doubted = delivery.doubt_since.is_some();
+            self.withdraw_delivery(tx, &mut notice, id, &mut delivery, Settled::Skipped, GONE);
+            if !doubted {
+                canary_unsent(tx, &mut notice);
+            }
+            notice.last_settled = Some(tx.now);
+            lane::close(tx, &mut notice)?;
+            return Ok(Ok(Reply::Done));
+        }
         let due = tx.now.plus(RETURN_PAUSE_MS);
         self.unsend(tx, &mut notice, id, &mut delivery, Unsent { due, reason: None });
         lane::close(tx, &mut notice)?;
