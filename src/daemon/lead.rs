@@ -247,6 +247,8 @@ impl Leading {
         let listening = listen(&config).await?;
         let address = listening.address;
         let pulse = Arc::new(Pulse::default());
+        // Known before the first thing is taken: a tick that is due at the start comes at once.
+        duties::look_at_disk(&config.data_dir, config.storage.min_free_bytes, &pulse);
         let alive = Liveness::start(pulse.clone(), state.phases());
         let lease = holder.start(move || alive.is_alive(ALIVE_WITHIN), |why| lease::leave(why));
         let lease = lease.map_err(fault)?;

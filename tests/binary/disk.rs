@@ -100,6 +100,16 @@ fn notices_that_a_low_disk_did_not_take_are_asked_for_again() {
     });
     assert!(failed[0].to_string().contains("nearly full"), "{failed:?}");
     daemon.stop(PATIENCE);
+    // What is due at a start is no exception.
+    for _ in 0..2 {
+        let before = source.asked.lock().unwrap().len();
+        let daemon = Daemon::start(&home, &http);
+        until("it is asked for", PATIENCE, || {
+            (source.asked.lock().unwrap().len() > before + 1).then_some(())
+        });
+        assert_eq!(rows(&http, &daemon, "/v1/notices"), Vec::<Json>::new());
+        daemon.stop(PATIENCE);
+    }
     let asked = source.asked.lock().unwrap().clone();
     assert!(asked.len() > 1 && asked.iter().all(|since| *since == asked[0]), "{asked:?}");
 

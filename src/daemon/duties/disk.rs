@@ -34,8 +34,7 @@ pub(in crate::daemon) async fn watch_disk(
             () = pulse.space.wants_look() => {}
             () = phase.reached(Phase::Draining) => return,
         }
-        let Some(free) = free_bytes(&dir) else { continue };
-        pulse.space.seen(free, min_free);
+        let Some(free) = look_at_disk(&dir, min_free, &pulse) else { continue };
         let low = free < min_free;
         if low {
             state.board().raise(disk_low(&dir, free, min_free));
@@ -50,6 +49,13 @@ pub(in crate::daemon) async fn watch_disk(
             }
         }
     }
+}
+
+/// Looks how much is free and tells the writer.
+pub(in crate::daemon) fn look_at_disk(dir: &Path, min_free: u64, pulse: &Pulse) -> Option<u64> {
+    let free = free_bytes(dir)?;
+    pulse.space.seen(free, min_free);
+    Some(free)
 }
 
 fn disk_low(dir: &Path, free: u64, min_free: u64) -> Row {

@@ -8,7 +8,7 @@ mod newest;
 mod watchdog;
 
 pub(super) use base::watch_base;
-pub(super) use disk::{START_FREE_BYTES, wait_for_space, watch_disk};
+pub(super) use disk::{START_FREE_BYTES, look_at_disk, wait_for_space, watch_disk};
 pub(super) use images::{ImageRequest, Images};
 pub(super) use mark::keep_mark;
 pub(super) use watchdog::{CLOSE_WITHIN, Liveness, feed_watchdog};
