@@ -1,8 +1,6 @@
 //! Audiences from followers, tags, addresses and earlier notices, in the real program.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use duebox::sandbox::follower;
@@ -12,6 +10,7 @@ use crate::binary::support::audit::{count, done, look, notice, rows, submit};
 use crate::binary::support::daemon::Daemon;
 use crate::binary::support::home::{Home, tenant};
 use crate::binary::support::http::Http;
+use crate::binary::support::peer::{Answered, serve};
 use crate::binary::support::sandbox::{Sandbox, account};
 use crate::binary::support::{PATIENCE, until};
 
@@ -35,28 +34,14 @@ struct Source {
 
 impl Source {
     fn start(kind: &'static str, body: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/people", listener.local_addr().unwrap());
         let answer = Arc::new(Mutex::new((kind, body.to_owned())));
         let heads = Arc::new(Mutex::new(Vec::new()));
         let (own, noted) = (answer.clone(), heads.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-                    head.push(byte[0]);
-                }
-                noted.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
-                let (kind, body) = own.lock().unwrap().clone();
-                let length = body.len();
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
-                     connection: close\r\n\r\n{body}"
-                );
-            }
-        });
+        let url = serve(move |asked| {
+            noted.lock().unwrap().push(asked.head);
+            let (kind, body) = own.lock().unwrap().clone();
+            Answered { status: 200, kind, body }
+        }) + "/people";
         Self { url, answer, heads }
     }
 }

@@ -1,8 +1,6 @@
 //! The business's own question, asked right before sending: who is still bound?
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
@@ -11,6 +9,7 @@ use crate::binary::support::audit::{count, done, notice, rows, submit};
 use crate::binary::support::daemon::Daemon;
 use crate::binary::support::home::{Home, tenant};
 use crate::binary::support::http::Http;
+use crate::binary::support::peer::{Answered, serve};
 use crate::binary::support::sandbox::Sandbox;
 use crate::binary::support::{PATIENCE, until};
 
@@ -23,39 +22,22 @@ struct Register {
 
 impl Register {
     fn start(ill: (u16, &'static str)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/bound?key=canary", listener.local_addr().unwrap());
-        let register = Self { url, ill: Arc::new(Mutex::new(Some(ill))), asked: Arc::default() };
-        let (ill, asked) = (register.ill.clone(), register.asked.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-                    head.push(byte[0]);
-                }
-                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-                assert!(head.starts_with("post /bound?key=canary "), "{head}");
-                let length = head.split("content-length: ").nth(1).unwrap();
-                let length = length.split_whitespace().next().unwrap().parse().unwrap();
-                let mut body = vec![0; length];
-                stream.read_exact(&mut body).unwrap();
-                let question: Json = serde_json::from_slice(&body).unwrap();
-                let gone = question["openids"].as_array().unwrap().iter();
-                let gone: Vec<_> = gone.filter(|one| is_gone(one.as_str().unwrap())).collect();
-                let (status, answer) = match *ill.lock().unwrap() {
-                    Some((status, answer)) => (status, answer.to_owned()),
-                    None => (200, json!({ "gone": gone }).to_string()),
-                };
-                asked.lock().unwrap().push(question);
-                let length = answer.len();
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}"
-                );
-            }
-        });
-        register
+        let (ill, asked) = (Arc::new(Mutex::new(Some(ill))), Arc::new(Mutex::new(Vec::new())));
+        let (now_ill, noted) = (ill.clone(), asked.clone());
+        let url = serve(move |asked| {
+            let line = asked.head.lines().next().unwrap();
+            assert!(line.starts_with("POST /bound?key=canary "), "{line}");
+            let question: Json = serde_json::from_slice(&asked.body).unwrap();
+            let gone = question["openids"].as_array().unwrap().iter();
+            let gone: Vec<_> = gone.filter(|one| is_gone(one.as_str().unwrap())).collect();
+            let (status, body) = match *now_ill.lock().unwrap() {
+                Some((status, answer)) => (status, answer.to_owned()),
+                None => (200, json!({ "gone": gone }).to_string()),
+            };
+            noted.lock().unwrap().push(question);
+            Answered { status, kind: "application/json", body }
+        }) + "/bound?key=canary";
+        Self { url, ill, asked }
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -14,6 +12,7 @@ use crate::binary::support::audit::{id_of, notice, rows};
 use crate::binary::support::daemon::Daemon;
 use crate::binary::support::home::{BASE, Home, TABLES, files, tenant};
 use crate::binary::support::http::Http;
+use crate::binary::support::peer::{Answered, serve};
 use crate::binary::support::sandbox::Sandbox;
 use crate::binary::support::{PATIENCE, until};
 
@@ -55,28 +54,13 @@ struct Source {
 
 impl Source {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/notices?since={{last_run}}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = asked.clone();
         let answer = json!([notice(0, 0, 1, "pulled")]).to_string();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-                    head.push(byte[0]);
-                }
-                let head = String::from_utf8(head).unwrap();
-                noted.lock().unwrap().push(head.lines().next().unwrap().to_owned());
-                let length = answer.len();
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-                     content-length: {length}\r\nconnection: close\r\n\r\n{answer}"
-                );
-            }
-        });
+        let url = serve(move |asked| {
+            noted.lock().unwrap().push(asked.head.lines().next().unwrap().to_owned());
+            Answered { status: 200, kind: "application/json", body: answer.clone() }
+        }) + "/notices?since={last_run}";
         Self { url, asked }
     }
 }

@@ -1,7 +1,5 @@
 //! Pulls from a business system that is a little like real ones: late commits, wrong notices.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +9,7 @@ use crate::binary::support::audit::{id_of, notice, rows};
 use crate::binary::support::daemon::{Daemon, PROGRAM};
 use crate::binary::support::home::{Home, tenant};
 use crate::binary::support::http::Http;
+use crate::binary::support::peer::{Answered, serve};
 use crate::binary::support::sandbox::Sandbox;
 use crate::binary::support::{PATIENCE, until};
 
@@ -24,29 +23,14 @@ struct Source {
 
 impl Source {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/notices?since={{last_run}}", listener.local_addr().unwrap());
-        let source = Self { url, answer: Arc::new(Mutex::new(json!([]))), asked: Arc::default() };
-        let own = source.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-                    head.push(byte[0]);
-                }
-                let head = String::from_utf8(head).unwrap();
-                own.asked.lock().unwrap().push(head.lines().next().unwrap().to_owned());
-                let answer = own.answer.lock().unwrap().to_string();
-                let length = answer.len();
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-                     content-length: {length}\r\nconnection: close\r\n\r\n{answer}"
-                );
-            }
-        });
-        source
+        let (answer, asked) = (Arc::new(Mutex::new(json!([]))), Arc::new(Mutex::new(Vec::new())));
+        let (own, noted) = (answer.clone(), asked.clone());
+        let url = serve(move |asked| {
+            noted.lock().unwrap().push(asked.head.lines().next().unwrap().to_owned());
+            let body = own.lock().unwrap().to_string();
+            Answered { status: 200, kind: "application/json", body }
+        }) + "/notices?since={last_run}";
+        Self { url, answer, asked }
     }
 
     fn answers(&self, answer: Json) {

@@ -11,6 +11,7 @@ pub(crate) mod disk;
 pub(crate) mod home;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod peer;
 pub(crate) mod preload;
 pub(crate) mod python;
 pub(crate) mod sandbox;
