@@ -6,14 +6,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::outbound::credentials::Credentials;
+pub use crate::outbound::service::Service;
+
 use crate::outbound::{self, Body, words};
-use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// Most openids of one question.
@@ -24,15 +22,9 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 /// Longest answer: [`BATCH`] openids, and room.
 const ANSWER_BYTES: usize = 256 * 1024;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-
 /// Who is asked.
 #[derive(Clone, Debug)]
-pub struct Register {
-    client: Client,
-    url: Url,
-    credentials: Credentials,
-}
+pub struct Register(pub Service);
 
 #[derive(Deserialize)]
 struct Wire {
@@ -40,16 +32,6 @@ struct Wire {
 }
 
 impl Register {
-    /// A business system at an address.
-    ///
-    /// # Errors
-    /// When the address cannot be called, or the host's HTTP library cannot be set up.
-    pub fn new(url: &Secret, credentials: Credentials) -> Result<Self, String> {
-        let url = outbound::parse_url(url.expose()).ok_or("not an address that can be called")?;
-        let client = outbound::client().map_err(|error| error.to_string())?;
-        Ok(Self { client, url, credentials })
-    }
-
     /// Asks which of at most [`BATCH`] openids are gone.
     ///
     /// # Errors
@@ -62,14 +44,9 @@ impl Register {
         now: Timestamp,
     ) -> Result<HashSet<String>, String> {
         let body = json!({"tenant": tenant, "notice": notice, "openids": openids}).to_string();
-        let request = self.client.post(self.url.clone()).timeout(CHECK_TIMEOUT);
-        let request = request.header(CONTENT_TYPE, JSON);
-        let id = format!("check_{notice}_{}", now.0);
-        let request = self.credentials.dress(request, &id, &body, now).body(body);
-        let asked = |why: String| {
-            let why = self.credentials.scrub(why);
-            format!("the check at {} gave no answer: {why}", outbound::shown(&self.url))
-        };
+        let request = self.0.post(&format!("check_{notice}_{}", now.0), body, now);
+        let asked = |why: String| format!("the check at {} gave no answer: {why}", self.0);
+        let request = request.timeout(CHECK_TIMEOUT);
         let mut response = request.send().await.map_err(|error| asked(words(error)))?;
         let status = response.status();
         let Body::Whole(bytes) = outbound::read(&mut response, ANSWER_BYTES).await else {

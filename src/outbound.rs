@@ -5,6 +5,7 @@
 //! environment.
 
 pub(crate) mod credentials;
+pub(crate) mod service;
 pub(crate) mod signature;
 
 use std::error::Error;

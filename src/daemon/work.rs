@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use reqwest::Client;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::accounts::Accounts;
@@ -15,12 +16,13 @@ use super::pushers::{Pushers, Target};
 use super::senders::{Channel, Senders};
 use super::tokens::{Kept, Tokens};
 use crate::audience::Sources;
-use crate::bound::Register;
+use crate::bound::{Register, Service};
 use crate::config::{self, Carried, Config, Pull, Tenant};
 use crate::engine::command::{Command, Effect};
 use crate::mailbox::Mailbox;
 use crate::model::rules::Deliver;
 use crate::model::tenant::StoredToken;
+use crate::outbound;
 use crate::pull::{Credentials, Puller};
 use crate::secret::Secret;
 use crate::time::{Clock, SECOND_MS, SystemClock};
@@ -61,11 +63,12 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     targets(config)?;
     sources(config)?;
     of_audiences(config)?;
+    let client = services_client()?;
     for (name, tenant) in &config.tenants {
         let limits = Limits { concurrency: 1, send_timeout: Duration::from_secs(1) };
         let clock = Arc::new(SystemClock);
-        register(name, tenant)?;
-        Provider::new(account(name, tenant)?, limits, clock, None, Box::new(|_| ()))
+        register(name, tenant, &client)?;
+        Provider::new(account(name, tenant, &client)?, limits, clock, None, Box::new(|_| ()))
             .map_err(|error| format!("tenants.{name}: {error}"))?;
     }
     Ok(())
@@ -163,6 +166,7 @@ fn channels(
     tokens: &Arc<Tokens>,
 ) -> Result<BTreeMap<String, Arc<Channel>>, String> {
     let mut channels = BTreeMap::new();
+    let client = services_client()?;
     for (name, tenant) in &config.tenants {
         let Some(rule) = config.rules.tenants.get(name) else { continue };
         let limits = Limits {
@@ -173,7 +177,7 @@ fn channels(
         let initial = kept
             .map(|token| Token { value: Secret::new(token.value), expires_at: token.expires_at });
         let provider = Provider::new(
-            account(name, tenant)?,
+            account(name, tenant, &client)?,
             limits,
             tools.clock.clone(),
             initial,
@@ -185,7 +189,7 @@ fn channels(
             permits: Arc::new(Semaphore::new(rule.concurrency as usize)),
             most: Mutex::new(rule.concurrency),
             timeout_ms: rule.send_timeout_ms,
-            check: register(name, tenant)?
+            check: register(name, tenant, &client)?
                 .map(|register| Check::start(name.clone(), register, tools.clock.clone())),
         };
         channels.insert(name.clone(), Arc::new(channel));
@@ -194,20 +198,18 @@ fn channels(
 }
 
 /// Who is asked whether a tenant's recipients are still bound.
-fn register(name: &str, tenant: &Tenant) -> Result<Option<Register>, String> {
-    let register = tenant.check.as_ref().map(|check| {
-        credentials(&check.carried).and_then(|carried| Register::new(&check.url, carried))
-    });
-    register.transpose().map_err(|why| format!("tenants.{name}.check: {why}"))
+fn register(name: &str, tenant: &Tenant, client: &Client) -> Result<Option<Register>, String> {
+    let of = |check| service(check, client).map(Register);
+    let register = tenant.check.as_ref().map(of).transpose();
+    register.map_err(|why| format!("tenants.{name}.check: {why}"))
 }
 
-fn account(name: &str, tenant: &Tenant) -> Result<Account, String> {
+fn account(name: &str, tenant: &Tenant, client: &Client) -> Result<Account, String> {
     let token = match &tenant.token {
         config::TokenFrom::Provider(secret) => TokenFrom::Provider(secret.clone()),
-        config::TokenFrom::Service(service) => {
-            let carried = credentials(&service.carried);
-            let carried = carried.map_err(|why| format!("tenants.{name}.token: {why}"))?;
-            TokenFrom::Service(service.url.clone(), carried)
+        config::TokenFrom::Service(own) => {
+            let own = service(own, client);
+            TokenFrom::Service(own.map_err(|why| format!("tenants.{name}.token: {why}"))?)
         }
     };
     Ok(Account {
@@ -216,6 +218,15 @@ fn account(name: &str, tenant: &Tenant) -> Result<Account, String> {
         token,
         base_url: tenant.base_url.clone(),
     })
+}
+
+fn service(own: &config::Service, client: &Client) -> Result<Service, String> {
+    Service::new(client, &own.url, credentials(&own.carried)?)
+}
+
+/// The client for the services of all tenants.
+fn services_client() -> Result<Client, String> {
+    outbound::client().map_err(|error| error.to_string())
 }
 
 /// What a service gave is the service's to keep: nothing tells whose account it was for.

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 
 use crate::limits;
-use crate::outbound::credentials::Credentials;
+use crate::outbound::service::Service;
 use crate::secret::Secret;
 
 /// A connection that does not stand after this long will not.
@@ -27,9 +27,8 @@ const ANSWER_MAX: usize = 64 * 1024;
 pub enum TokenFrom {
     /// From the provider, for the account's secret.
     Provider(Secret),
-    /// From a service of the operator's own: a GET of this address with these headers, answered as
-    /// the provider does. The address may hold a key.
-    Service(Secret, Credentials),
+    /// From a service of the operator's own: a GET, answered as the provider does.
+    Service(Service),
 }
 
 /// One official account and where its API is.
@@ -54,9 +53,6 @@ pub enum ClientError {
     /// The HTTP library refuses; without certificates on the host it does.
     #[error("no HTTP client: {0}")]
     Build(String),
-    /// The token service's address cannot be called.
-    #[error("token.url must be http:// or https:// with a host")]
-    TokenUrl,
 }
 
 impl Account {
@@ -127,8 +123,7 @@ pub(super) async fn post(
     body: reqwest::Body,
     within: Duration,
 ) -> Result<(StatusCode, Vec<u8>), Failure> {
-    let request = client.post(url).header(CONTENT_TYPE, JSON).timeout(within).body(body);
-    answer(request, ANSWER_MAX).await
+    complete(client.post(url).header(CONTENT_TYPE, JSON).body(body), within).await
 }
 
 /// Posts JSON, or gets without a body, and reads at most `most` bytes of the answer.

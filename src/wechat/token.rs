@@ -22,7 +22,6 @@ use super::client::{self, Account, ClientError, TokenFrom};
 use crate::limits;
 use crate::model::attempt::Class;
 use crate::model::errcode;
-use crate::outbound;
 use crate::secret::Secret;
 use crate::text::cut;
 use crate::time::{Clock, DAY_MS, SECOND_MS, Timestamp};
@@ -154,7 +153,7 @@ impl TokenOwner {
     /// The owner for an account, with the token of an earlier run if there is one.
     ///
     /// # Errors
-    /// When the account's base URL, or that of its token service, cannot be called.
+    /// When the account's base URL cannot be called.
     pub fn new(
         client: Client,
         account: Account,
@@ -162,14 +161,7 @@ impl TokenOwner {
         initial: Option<Token>,
         on_new: OnNewToken,
     ) -> Result<Self, ClientError> {
-        let (client, url) = match &account.token {
-            TokenFrom::Provider(_) => (client, account.url("/cgi-bin/stable_token")?),
-            // Another host than the provider's, so with a client of its own.
-            TokenFrom::Service(url, _) => (
-                outbound::client().map_err(|error| ClientError::Build(error.to_string()))?,
-                outbound::parse_url(url.expose()).ok_or(ClientError::TokenUrl)?,
-            ),
-        };
+        let url = account.url("/cgi-bin/stable_token")?;
         let state = Mutex::new(State { standing: Standing::new(initial), fetch: None });
         let fetches = AtomicU64::new(0);
         let inner = Inner { client, url, account, clock, on_new, fetches, state };
@@ -303,7 +295,6 @@ impl Inner {
     async fn fetch(&self) -> Outcome {
         self.fetches.fetch_add(1, Ordering::Relaxed);
         let began = self.clock.now();
-        let url = self.url.clone();
         let answer = match &self.account.token {
             TokenFrom::Provider(secret) => {
                 let body = serde_json::json!({
@@ -312,11 +303,11 @@ impl Inner {
                     "secret": secret.expose(),
                     "force_refresh": false,
                 });
-                client::post(&self.client, url, body.to_string().into(), FETCH_TIMEOUT).await
+                let (url, body) = (self.url.clone(), body.to_string().into());
+                client::post(&self.client, url, body, FETCH_TIMEOUT).await
             }
-            TokenFrom::Service(_, credentials) => {
-                let id = format!("token_{}", began.0);
-                let request = credentials.dress(self.client.get(url), &id, "", began);
+            TokenFrom::Service(service) => {
+                let request = service.get(&format!("token_{}", began.0), began);
                 client::complete(request, FETCH_TIMEOUT).await
             }
         };
@@ -330,9 +321,8 @@ impl Inner {
     fn in_words(&self, errmsg: String) -> String {
         match &self.account.token {
             TokenFrom::Provider(secret) => secret.scrub(errmsg),
-            TokenFrom::Service(url, credentials) => {
-                let text = credentials.scrub(url.scrub(errmsg));
-                let text = format!("the token service {}: {text}", outbound::shown(&self.url));
+            TokenFrom::Service(service) => {
+                let text = format!("the token service {service}: {}", service.scrub(errmsg));
                 cut(&text, limits::TEXT_BYTES).to_owned()
             }
         }
@@ -375,6 +365,9 @@ fn read(began: Timestamp, status: u16, body: &[u8]) -> Outcome {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::outbound;
+    use crate::outbound::credentials::Credentials;
+    use crate::outbound::service::Service;
     use crate::time::{HOUR_MS, ManualClock};
     use crate::wechat::fake::{Fake, Reply};
 
@@ -505,8 +498,11 @@ mod tests {
         let account = fake.account();
         let url = Secret::new(format!("{}/token?k=canary-q", account.base_url));
         let headers = [("x-api-key".to_owned(), Secret::new("canary-key"))];
-        let credentials = outbound::credentials::Credentials::new(&headers, None).unwrap();
-        let account = Account { token: TokenFrom::Service(url, credentials), ..account };
+        let credentials = Credentials::new(&headers, None).unwrap();
+        let client = outbound::client().unwrap();
+        let service = Service::new(&client, &url, credentials).unwrap();
+        assert!(!format!("{service:?} {service}").contains("canary"));
+        let account = Account { token: TokenFrom::Service(service), ..account };
         let client = client::build(&account, 10).unwrap();
         let clock = Arc::new(ManualClock::new(NOW));
         TokenOwner::new(client, account, clock, None, Box::new(|_| ())).unwrap()
