@@ -108,10 +108,9 @@ impl<K: Kv> Engine<K> {
                     wrong.push(format!("notice {} is not where it says in its lane", notice.id));
                 }
             }
-            let canary_is_out = notice.canary.as_ref().is_some_and(|canary| canary.left == 0);
             let waits = notice.counts.of(DeliveryState::Pending) > 0
                 && notice.is_active()
-                && !canary_is_out;
+                && !notice.is_canary_out();
             if waits && notice.lane_due.is_none() {
                 wrong.push(format!("notice {} has work but is in no lane", notice.id));
             }

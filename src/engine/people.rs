@@ -10,6 +10,8 @@ use crate::store::keys::{self, TenantNo};
 use crate::store::schema::Tree;
 use crate::time::Timestamp;
 
+/// Skipped since the business no longer knows the person.
+pub(super) const GONE: &str = "gone";
 /// Skipped since the person no longer follows.
 pub(super) const UNFOLLOWED: &str = "unfollowed";
 /// Skipped since the person switched the template off.

@@ -383,6 +383,12 @@ impl Notice {
         self.started && self.paused.is_none() && !self.cancelled && !self.expired
     }
 
+    /// Whether its first few are all out, and the rest waits for what comes of them.
+    #[must_use]
+    pub fn is_canary_out(&self) -> bool {
+        self.canary.as_ref().is_some_and(|canary| canary.left == 0)
+    }
+
     /// Whether it has expired and its deliveries are being told. Until they all are, reopening it
     /// would let slip out what nobody asked for.
     #[must_use]

@@ -4,13 +4,13 @@ use serde_json::{Value as Json, json};
 
 use crate::api::form::Form;
 use crate::model::notice::CanaryRule;
-use crate::time::{MINUTE_MS, SECOND_MS, parse_duration_ms};
+use crate::time::{DAY_MS, MINUTE_MS, parse_duration_ms};
 
 /// Most of the first few.
 const FIRST_MAX: u64 = 100_000;
 const FIRST: u64 = 50;
 const WAIT_MS: u64 = 2 * MINUTE_MS;
-const WAIT_MAX_MS: u64 = 24 * 60 * MINUTE_MS;
+const WAIT_MAX_MS: u64 = DAY_MS;
 
 /// Reads `canary`.
 pub(super) fn canary(form: &mut Form<'_>) -> Option<CanaryRule> {
@@ -38,7 +38,7 @@ pub(super) fn canary(form: &mut Form<'_>) -> Option<CanaryRule> {
             first: u32::try_from(first).unwrap_or(u32::MAX),
             refused,
             in_doubt,
-            wait_ms: wait_ms.unwrap_or(SECOND_MS),
+            wait_ms: wait_ms.unwrap_or(WAIT_MS),
         }
     })
 }

@@ -18,6 +18,15 @@ pub(in crate::engine) fn canary_settled<K: Kv>(tx: &mut Tx<K>, notice: &mut Noti
     }
 }
 
+/// So many of the first are being sent.
+pub(in crate::engine) fn canary_claimed(notice: &mut Notice, taken: usize) {
+    if let Some(canary) = &mut notice.canary {
+        let some = u32::try_from(taken).unwrap_or(canary.left).min(canary.left);
+        canary.left -= some;
+        canary.claimed += some;
+    }
+}
+
 /// One of the first did not come to an end: its place is free again, for it or for another.
 pub(in crate::engine) fn canary_unsent<K: Kv>(tx: &mut Tx<K>, notice: &mut Notice) {
     if let Some(canary) = &mut notice.canary

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::allowance;
 use crate::engine::command::{Effect, SendJob};
+use crate::engine::outbox::canary::canary_claimed;
 use crate::engine::outbox::{Outbox, doubt, lane};
 use crate::engine::people;
 use crate::engine::tenants;
@@ -197,11 +198,7 @@ impl Outbox {
         if taken > 0 {
             notice.first_send.get_or_insert(tx.now);
         }
-        if let Some(canary) = &mut notice.canary {
-            let some = u32::try_from(taken).unwrap_or(canary.left).min(canary.left);
-            canary.left -= some;
-            canary.claimed += some;
-        }
+        canary_claimed(&mut notice, taken);
         lane::refile_behind(tx, &mut notice)?;
         tx.store.write(keys::id(id), &notice);
         Ok(Some(taken))

@@ -29,8 +29,7 @@ pub(in crate::engine) fn refile_behind<K: Kv>(
 }
 
 fn lane_place<K: Kv>(tx: &mut Tx<K>, notice: &Notice) -> Result<Option<Timestamp>, Fault> {
-    let canary_is_out = notice.canary.as_ref().is_some_and(|canary| canary.left == 0);
-    if !notice.is_active() || canary_is_out {
+    if !notice.is_active() || notice.is_canary_out() {
         return Ok(None);
     }
     let lane = Lane::Notice(TenantNo(notice.tenant), notice.id);

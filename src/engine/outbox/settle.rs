@@ -35,8 +35,6 @@ use crate::store::schema::Tree;
 use crate::text::cut;
 use crate::time::{MINUTE_MS, SECOND_MS};
 
-/// Why nothing was sent to whom the business no longer knows.
-const GONE: &str = "gone";
 /// Template codes in a row that pause a notice: the provider answers them by mistake now and then.
 const TEMPLATE_MISSES: u32 = 5;
 /// Pauses between attempts that are in doubt: short, since the window is.
@@ -61,7 +59,14 @@ impl Outbox {
         people::not_sent(tx, TenantNo(notice.tenant), &delivery.openid, delivery.started)?;
         if gone {
             let doubted = delivery.doubt_since.is_some();
-            self.withdraw_delivery(tx, &mut notice, id, &mut delivery, Settled::Skipped, GONE);
+            self.withdraw_delivery(
+                tx,
+                &mut notice,
+                id,
+                &mut delivery,
+                Settled::Skipped,
+                people::GONE,
+            );
             if !doubted {
                 canary_unsent(tx, &mut notice);
             }
