@@ -146,10 +146,15 @@ fn what_came_back_unsent_does_not_count_against_the_cap() {
     let cap = Cap { messages: 1, per_ms: DAY_MS };
     let mut world = World::new(0, with(|rule| rule.cap = Some(cap)));
     let (id, mut jobs) = begin(&mut world, draft("a", 1));
-    for _ in 0..3 {
+    for round in 0..4 {
         let (delivery, fence) = (jobs[0].delivery, jobs[0].fence);
-        world.ask(Command::ReturnSend { delivery, fence, gone: false }).unwrap();
-        jobs = sends(world.pass(10 * SECOND_MS));
+        let back = if round % 2 == 0 {
+            Command::ReturnSend { delivery, fence, gone: false }
+        } else {
+            Command::SettleSend { delivery, fence, tries: Vec::new() }
+        };
+        jobs = sends(world.run(back).effects);
+        jobs.extend(sends(world.pass(10 * SECOND_MS)));
         assert_eq!(jobs.len(), 1);
     }
     accept_all(&mut world, jobs);

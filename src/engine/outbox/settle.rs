@@ -114,6 +114,8 @@ impl Outbox {
             tenants::count_requests(tx, TenantNo(notice.tenant), left)?;
             self.decide(tx, &mut notice, id, &mut delivery, last)?;
         } else {
+            let tenant = TenantNo(notice.tenant);
+            people::not_sent(tx, tenant, &delivery.openid, delivery.started)?;
             self.unsend(tx, &mut notice, id, &mut delivery, Unsent { due: tx.now, reason: None });
         }
         notice.last_settled = Some(tx.now);
