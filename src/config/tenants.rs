@@ -125,7 +125,7 @@ fn read_account(section: &Section<'_>) -> Tenant {
         None => TokenFrom::Provider(secrets::required(section, &SECRET)),
         Some(service) => {
             if SECRET.are_given(section) {
-                let what = "is for tokens from WeChat itself; keep secret, or token with its url";
+                let what = "is for teams that keep no secret here; remove the secret, or this";
                 section.problem("token", what);
             }
             TokenFrom::Service(service)
